@@ -1,0 +1,129 @@
+/*
+ * The seam between a board and whatever executes guest code.
+ *
+ * A backend (cpu/soft, cpu/kvm) is one const VmcCpuBackend. A VmcCpuVm is what all CPUs of a machine share;
+ * a VmcCpu is one CPU, run by one thread of its own. Port I/O and MMIO go straight to the board's buses from
+ * inside `run`, HLT waits inside `run`; only what the machine must decide comes back as a VmcCpuExit.
+ *
+ * Interrupts: a backend with `in_kernel_irqchip` owns LAPICs, IOAPIC, PIC and PIT and is driven through
+ * set_gsi and send_msi. Otherwise the board has its own chips: each CPU is given a VmcLocalApic to ask,
+ * and the board calls notify/nmi/init/sipi when there is something to ask for.
+ *
+ * Threads: vm_new, cpu_new, get_state, set_state and the frees while no CPU runs; run on the CPU's own thread;
+ * kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bus.h"
+#include "base/memory.h"
+
+typedef struct VmcCpuVm VmcCpuVm; /* each backend's own struct */
+typedef struct VmcCpu VmcCpu;
+
+typedef enum VmcCpuExit {
+    VMC_EXIT_KICKED,   /* somebody called kick: look at your requests and call run again */
+    VMC_EXIT_SHUTDOWN, /* triple fault: hardware would reset */
+    VMC_EXIT_ERROR,    /* the backend cannot go on; the GError of run says why */
+} VmcCpuExit;
+
+/* What a CPU asks of the local APIC the board gave it. All but `mmio_*` are called on the CPU's thread. */
+typedef struct VmcLocalApicOps {
+    /* The vector to deliver now (IRR against TPR and ISR, or ExtINT), or -1. Does not change anything. */
+    int (*pending)(void *apic);
+    /* Takes the interrupt that pending would name: IRR -> ISR, or the PIC's INTA cycle. -1 if gone. */
+    int (*acknowledge)(void *apic);
+    uint64_t (*get_base)(void *apic);               /* IA32_APIC_BASE */
+    bool (*set_base)(void *apic, uint64_t value);   /* false: #GP */
+    uint64_t (*get_cr8)(void *apic);                /* TPR >> 4 */
+    void (*set_cr8)(void *apic, uint64_t value);    /* value <= 15 */
+    /* x2APIC MSRs 0x800..0x8ff and IA32_TSC_DEADLINE (0x6e0). false: #GP */
+    bool (*read_msr)(void *apic, uint32_t msr, uint64_t *value);
+    bool (*write_msr)(void *apic, uint32_t msr, uint64_t value);
+    /* The 4 KiB page at the APIC base, xAPIC mode; each CPU sees its own, so it is not on the bus. */
+    uint32_t (*mmio_read)(void *apic, uint32_t offset);
+    void (*mmio_write)(void *apic, uint32_t offset, uint32_t value);
+} VmcLocalApicOps;
+
+typedef struct VmcLocalApic {
+    const VmcLocalApicOps *ops;
+    void *apic;
+} VmcLocalApic;
+
+typedef struct VmcSegment {
+    uint64_t base;
+    uint32_t limit; /* in bytes, granularity applied */
+    uint16_t selector;
+    uint16_t attr; /* descriptor bits 40..55 as VMX/SVM "access rights": type 3:0, S 4, DPL 6:5, P 7,
+                      AVL 12, L 13, D/B 14, G 15; bit 16 of VMX ("unusable") is P == 0 here */
+} VmcSegment;
+
+enum { VMC_ES, VMC_CS, VMC_SS, VMC_DS, VMC_FS, VMC_GS, VMC_SEG_COUNT };
+enum { VMC_RAX, VMC_RCX, VMC_RDX, VMC_RBX, VMC_RSP, VMC_RBP, VMC_RSI, VMC_RDI };
+
+/* Architectural state as a boot loader or a test sets it and a debugger shows it. */
+typedef struct VmcCpuState {
+    uint64_t gpr[16], rip, rflags;
+    VmcSegment seg[VMC_SEG_COUNT], ldt, tr;
+    struct {
+        uint64_t base;
+        uint16_t limit;
+    } gdt, idt;
+    uint64_t cr0, cr2, cr3, cr4, cr8, efer, apic_base;
+    uint64_t dr[8];
+    uint8_t fxsave[512] __attribute__((aligned(16))); /* FXSAVE image, 64-bit format */
+    bool halted;
+    bool wait_for_sipi; /* an application processor that has not been started */
+} VmcCpuState;
+
+/* The state after RESET (Intel SDM vol. 3 table 9-1): real mode at F000:FFF0. */
+void vmc_cpu_state_reset(VmcCpuState *state);
+
+typedef struct VmcCpuVmParams {
+    VmcMemory *memory;
+    VmcBus *pio, *mmio;
+    unsigned n_cpus;
+} VmcCpuVmParams;
+
+typedef struct VmcCpuBackend {
+    const char *name; /* "soft", "kvm" */
+    bool in_kernel_irqchip;
+
+    VmcCpuVm *(*vm_new)(const VmcCpuVmParams *params, GError **error);
+    void (*vm_free)(VmcCpuVm *vm);
+
+    /* `index` counts from 0 and is the APIC ID; CPU 0 is the bootstrap processor. `lapic` is ignored (and may
+     * be NULL) with an in-kernel irqchip. */
+    VmcCpu *(*cpu_new)(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lapic, GError **error);
+    void (*cpu_free)(VmcCpu *cpu);
+
+    VmcCpuExit (*run)(VmcCpu *cpu, GError **error);
+    void (*kick)(VmcCpu *cpu);
+
+    void (*get_state)(VmcCpu *cpu, VmcCpuState *state);
+    bool (*set_state)(VmcCpu *cpu, const VmcCpuState *state, GError **error);
+
+    /* Without in-kernel irqchip: the local APIC's wires into the CPU. */
+    void (*notify)(VmcCpu *cpu); /* `pending` may have changed */
+    void (*nmi)(VmcCpu *cpu);
+    void (*init)(VmcCpu *cpu);
+    void (*sipi)(VmcCpu *cpu, uint8_t vector);
+
+    /* With in-kernel irqchip. GSI 0..15 go to PIC and IOAPIC, 16..23 to the IOAPIC. */
+    void (*set_gsi)(VmcCpuVm *vm, unsigned gsi, bool level);
+    void (*send_msi)(VmcCpuVm *vm, uint64_t address, uint32_t data);
+
+    /* Guest TSC ticks per second; the guest TSC as it reads now (any thread). */
+    uint64_t (*tsc_hz)(VmcCpuVm *vm);
+    uint64_t (*tsc_now)(VmcCpuVm *vm);
+} VmcCpuBackend;
+
+extern const VmcCpuBackend vmc_cpu_soft;
+extern const VmcCpuBackend vmc_cpu_kvm;
+
+/* Looks whether /dev/kvm is there, may be used and runs kernel code at a useful speed (DESIGN.md section 3).
+ * Takes a few milliseconds. `reason` gets one sentence for the log either way; the caller frees it. */
+bool vmc_cpu_kvm_probe(char **reason);

@@ -1,0 +1,81 @@
+/*
+ * A virtual machine: made from a VmcConfig, started, paused, stopped.
+ *
+ * VmcMachine is a GObject with the read-only properties "state" (VmcMachineState) and "error" (GError, set in
+ * VMC_MACHINE_ERROR), and the signals
+ *
+ *   state-changed (VmcMachineState state)        after each change
+ *   stopped       (VmcStopReason reason)         once per stop
+ *   log           (const char *line)             something a user may want to read; no newline
+ *   guest-reset   ()                             the guest rebooted; the machine goes on by itself
+ *
+ * Threads: all functions are called on the thread that owns the GMainContext which was thread-default when
+ * the machine was made, except where they say "any thread"; signals are emitted on that context.
+ * Dropping the last reference stops the machine.
+ */
+#pragma once
+
+#include <glib-object.h>
+#include <vmcore/config.h>
+#include <vmcore/display.h>
+#include <vmcore/error.h>
+
+G_BEGIN_DECLS
+
+typedef enum VmcMachineState {
+    VMC_MACHINE_STOPPED,
+    VMC_MACHINE_STARTING,
+    VMC_MACHINE_RUNNING,
+    VMC_MACHINE_PAUSING,
+    VMC_MACHINE_PAUSED,
+    VMC_MACHINE_RESUMING,
+    VMC_MACHINE_STOPPING,
+    VMC_MACHINE_SAVING,
+    VMC_MACHINE_RESTORING,
+    VMC_MACHINE_ERROR,
+} VmcMachineState;
+
+typedef enum VmcStopReason {
+    VMC_STOP_GUEST_POWER_OFF, /* the guest powered itself off */
+    VMC_STOP_REQUESTED,       /* vmc_machine_stop */
+    VMC_STOP_ERROR,           /* see "error" */
+} VmcStopReason;
+
+#define VMC_TYPE_MACHINE (vmc_machine_get_type())
+G_DECLARE_FINAL_TYPE(VmcMachine, vmc_machine, VMC, MACHINE, GObject)
+
+/* Validates and copies `config`; the first fault becomes the error. Opens nothing yet. */
+VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error);
+
+VmcMachineState vmc_machine_get_state(VmcMachine *machine); /* any thread */
+const GError *vmc_machine_get_error(VmcMachine *machine);
+const char *vmc_machine_state_name(VmcMachineState state);
+
+/* "soft" or "kvm", and one sentence why; valid once started. */
+const char *vmc_machine_get_cpu_backend(VmcMachine *machine);
+const char *vmc_machine_get_cpu_reason(VmcMachine *machine);
+
+/* stopped/error -> running: memory, devices, kernel, threads. Fails with everything undone. */
+bool vmc_machine_start(VmcMachine *machine, GError **error);
+/* running -> paused and back. When pause returns no guest instruction runs any more. */
+bool vmc_machine_pause(VmcMachine *machine, GError **error);
+bool vmc_machine_resume(VmcMachine *machine, GError **error);
+/* Presses the ACPI power button; the guest decides. */
+bool vmc_machine_request_stop(VmcMachine *machine, GError **error);
+/* Pulls the plug: any state -> stopped. Waits until all threads are gone and disks are flushed. */
+void vmc_machine_stop(VmcMachine *machine);
+
+/* Time from vmc_machine_start to the first guest instruction, ns; 0 before. */
+uint64_t vmc_machine_get_start_latency_ns(VmcMachine *machine);
+
+/* The n-th display, owned by the machine and valid while it exists, or NULL. */
+VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);
+
+/* Input, any thread; dropped when the machine has no such device or is not running. `keycode` is a Linux
+ * evdev code (KEY_A = 30), which is an X11 hardware keycode - 8. x, y in 0..32767 over the display. */
+void vmc_machine_send_key(VmcMachine *machine, unsigned keycode, bool down);
+void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y);
+void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down); /* evdev BTN_LEFT, ... */
+void vmc_machine_send_wheel(VmcMachine *machine, int vertical, int horizontal); /* clicks, up/right > 0 */
+
+G_END_DECLS

@@ -1,0 +1,7 @@
+/* Everything public in vmcore. */
+#pragma once
+
+#include <vmcore/config.h>
+#include <vmcore/display.h>
+#include <vmcore/error.h>
+#include <vmcore/machine.h>

@@ -1,0 +1,76 @@
+/*
+ * The Q35-compatible PC board: everything between the CPUs and the devices a user adds.
+ *
+ * Order of use (machine/machine.c): vmc_board_new; for each CPU backend->cpu_new with vmc_board_lapic(i), then
+ * vmc_board_attach_cpu; devices onto vmc_board_pci / vmc_board_add_uart; vmc_board_prepare_boot; run.
+ *
+ * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; framebuffer slot at VMC_PC_FB_BASE; ECAM at
+ * VMC_PC_ECAM_BASE; PCI window VMC_PC_PCI_BASE..VMC_PC_PCI_END; IOAPIC FEC0_0000, HPET FED0_0000 (later), LAPIC FEE0_0000.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "base/irq.h"
+#include "base/memory.h"
+#include "cpu/cpu.h"
+#include "pci/pci.h"
+#include "vmcore/config.h"
+
+#define VMC_PC_LOW_RAM_END 0x80000000ull
+#define VMC_PC_FB_BASE     0x90000000ull
+#define VMC_PC_FB_END      0xb0000000ull
+#define VMC_PC_ECAM_BASE   0xb0000000ull
+#define VMC_PC_ECAM_SIZE   0x10000000ull
+#define VMC_PC_PCI_BASE    0xc0000000ull
+#define VMC_PC_PCI_END     0xfec00000ull
+#define VMC_PC_HIGH_RAM    0x100000000ull
+
+typedef struct VmcBoard VmcBoard;
+
+typedef struct VmcBoardParams {
+    VmcMemory *memory; /* RAM already added by vmc_board_add_ram */
+    VmcBus *pio, *mmio;
+    VmcIo *io;
+    const VmcCpuBackend *backend;
+    VmcCpuVm *vm;
+    unsigned n_cpus;
+    /* What the guest asks of the machine; any thread; must only take note and kick. */
+    void (*power_off)(void *opaque);
+    void (*reset)(void *opaque);
+    void (*log)(void *opaque, const char *line);
+    void *opaque;
+} VmcBoardParams;
+
+/* Adds `bytes` of RAM in the board's layout. */
+bool vmc_board_add_ram(VmcMemory *memory, uint64_t bytes, GError **error);
+
+VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error);
+void vmc_board_free(VmcBoard *board); /* CPUs must be stopped, timers go with it */
+
+VmcPciBus *vmc_board_pci(VmcBoard *board);
+/* NULL with an in-kernel irqchip. */
+const VmcLocalApic *vmc_board_lapic(VmcBoard *board, unsigned cpu);
+void vmc_board_attach_cpu(VmcBoard *board, unsigned index, VmcCpu *cpu);
+
+/* The next of COM1..COM4, its bytes from fd_in and to fd_out (-1: none), which stay the caller's. */
+bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error);
+
+typedef struct VmcFramebufferInfo {
+    uint64_t gpa; /* 0: no display */
+    unsigned width, height, stride;
+} VmcFramebufferInfo;
+
+/* Everything back to power-on (CPUs are not running), PCI resources assigned, ACPI tables, kernel, initrd, command line
+ * and boot_params written to memory, CPU states set: CPU 0 at the 64-bit entry, the others waiting for SIPI.
+ * Used for the first boot and for every guest reset. */
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb, GError **error);
+
+/* ACPI power button (any thread). */
+void vmc_board_power_button(VmcBoard *board);
+/* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on. */
+void vmc_board_pause(VmcBoard *board);
+void vmc_board_resume(VmcBoard *board);

@@ -1,0 +1,94 @@
+/*
+ * PCI devices and the bus they sit on, for any board: configuration space, BARs that move, INTx, MSI-X.
+ * A board makes one VmcPciBus, gives it its buses and wires, and forwards configuration accesses (CF8/CFC,
+ * ECAM) to vmc_pci_bus_config_read/write. A device embeds VmcPciDevice as its first member.
+ *
+ * Sources: PCI Local Bus 3.0; PCI Express Base 4.0 s7.5 (ECAM); MSI-X: PCI 3.0 s6.8.2.
+ *
+ * Threads: devices are added before the machine runs. Configuration and MSI-X table accesses come from vCPU threads
+ * and are serialised by the bus lock, which is not held while a device's BAR handlers run.
+ * vmc_pci_msix_notify and vmc_pci_intx may be called from any thread.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bus.h"
+#include "base/irq.h"
+
+typedef struct VmcPciBus VmcPciBus;
+typedef struct VmcPciDevice VmcPciDevice;
+
+typedef struct VmcPciBusParams {
+    VmcBus *pio, *mmio;
+    VmcMsi msi;
+    VmcIrq intx[8]; /* PIRQ A..H; INTx of slot d, pin p (0..3) goes to intx[(d + p) & 7] */
+} VmcPciBusParams;
+
+typedef struct VmcPciDeviceOps {
+    const char *name;
+    /* Accesses to BARs the device declared. `bar` 0..5. vCPU threads. */
+    uint64_t (*bar_read)(VmcPciDevice *dev, unsigned bar, uint64_t offset, unsigned size);
+    void (*bar_write)(VmcPciDevice *dev, unsigned bar, uint64_t offset, unsigned size, uint64_t value);
+    /* After a write to configuration space outside the standard registers (may be NULL). */
+    void (*config_written)(VmcPciDevice *dev, unsigned offset, unsigned size);
+    /* Before a read, so a window register can be filled in (may be NULL). */
+    void (*config_reading)(VmcPciDevice *dev, unsigned offset, unsigned size);
+    void (*reset)(VmcPciDevice *dev); /* back to power-on; vCPUs stand still */
+    void (*free)(VmcPciDevice *dev);
+} VmcPciDeviceOps;
+
+typedef struct VmcPciIdentity {
+    uint16_t vendor, device, subsystem_vendor, subsystem;
+    uint32_t class_code; /* 24 bits: base, sub, interface */
+    uint8_t revision;
+} VmcPciIdentity;
+
+#define VMC_PCI_CONFIG_SIZE 4096u
+typedef struct VmcPciBar {
+    uint64_t size; /* power of two; 0: not there */
+    bool io, wide, prefetch; /* port BAR; 64-bit; prefetchable */
+    uint64_t mapped_at; /* where it is on the bus now, or UINT64_MAX */
+} VmcPciBar;
+
+struct VmcPciDevice {
+    const VmcPciDeviceOps *ops;
+    VmcPciBus *bus;
+    unsigned devfn; /* slot << 3 | function */
+    uint8_t config[VMC_PCI_CONFIG_SIZE];
+    uint8_t writable[VMC_PCI_CONFIG_SIZE]; /* bits software may change */
+    VmcPciBar bars[6];
+    unsigned next_capability; /* where the next capability goes */
+    struct VmcMsix *msix;     /* NULL: none */
+    bool intx_level;
+};
+
+VmcPciBus *vmc_pci_bus_new(const VmcPciBusParams *params);
+void vmc_pci_bus_free(VmcPciBus *bus); /* frees its devices through ops->free */
+
+/* Configuration access; `devfn` bits 7:0, offset < 4096. Absent devices read as all ones. */
+uint32_t vmc_pci_bus_config_read(VmcPciBus *bus, unsigned devfn, unsigned offset, unsigned size);
+void vmc_pci_bus_config_write(VmcPciBus *bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value);
+void vmc_pci_bus_reset(VmcPciBus *bus);
+/* For firmware-less boots: gives every BAR an address from the windows, sets interrupt lines and enables decoding,
+ * as a BIOS would. `irq_of_pirq` maps PIRQ A..H to the value of the Interrupt Line register. */
+void vmc_pci_bus_assign(VmcPciBus *bus, uint64_t mmio_base, uint64_t mmio_end, uint16_t io_base,
+                        const uint8_t irq_of_pirq[8]);
+
+/* Sets up a device the caller allocated: identity, header type 0. Not on a bus yet. */
+void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const VmcPciIdentity *identity);
+void vmc_pci_device_clear(VmcPciDevice *dev);
+void vmc_pci_device_add_bar(VmcPciDevice *dev, unsigned bar, uint64_t size, bool io, bool wide, bool prefetch);
+/* Reserves `size` bytes for a capability and returns its offset; the two header bytes are filled in. */
+unsigned vmc_pci_device_add_capability(VmcPciDevice *dev, uint8_t id, unsigned size);
+/* MSI-X with its table and PBA in a BAR of their own. */
+void vmc_pci_device_add_msix(VmcPciDevice *dev, unsigned bar, unsigned vectors);
+/* Puts it on the bus, which owns it from now on. `slot` 0..31, or -1 for the next free one from 1 on. False: full. */
+bool vmc_pci_bus_add(VmcPciBus *bus, VmcPciDevice *dev, int slot, unsigned function);
+
+bool vmc_pci_msix_enabled(VmcPciDevice *dev);
+/* Sends vector n; remembers it in the PBA while masked. No-op when n is out of range. */
+void vmc_pci_msix_notify(VmcPciDevice *dev, unsigned n);
+void vmc_pci_intx(VmcPciDevice *dev, bool level);
