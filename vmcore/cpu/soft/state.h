@@ -1,0 +1,288 @@
+/*
+ * One software CPU: its architectural state and what the interpreter keeps beside it.
+ *
+ * The order matters: handlers address general registers by byte offset from the start of the struct, in one
+ * array that also holds a constant zero (an absent base or index) and the RIP of the running block (the
+ * base of RIP-relative operands), so that every effective address is the same branch-free sum.
+ *
+ * Threads: everything here belongs to the CPU's own thread, except `request` and `wake`, which anyone may set.
+ */
+#pragma once
+
+#include <glib.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cpu/cpu.h"
+
+struct vmc_block;
+struct vmc_uop;
+struct vmc_block_cache;
+
+/* Byte offsets into VmcCpu for operands of micro-operations. */
+#define VMC_GPR(n)    ((n) * 8u)
+#define VMC_SLOT_ZERO VMC_GPR(16)
+#define VMC_SLOT_RIP  VMC_GPR(17)
+
+/* RFLAGS */
+#define FL_CF    0x1ull
+#define FL_PF    0x4ull
+#define FL_AF    0x10ull
+#define FL_ZF    0x40ull
+#define FL_SF    0x80ull
+#define FL_TF    0x100ull
+#define FL_IF    0x200ull
+#define FL_DF    0x400ull
+#define FL_OF    0x800ull
+#define FL_IOPL  0x3000ull
+#define FL_NT    0x4000ull
+#define FL_RF    0x10000ull
+#define FL_VM    0x20000ull
+#define FL_AC    0x40000ull
+#define FL_VIF   0x80000ull
+#define FL_VIP   0x100000ull
+#define FL_ID    0x200000ull
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+#define CR0_PE (1ull << 0)
+#define CR0_MP (1ull << 1)
+#define CR0_EM (1ull << 2)
+#define CR0_TS (1ull << 3)
+#define CR0_ET (1ull << 4)
+#define CR0_NE (1ull << 5)
+#define CR0_WP (1ull << 16)
+#define CR0_AM (1ull << 18)
+#define CR0_NW (1ull << 29)
+#define CR0_CD (1ull << 30)
+#define CR0_PG (1ull << 31)
+
+#define CR4_VME        (1ull << 0)
+#define CR4_PVI        (1ull << 1)
+#define CR4_TSD        (1ull << 2)
+#define CR4_DE         (1ull << 3)
+#define CR4_PSE        (1ull << 4)
+#define CR4_PAE        (1ull << 5)
+#define CR4_MCE        (1ull << 6)
+#define CR4_PGE        (1ull << 7)
+#define CR4_PCE        (1ull << 8)
+#define CR4_OSFXSR     (1ull << 9)
+#define CR4_OSXMMEXCPT (1ull << 10)
+#define CR4_UMIP       (1ull << 11)
+#define CR4_FSGSBASE   (1ull << 16)
+#define CR4_PCIDE      (1ull << 17)
+#define CR4_OSXSAVE    (1ull << 18)
+#define CR4_SMEP       (1ull << 20)
+#define CR4_SMAP       (1ull << 21)
+
+#define EFER_SCE (1ull << 0)
+#define EFER_LME (1ull << 8)
+#define EFER_LMA (1ull << 10)
+#define EFER_NXE (1ull << 11)
+
+enum {
+    EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8,
+    EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17, EXC_MC = 18, EXC_XM = 19,
+};
+
+/* Lazy flags: the last flag-setting operation and enough of its operands to work the flags out when somebody asks
+ * (flags.h). The low two bits are log2 of the operand size. */
+enum vmc_cc {
+    CC_FLAGS = 0, /* cc_src holds the six bits themselves */
+    CC_ADD = 4,   /* dst = result, src = second operand */
+    CC_ADC = 8,   /* like ADD, with a carry in: src2 = carry */
+    CC_SUB = 12,  /* dst = result, src = second operand (first = result + second) */
+    CC_SBB = 16,
+    CC_LOGIC = 20, /* dst = result; CF = OF = AF = 0 */
+    CC_INC = 24,   /* dst = result, src = CF as it was */
+    CC_DEC = 28,
+    CC_SHL = 32, /* dst = result, src = value one step before the last shift: CF is its top bit */
+    CC_SAR = 36, /* SHR and SAR: dst = result, src = value one step before: CF is its bit 0 */
+    CC_COUNT = 40,
+};
+
+/* Bits of VmcCpu.request; anything set makes the CPU leave its blocks at the next block boundary. */
+enum {
+    REQ_INTR = 1,   /* ask the local APIC */
+    REQ_NMI = 2,
+    REQ_INIT = 4,
+    REQ_SIPI = 8,   /* vector in sipi_vector */
+    REQ_KICK = 16,  /* return VMC_EXIT_KICKED */
+    REQ_STEP = 32,  /* own: interrupt shadow, TF or RF pending: run one instruction by itself */
+    REQ_CODE = 64,  /* drop write permission of pages that now hold code (block.c) */
+    REQ_HALT = 128, /* own: HLT executed or waiting for SIPI */
+};
+
+struct vmc_seg {
+    uint64_t base;
+    uint32_t limit;
+    uint16_t selector;
+    uint16_t attr; /* as VmcSegment.attr */
+};
+
+#define SEG_TYPE(a)  ((a) & 0xfu)
+#define SEG_S        0x10u
+#define SEG_DPL(a)   (((a) >> 5) & 3u)
+#define SEG_P        0x80u
+#define SEG_L        0x2000u
+#define SEG_DB       0x4000u
+#define SEG_G        0x8000u
+
+/* Index into seg_base[]: the six segment registers, then one that is always zero. */
+#define VMC_SEG_FLAT 6
+
+/* Software TLB. A tag is the page address with the TLB generation in its low 12 bits, so that a flush is a new
+ * generation. `addend` turns a guest linear address into a host address. */
+struct vmc_tlb_entry {
+    uint64_t tag_read, tag_write, tag_exec;
+    uint64_t addend;
+};
+#define VMC_TLB_BITS 11
+#define VMC_TLB_SIZE (1u << VMC_TLB_BITS)
+enum {
+    VMC_TLB_SUPER,      /* CPL 0..2, EFLAGS.AC clear (SMAP in force) */
+    VMC_TLB_USER,       /* CPL 3 */
+    VMC_TLB_SUPER_AC,   /* CPL 0..2 with EFLAGS.AC set */
+    VMC_TLB_NEVER,      /* never filled: alignment checks or data breakpoints are on, every access goes the slow way */
+    VMC_TLB_COUNT,
+};
+
+/* Direct-mapped cache from virtual address to block, in front of the physical one. */
+struct vmc_jump_entry {
+    uint64_t rip;
+    uint64_t key; /* VmcCpu.jump_key at the time */
+    struct vmc_block *block;
+};
+#define VMC_JUMP_BITS 12
+#define VMC_JUMP_SIZE (1u << VMC_JUMP_BITS)
+
+/* x87, MMX and SSE state in the 64-bit FXSAVE layout (SDM vol. 1 table 10-2). */
+struct vmc_fx {
+    uint16_t fcw, fsw;
+    uint8_t ftw, reserved; /* abridged tag: bit set = not empty */
+    uint16_t fop;
+    uint64_t fip, fdp;
+    uint32_t mxcsr, mxcsr_mask;
+    uint8_t st[8][16];   /* ST(i)/MMi, physical order is relative to TOP as FXSAVE has it */
+    uint8_t xmm[16][16] __attribute__((aligned(16)));
+    uint8_t rest[96];
+} __attribute__((aligned(16)));
+
+struct VmcCpu {
+    /* hot: one cache line after the other */
+    uint64_t gpr[16];
+    uint64_t slot_zero;  /* always 0 */
+    uint64_t block_rip;  /* RIP (offset in CS) of the first byte of the running block */
+    uint64_t rip;        /* valid between blocks and in slow paths that say so */
+    uint32_t cc_op;
+    _Atomic uint32_t request;
+    uint64_t cc_dst, cc_src, cc_src2;
+    uint64_t eflags;     /* all but the six arithmetic bits, bit 1 set */
+    uint64_t seg_base[8];
+    struct vmc_tlb_entry *tlb; /* the one of the current privilege */
+    uint64_t tlb_gen;    /* 1..4095 */
+    uint64_t jump_key;   /* generation, privilege and code mode: see vmc_soft_update_mode */
+    struct vmc_block *block; /* running */
+    const struct vmc_uop *cur; /* the micro-operation a fault belongs to; set on slow paths */
+    uint8_t cpl;
+    uint8_t mode;        /* enum vmc_width */
+    bool stack32;        /* SS.B */
+    bool long_mode;      /* EFER.LMA */
+    bool xm_unmasked;    /* guest MXCSR unmasks something: SSE arithmetic must look at flags afterwards */
+    bool inhibit;        /* interrupt shadow of STI, MOV SS, POP SS covers the next instruction */
+    bool inhibit_db;     /* MOV SS, POP SS: debug traps too */
+    bool halted, wait_sipi;
+
+    struct vmc_seg seg[VMC_SEG_COUNT], ldt, tr;
+    struct {
+        uint64_t base;
+        uint32_t limit;
+    } gdt, idt;
+    uint64_t cr0, cr2, cr3, cr4, efer;
+    uint64_t dr[8];
+    uint64_t pdpte[4];   /* PAE: loaded with CR3 */
+
+    struct vmc_fx fx;
+
+    /* MSRs that are plain storage */
+    struct {
+        uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+        uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+        uint64_t tsc_aux, pat, misc_enable, debugctl, xss;
+        uint64_t mtrr_def, mtrr_fix[11], mtrr_base[8], mtrr_mask[8];
+        int64_t tsc_offset;
+        uint64_t tsc_adjust;
+        uint64_t spec[4];
+    } msr;
+
+    /* A fault on its way from a handler to the run loop (exception.c). */
+    struct {
+        uint8_t vector;
+        bool has_error;
+        uint32_t error;
+        uint64_t cr2_or_dr6;
+    } fault;
+    int delivering;      /* vector being delivered, -1 none: double-fault rules */
+    jmp_buf fault_jmp;
+    GError *fatal;       /* set with REQ_KICK by what cannot go on */
+    bool shutdown;       /* triple fault */
+    bool nmi_blocked;
+    uint64_t db_pending; /* DR6 bits of debug traps to deliver after this instruction */
+
+    unsigned index;
+    VmcCpuVm *vm;
+    VmcLocalApic lapic;
+    uint64_t apic_base;  /* copy of IA32_APIC_BASE for the MMU's look */
+    _Atomic uint8_t sipi_vector;
+
+    struct vmc_tlb_entry *tlbs[VMC_TLB_COUNT];
+    struct vmc_jump_entry *jump;
+    struct vmc_block_cache *blocks; /* block.c */
+
+    GMutex sleep_lock;   /* HLT waits here */
+    GCond sleep_cond;
+    bool running;        /* inside run and not asleep; sleep_lock */
+    _Atomic uint32_t code_epoch_seen; /* handshake of REQ_CODE */
+};
+
+struct VmcCpuVm {
+    VmcMemory *memory;
+    VmcBus *pio, *mmio;
+    unsigned n_cpus;
+    VmcCpu *cpus[64];
+    uint64_t tsc_hz;
+    uint64_t tsc_start; /* host TSC that is guest 0 */
+    GMutex split_lock;  /* locked accesses that cross a page or touch devices */
+    _Atomic uint32_t code_epoch;
+};
+
+/* ---- run.c ---- */
+/* Recomputes mode, cpl-dependent TLB, jump_key after any change of CS, SS, CPL, CR0, CR4, EFER, EFLAGS.AC, DR7. */
+void vmc_soft_update_mode(VmcCpu *c);
+
+/* ---- exception.c ---- */
+/* All of these end the current instruction (c->cur) with nothing committed, longjmp to the run loop, and the exception is
+ * delivered with the RIP of that instruction. Slow paths and system handlers set c->cur = u first. */
+_Noreturn void vmc_fault(VmcCpu *c, unsigned vector);
+_Noreturn void vmc_fault_code(VmcCpu *c, unsigned vector, uint32_t error);
+_Noreturn void vmc_page_fault(VmcCpu *c, uint64_t address, uint32_t error);
+static inline _Noreturn void vmc_gp0(VmcCpu *c)
+{
+    vmc_fault_code(c, EXC_GP, 0);
+}
+static inline _Noreturn void vmc_ud(VmcCpu *c)
+{
+    vmc_fault(c, EXC_UD);
+}
+/* Delivers an exception, software interrupt or external interrupt through the IDT with c->rip as the return address
+ * (faults: the instruction; traps and interrupts: the next one). Called by the run loop between instructions, under
+ * fault_jmp: a fault during delivery comes back through vmc_fault and the run loop calls vmc_deliver_fault again,
+ * which applies the double- and triple-fault rules (c->delivering). */
+enum vmc_event { VMC_EVENT_FAULT, VMC_EVENT_TRAP, VMC_EVENT_SOFT_INT, VMC_EVENT_EXTERNAL, VMC_EVENT_NMI };
+void vmc_deliver(VmcCpu *c, enum vmc_event kind, unsigned vector, bool has_error, uint32_t error);
+/* The fault in c->fault, as thrown. Sets c->shutdown on a triple fault. */
+void vmc_deliver_fault(VmcCpu *c);
+
+/* ---- reset.c / state conversion ---- */
+void vmc_soft_reset(VmcCpu *c, bool init); /* INIT keeps FPU, MSRs, memory caches */
