@@ -1,0 +1,148 @@
+#!/bin/sh
+# build.sh OUT: makes the demo guest from Debian's own packages, as an ordinary user and without installing
+# anything on the host:
+#
+#   OUT/vmlinuz            Debian's kernel, as it is
+#   OUT/initrd.img         busybox, the modules of modules.txt, our init: shells on the screen, hvc0, ttyS0
+#   OUT/initrd-serial.img  busybox and a shell on ttyS0; no modules
+#   OUT/busybox            the guests' busybox, for measurements on the host
+#
+# The packages stay in OUT/pool, so that a second run needs no network. The archives are reproducible: sorted
+# names, one date, root as the owner, no device nodes (devtmpfs brings those).
+set -eu
+export LC_ALL=C
+umask 022
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$1/pool"
+out=$(cd "$1" && pwd)
+work=$out/work
+PATH=$PATH:/usr/sbin:/sbin
+
+say()
+{
+    echo "demo guest: $*"
+}
+
+die()
+{
+    echo "demo guest: $*" >&2
+    exit 1
+}
+
+for tool in apt-get dpkg-deb depmod cpio gzip; do
+    command -v $tool > /dev/null || die "$tool is missing; 'make deps' installs what is needed"
+done
+
+# apt with package lists of our own, for hosts whose lists are old or were removed. It needs no root.
+own_apt()
+{
+    tool=$1
+    shift
+    "$tool" -o Dir::State::lists="$out/apt/lists" -o Dir::Cache="$out/apt/cache" -o APT::Sandbox::User="" "$@"
+}
+
+# The newest kernel package that the metapackage wants.
+kernel_package()
+{
+    "$@" depends linux-image-amd64 2> /dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*-amd64\)$/\1/p' |
+        head -n 1
+}
+
+# Puts the newest version of two packages into pool/; $@ says how to call apt-get.
+download()
+{
+    (cd "$out/pool" && "$@" -qq -o APT::Sandbox::User="" download "$kernel" busybox-static)
+}
+
+# The newest file in pool/ whose name starts with $1, or nothing.
+pooled()
+{
+    ls -t "$out/pool/$1"*.deb 2> /dev/null | head -n 1
+}
+
+fetch()
+{
+    kernel=$(kernel_package apt-cache)
+    if [ -n "$kernel" ]; then
+        say "downloading $kernel and busybox-static (72 MB)"
+        if download apt-get 2> "$out/apt.log"; then
+            return
+        fi
+    fi
+    say "the package lists of this system are missing or old; fetching own ones"
+    mkdir -p "$out/apt/lists/partial" "$out/apt/cache/archives/partial"
+    own_apt apt-get -qq update || die "cannot reach the package archive"
+    kernel=$(kernel_package own_apt apt-cache)
+    [ -n "$kernel" ] || die "apt knows no linux-image-amd64; is this Debian on amd64?"
+    download own_apt apt-get || die "cannot download $kernel and busybox-static"
+    rm -rf "$out/apt"
+}
+
+# archive DIR FILE: DIR as a gzipped newc cpio archive.
+archive()
+{
+    find "$1" -exec touch -h -d @1700000000 {} +
+    (cd "$1" && find . | sort | cpio --quiet --reproducible -o -H newc -R 0:0) | gzip -9n > "$2.new"
+    mv "$2.new" "$2"
+}
+
+# root DIR: the folders and busybox that both guests share.
+root()
+{
+    mkdir -p "$1/bin" "$1/dev" "$1/proc" "$1/sys" "$1/tmp" "$1/root" "$1/mnt" "$1/etc"
+    cp "$work/bin/busybox" "$1/bin/busybox"
+    for applet in $("$work/bin/busybox" --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"
+    done
+}
+
+rm -rf "$work"
+mkdir -p "$work"
+if [ -z "$(pooled linux-image-)" ] || [ -z "$(pooled busybox-static)" ]; then
+    fetch
+fi
+say "unpacking $(basename "$(pooled linux-image-)")"
+dpkg-deb -x "$(pooled busybox-static)" "$work"
+# Only what is needed: the modules are 400 MB, so they are unpacked, picked from, and removed again.
+dpkg-deb -x "$(pooled linux-image-)" "$work/linux"
+version=$(ls "$work/linux/lib/modules")
+depmod -b "$work/linux" "$version"
+
+demo=$work/demo
+root "$demo"
+modules=$demo/lib/modules/$version
+mkdir -p "$modules" "$demo/usr/bin"
+dep=$work/linux/lib/modules/$version/modules.dep
+# Every module after those it needs: modules.dep names them all, the deepest last.
+sed 's/#.*//; /^ *$/d' "$here/modules.txt" > "$work/wanted"
+while read -r name why; do
+    line=$(grep "/$name\.ko[^ ]*:" "$dep") || die "the kernel has no module $name"
+    for path in ${line#*:}; do
+        echo "$path"
+    done | tac
+    echo "${line%%:*}"
+done < "$work/wanted" > "$work/needed"
+awk '!seen[$0]++' "$work/needed" > "$work/load-order"
+while read -r path; do
+    mkdir -p "$modules/$(dirname "$path")"
+    cp "$work/linux/lib/modules/$version/$path" "$modules/$path"
+    echo "/lib/modules/$version/$path"
+done < "$work/load-order" > "$demo/lib/modules/load-order"
+depmod -b "$demo" "$version" 2> /dev/null # for modprobe in the guest
+rm -f "$modules"/*.bin
+install -m 755 "$here/init" "$demo/init"
+install -m 755 "$here"/bin/* "$demo/usr/bin/"
+install -m 644 "$here/banner" "$here/profile" "$here/help" "$demo/etc/"
+echo "root::0:0:root:/root:/bin/sh" > "$demo/etc/passwd"
+echo "root:x:0:" > "$demo/etc/group"
+archive "$demo" "$out/initrd.img"
+
+root "$work/serial"
+install -m 755 "$here/init-serial" "$work/serial/init"
+archive "$work/serial" "$out/initrd-serial.img"
+
+cp "$work/bin/busybox" "$out/busybox"
+cp "$work/linux/boot/vmlinuz-$version" "$out/vmlinuz.new"
+mv "$out/vmlinuz.new" "$out/vmlinuz" # last: make looks at it
+rm -rf "$work"
+say "$out has vmlinuz ($version), initrd.img ($(du -k "$out/initrd.img" | cut -f1) KiB), initrd-serial.img"
