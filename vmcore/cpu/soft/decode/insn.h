@@ -35,6 +35,8 @@ struct vmc_insn {
     uint8_t seg;       /* VMC_ES.. of the last segment prefix that counts (FS/GS only in 64-bit mode), or VMC_NO_REG */
     uint8_t rex;       /* 0, or 0x40..0x4f */
 
+    bool vex;          /* begins a VEX, EVEX or XOP form (map 1, opcode C4, C5, 62, 8F): #UD, and `length` reaches only
+                          as far as that was to be told */
     bool has_modrm, is_mem; /* is_mem: ModRM.mod != 3 */
     uint8_t modrm;
     uint8_t reg;       /* ModRM.reg with REX.R, 0..15 */
@@ -58,3 +60,9 @@ enum vmc_decode_status {
 
 /* Decodes one instruction from `bytes` (`avail` of them may be read, 1..15). Thread-safe, no state. */
 enum vmc_decode_status vmc_decode(const uint8_t *bytes, unsigned avail, enum vmc_width mode, struct vmc_insn *insn);
+
+/* Operand size of instructions that use the stack or branch near: 64 bits by default in 64-bit mode. */
+static inline unsigned vmc_insn_stack_size(const struct vmc_insn *insn)
+{
+    return insn->mode == VMC_MODE_64 && insn->opsize == 4 ? 8 : insn->opsize;
+}
