@@ -3,6 +3,35 @@ B ?= build
 CC ?= gcc
 V ?=
 Q := $(if $(V),,@)
+PREFIX ?= /usr/local
+export ESPALIER_BUILD := $(B)
+
+# What a person types first sees to it that all that is needed is installed (silent and instant when it is), then
+# runs make again with WAY set; only then are pkg-config and the like asked anything. The second half of this is
+# at the end of the file.
+WAYS_build := all run install
+WAYS_demo  := demo
+WAYS_test  := test check-sanitize
+WAYS_bench := bench
+WAYS_lint  := lint
+WAYS_fuzz  := fuzz
+DEPS_build := build guest ui
+DEPS_demo  := $(DEPS_build) demo test
+DEPS_test  := $(DEPS_demo)
+DEPS_bench := $(DEPS_build) bench
+DEPS_lint  := build ui lint
+DEPS_fuzz  := build fuzz
+
+.DEFAULT_GOAL := all
+ifndef WAY
+define way
+.PHONY: $(WAYS_$1)
+$(WAYS_$1):
+	@tools/deps.sh $(DEPS_$1)
+	+@$$(MAKE) --no-print-directory WAY=1 $$(if $$(filter -j%,$$(MAKEFLAGS)),,-j$$(shell nproc)) $$@
+endef
+$(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
+endif
 
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0
 PKGS_UI   := gtk+-3.0 epoxy
@@ -11,10 +40,12 @@ WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Wpointer-arith -Wstrict-pr
 CFLAGS ?= -O2 -g
 BASE_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. -MMD -MP -pthread
 
-CORE_CFLAGS = $(shell pkg-config --cflags $(PKGS_CORE))
-CORE_LIBS   = $(shell pkg-config --libs $(PKGS_CORE)) -pthread -lm
-UI_CFLAGS   = $(shell pkg-config --cflags $(PKGS_UI))
-UI_LIBS     = $(shell pkg-config --libs $(PKGS_UI))
+# Asked once, when a recipe first needs the answer.
+once = $(eval $1 := $(shell $2))$($1)
+CORE_CFLAGS = $(call once,CORE_CFLAGS,pkg-config --cflags $(PKGS_CORE))
+CORE_LIBS   = $(call once,CORE_LIBS,pkg-config --libs $(PKGS_CORE); echo -pthread -lm)
+UI_CFLAGS   = $(call once,UI_CFLAGS,pkg-config --cflags $(PKGS_UI))
+UI_LIBS     = $(call once,UI_LIBS,pkg-config --libs $(PKGS_UI))
 
 CORE_SRC := $(filter-out vmcore/examples/%,$(shell find vmcore -name '*.c' | sort))
 CORE_OBJ := $(CORE_SRC:%.c=$(B)/obj/%.o)
@@ -28,8 +59,7 @@ CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard app/ctl/*.c)))
 EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/examples/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: all core ctl examples unit-tests
-all: core ctl examples
+.PHONY: core ctl examples unit-tests guest
 core: $(B)/libvmcore.a
 ctl: $(B)/espalierctl
 examples: $(EXAMPLES)
@@ -71,5 +101,92 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libespalier.a $(B)/libvmcore.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS_$*) $(CORE_LIBS) -lcmocka
 
 .SECONDARY:
+
+# The demo guest (data/demo/README.md).
+GUEST := $(B)/guest/vmlinuz
+guest: $(GUEST)
+$(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-serial modules.txt banner profile help)
+	$(Q)data/demo/build.sh $(B)/guest
+
+# $(B)/espalier, and how `make demo` drives it.
+-include ui/ui.mk
+
+ifdef WAY
+.PHONY: all run demo test check-sanitize bench lint fuzz install
+PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)
+
+all: core examples $(PROGRAMS) guest
+
+run: $(PROGRAMS) guest
+	$(Q)$(B)/espalier
+
+test: all unit-tests
+	$(Q)tests/run $(TESTS)
+
+# Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+check-sanitize: guest
+	$(Q)$(MAKE) B=build-sanitize CFLAGS="$(SANITIZE)" core ctl unit-tests
+	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
+	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
+
+bench: ctl guest
+	$(Q)tests/bench/bench.py
+
+# Each fuzzer for FUZZ_SECONDS, starting from the corpus that earlier runs left in build-fuzz/corpus.
+FUZZ_SECONDS ?= 30
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz:
+	$(Q)$(MAKE) B=build-fuzz CC=clang CFLAGS="-O1 -g -fsanitize=address,undefined,fuzzer-no-link" \
+		$(FUZZERS:%=build-fuzz/fuzz/%)
+	$(Q)for f in $(FUZZERS); do \
+		mkdir -p build-fuzz/corpus/$$f; \
+		build-fuzz/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build-fuzz/corpus/$$f || exit 1; \
+	done
+
+LINT_C := $(shell git ls-files '*.c' 2>/dev/null)
+lint:
+	$(Q)clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
+		--suppress=normalCheckLevelMaxBranches -Ivmcore/include -Ivmcore -I. -j$$(nproc) vmcore app ui
+	$(Q)clang-tidy --quiet $(LINT_C) -- -std=gnu17 -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. $(CORE_CFLAGS) $(UI_CFLAGS)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/vmcore
+	install -d $(DESTDIR)$(PREFIX)/share/espalier/guest
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(B)/libvmcore.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 vmcore/include/vmcore/*.h $(DESTDIR)$(PREFIX)/include/vmcore/
+	install -m 644 $(B)/guest/vmlinuz $(B)/guest/initrd.img $(DESTDIR)$(PREFIX)/share/espalier/guest/
+	sed 's|@prefix@|$(PREFIX)|' vmcore/vmcore.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
+endif
+
+.PHONY: uninstall clean help
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,espalier espalierctl)
+	rm -f $(DESTDIR)$(PREFIX)/lib/libvmcore.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
+	rm -rf $(DESTDIR)$(PREFIX)/include/vmcore $(DESTDIR)$(PREFIX)/share/espalier
+
+# The downloaded packages stay: remove build/guest by hand to fetch newer ones.
+clean:
+	rm -rf build-sanitize build-fuzz
+	if [ -d $(B) ]; then find $(B) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
+
+help:
+	@echo "make              the programs, the library and the demo guest, in $(B)/"
+	@echo "make run          build and start Espalier"
+	@echo "make demo         build, start, and show what it does by itself; pictures in $(B)/"
+	@echo "make test         everything that can be tested; TESTS=name for some of it"
+	@echo "make check-sanitize   the tests with the address and undefined behaviour sanitizers"
+	@echo "make bench        how fast, against QEMU"
+	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer"
+	@echo "make lint         clang-format, cppcheck, clang-tidy"
+	@echo "make install      PREFIX=/usr/local DESTDIR=;  make uninstall"
+	@echo "make clean"
+	@echo "Variables: B=build (where to), CC, CFLAGS, V=1 (show commands)"
+
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libespalier.a $(B)/libvmcore.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ -o $@ $(CORE_LIBS)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
