@@ -7,7 +7,8 @@
  *
  * Threads: devices are added before the machine runs. Configuration and MSI-X table accesses come from vCPU threads
  * and are serialised by the bus lock, which is not held while a device's BAR handlers run.
- * vmc_pci_msix_notify and vmc_pci_intx may be called from any thread.
+ * vmc_pci_msix_notify and vmc_pci_intx may be called from any thread: they take a lock of their own, never the bus
+ * lock, so a config hook may wait for the I/O thread.
  */
 #pragma once
 
@@ -36,6 +37,8 @@ typedef struct VmcPciDeviceOps {
     void (*config_written)(VmcPciDevice *dev, unsigned offset, unsigned size);
     /* Before a read, so a window register can be filled in (may be NULL). */
     void (*config_reading)(VmcPciDevice *dev, unsigned offset, unsigned size);
+    /* Bus Master Enable changed: without it a function must not touch memory (may be NULL). vCPU threads. */
+    void (*bus_master)(VmcPciDevice *dev, bool on);
     void (*reset)(VmcPciDevice *dev); /* back to power-on; vCPUs stand still */
     void (*free)(VmcPciDevice *dev);
 } VmcPciDeviceOps;
@@ -51,6 +54,8 @@ typedef struct VmcPciBar {
     uint64_t size; /* power of two; 0: not there */
     bool io, wide, prefetch; /* port BAR; 64-bit; prefetchable */
     uint64_t mapped_at; /* where it is on the bus now, or UINT64_MAX */
+    VmcPciDevice *dev;  /* whose it is and */
+    unsigned index;     /* which: what the bus region's handlers are given */
 } VmcPciBar;
 
 struct VmcPciDevice {
@@ -62,7 +67,10 @@ struct VmcPciDevice {
     VmcPciBar bars[6];
     unsigned next_capability; /* where the next capability goes */
     struct VmcMsix *msix;     /* NULL: none */
-    bool intx_level;
+    bool intx_level;          /* what the device drives */
+    bool intx_asserted;       /* what arrives at the wire: not with MSI-X or Interrupt Disable */
+    bool intx_disabled;       /* Command bit 10, kept under the interrupt lock */
+    uint8_t *power_on;        /* configuration space as it was when the device was put on the bus */
 };
 
 VmcPciBus *vmc_pci_bus_new(const VmcPciBusParams *params);

@@ -1,13 +1,13 @@
 /*
  * The virtio devices a machine can have, each ready to be put on a PCI bus.
  *
- * Every constructor gives a device with the modern virtio-pci transport around it (VIRTIO 1.2 s4.1); give it to
- * vmc_pci_bus_add, which owns it from then on, or free it with its ops->free. Constructors do not fail.
+ * Every constructor gives a device with the modern virtio-pci transport around it (VIRTIO 1.2 s4.1); give it
+ * to vmc_pci_bus_add, which owns it from then on, or free it with its ops->free. Constructors do not fail.
  *
- * Threads: constructors on any one thread, before the machine runs. A device's home thread is the machine's I/O
- * thread: its queues are served there. Freeing a device (vmc_pci_bus_free) is done while the I/O thread still runs,
- * on another thread or on it, once no vCPU runs any more; it waits for requests in flight. So the order at the end
- * is: stop vCPUs, free the PCI bus, free the VmcIo, free the VmcMemory.
+ * Threads: constructors on any one thread, before the machine runs. A device's home thread is the machine's
+ * I/O thread: its queues are served there. Freeing a device (vmc_pci_bus_free) is done while the I/O thread
+ * still runs, on another thread or on it, once no vCPU runs any more; it waits for requests in flight. So the
+ * order at the end is: stop vCPUs, free the PCI bus, free the VmcIo, free the VmcMemory.
  */
 #pragma once
 
@@ -16,31 +16,35 @@
 #include "block/disk.h"
 #include "pci/pci.h"
 
-/* What every virtio device needs of its machine. Copied by the constructors; both must outlive the devices. */
+/* What every virtio device needs of its machine. Copied by the constructors; both must outlive the devices.
+ */
 typedef struct VmcVirtioHost {
     VmcMemory *memory;
     VmcIo *io;
 } VmcVirtioHost;
 
-/* One console port (s5.3). Bytes come from fd_in and go to fd_out; -1: none. Both stay the caller's, must outlive
- * the device and are neither closed nor changed: a descriptor in blocking mode is only touched when poll says it is
- * ready. Input waits in the descriptor until the guest has room; output waits in the queue until the descriptor
- * has. */
+/* One console port (s5.3). Bytes come from fd_in and go to fd_out; -1: none. Both stay the caller's, must
+ * outlive the device and are neither closed nor changed: a descriptor in blocking mode is only touched when
+ * poll says it is ready. Input waits in the descriptor until the guest has room; output waits in the queue
+ * until the descriptor has. */
 VmcPciDevice *vmc_virtio_console_new(const VmcVirtioHost *host, int fd_in, int fd_out);
 
-/* A disk (s5.2). Owns `disk` from now on. `id`: what the guest reads as the serial, at most 20 bytes of it, or NULL. */
+/* A disk (s5.2). Owns `disk` from now on. `id`: what the guest reads as the serial, at most 20 bytes of it,
+ * or NULL. */
 VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, VmcDisk *disk, const char *id);
 
 /* A source of random numbers (s5.4). */
 VmcPciDevice *vmc_virtio_rng_new(const VmcVirtioHost *host);
 
-/* Input devices (s5.8): a keyboard with LEDs; an absolute tablet, x and y in 0..32767, with buttons and wheels. */
+/* Input devices (s5.8): a keyboard with LEDs; an absolute tablet, x and y in 0..32767, with buttons and
+ * wheels. */
 VmcPciDevice *vmc_virtio_keyboard_new(const VmcVirtioHost *host);
 VmcPciDevice *vmc_virtio_tablet_new(const VmcVirtioHost *host);
 
-/* Adds an event (type, code, value: Linux evdev's) to the report that is being made up, any thread; the guest gets it
- * with the next vmc_virtio_input_sync, whole or, if it has no room for all of it, not at all. Events a device does
- * not announce are ignored. Calls for one device that belong to one report are made by one thread at a time. */
+/* Adds an event (type, code, value: Linux evdev's) to the report that is being made up, any thread; the guest
+ * gets it with the next vmc_virtio_input_sync, whole or, if it has no room for all of it, not at all. Events
+ * a device does not announce are ignored. Calls for one device that belong to one report are made by one
+ * thread at a time. */
 void vmc_virtio_input_event(VmcPciDevice *dev, unsigned type, unsigned code, int value);
 /* Ends the report (EV_SYN) and sends it, any thread. */
 void vmc_virtio_input_sync(VmcPciDevice *dev);
