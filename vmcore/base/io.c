@@ -11,13 +11,13 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "vmcore/error.h"
 
 struct VmcTimer {
@@ -128,26 +128,10 @@ static gboolean clock_dispatch(int fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* The program's signals belong to its own threads; only faults of this thread itself are let through. */
-static void block_signals(void)
-{
-    sigset_t set;
-
-    sigfillset(&set);
-    sigdelset(&set, SIGSEGV);
-    sigdelset(&set, SIGBUS);
-    sigdelset(&set, SIGILL);
-    sigdelset(&set, SIGFPE);
-    sigdelset(&set, SIGTRAP);
-    sigdelset(&set, SIGABRT);
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
-}
-
 static gpointer io_thread(gpointer data)
 {
     VmcIo *io = data;
 
-    block_signals();
     g_main_context_push_thread_default(io->context);
     g_main_loop_run(io->loop);
     g_main_context_pop_thread_default(io->context);
@@ -175,7 +159,7 @@ VmcIo *vmc_io_new(GError **error)
     g_source_set_priority(io->clock, G_PRIORITY_HIGH);
     g_source_set_callback(io->clock, G_SOURCE_FUNC(clock_dispatch), io, NULL);
     g_source_attach(io->clock, io->context);
-    io->thread = g_thread_try_new("vmc-io", io_thread, io, error);
+    io->thread = vmc_thread_new("vmc-io", io_thread, io, error);
     if (!io->thread) {
         vmc_io_free(io);
         return NULL;
