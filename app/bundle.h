@@ -1,0 +1,77 @@
+/*
+ * A bundle: the folder in which one virtual machine lives, `NAME.espalier/`.
+ *
+ *   config.plist    what the machine is (bundle_config.c knows its keys)
+ *   lock            held with an open-file-description lock by the process that runs the machine; its text is
+ *                   "PID STATE\n", so that others can tell who runs it and how it is
+ *   disk*.img, console.log, serial.log, screenshot.png
+ *
+ * Paths inside config.plist are relative to the bundle where they can be, so a bundle may be moved.
+ * A bundle is written completely or not at all: a new one is filled in a hidden folder beside its place and
+ * then renamed; config.plist goes through a temporary file, fsync and rename. Keys we do not know are kept.
+ *
+ * Threads: one at a time per EspBundle.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <vmcore/config.h>
+
+G_BEGIN_DECLS
+
+#define ESP_BUNDLE_SUFFIX ".espalier"
+
+#define ESP_BUNDLE_ERROR (esp_bundle_error_quark())
+GQuark esp_bundle_error_quark(void);
+
+typedef enum EspBundleError {
+    ESP_BUNDLE_ERROR_FORMAT, /* config.plist is not what it should be */
+    ESP_BUNDLE_ERROR_FILE,   /* the file system refused */
+    ESP_BUNDLE_ERROR_BUSY,   /* another process runs this machine */
+    ESP_BUNDLE_ERROR_EXISTS, /* something of that name is there already */
+} EspBundleError;
+
+typedef struct EspBundle EspBundle;
+
+/* Reads an existing bundle. The path may be relative; it is made absolute. */
+EspBundle *esp_bundle_open(const char *path, GError **error);
+/* Starts a new bundle in a hidden folder inside `parent_dir` (which is made when missing). Until
+ * esp_bundle_publish it is ours alone, and esp_bundle_free removes it again. */
+EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **error);
+/* Saves config.plist and puts a new bundle into its place, `parent_dir/NAME.espalier`; never over anything.
+ */
+bool esp_bundle_publish(EspBundle *bundle, GError **error);
+/* Frees the handle and drops the lock; NULL is fine. */
+void esp_bundle_free(EspBundle *bundle);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(EspBundle, esp_bundle_free)
+
+const char *esp_bundle_get_path(EspBundle *bundle);
+const char *esp_bundle_get_name(EspBundle *bundle);
+/* The path of a file in the bundle; free with g_free. */
+char *esp_bundle_file(EspBundle *bundle, const char *basename);
+
+/* Where a machine made from something we ship came from ("demo"), or NULL. */
+const char *esp_bundle_get_origin(EspBundle *bundle);
+void esp_bundle_set_origin(EspBundle *bundle, const char *origin);
+
+/* The machine as config.plist describes it, with absolute paths. The caller owns it. Whether it can run is
+ * for vmc_config_validate to say. */
+VmcConfig *esp_bundle_get_config(EspBundle *bundle, GError **error);
+/* Replaces the description in memory; esp_bundle_save writes it. Serial lines that go to descriptors are not
+ * part of a bundle and are left out. */
+void esp_bundle_set_config(EspBundle *bundle, const VmcConfig *config);
+bool esp_bundle_save(EspBundle *bundle, GError **error);
+
+/* Makes a sparse raw disk of `size` bytes in the bundle; fails if there is a file of that name. */
+bool esp_bundle_add_disk(EspBundle *bundle, const char *basename, uint64_t size, GError **error);
+/* Moves a log that has grown beyond `max_size` bytes to `basename.old`. A missing file is fine. */
+void esp_bundle_rotate_log(EspBundle *bundle, const char *basename, uint64_t max_size);
+
+/* Takes the lock; ESP_BUNDLE_ERROR_BUSY when another process has it. Held until esp_bundle_free. */
+bool esp_bundle_lock(EspBundle *bundle, GError **error);
+/* Writes the state into the lock file, which must be held. Best effort: it is for show. */
+void esp_bundle_announce(EspBundle *bundle, const char *state);
+/* Whether some process runs the bundle at `path`; then *pid and *state (g_free) are set, where not NULL. */
+bool esp_bundle_get_runner(const char *path, int *pid, char **state);
+
+G_END_DECLS

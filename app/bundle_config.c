@@ -1,0 +1,305 @@
+/*
+ * config.plist <-> VmcConfig (see bundle_config.h).
+ *
+ * A plist is written by hand as often as by us, so every reading function says which key is wrong and what
+ * would be right, and nothing is converted silently.
+ */
+#include "app/bundle_config.h"
+
+#include <glib/gi18n.h>
+#include <string.h>
+
+#include "app/bundle.h"
+
+static const char *const cpu_names[] = {
+    [VMC_CPU_AUTO] = "auto",
+    [VMC_CPU_KVM] = "kvm",
+    [VMC_CPU_SOFT] = "soft",
+};
+
+/* Names of devices in the file. They are our own and stable, whatever the command line calls them. */
+static const char *const device_names[] = {
+    [VMC_DEVICE_UART] = "UART",
+    [VMC_DEVICE_VIRTIO_CONSOLE] = "VirtioConsole",
+    [VMC_DEVICE_VIRTIO_BLOCK] = "VirtioBlock",
+    [VMC_DEVICE_VIRTIO_RNG] = "VirtioEntropy",
+    [VMC_DEVICE_VIRTIO_KEYBOARD] = "VirtioKeyboard",
+    [VMC_DEVICE_VIRTIO_TABLET] = "VirtioTablet",
+    [VMC_DEVICE_FRAMEBUFFER] = "Framebuffer",
+};
+
+#define DEVICES_MAX 64u
+
+static bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static bool fail(GError **error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *message = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_set_error(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FORMAT, "%s", message);
+    return false;
+}
+
+char *esp_plist_get_string(plist_t dict, const char *key)
+{
+    plist_t node = plist_dict_get_item(dict, key);
+    if (!node || plist_get_node_type(node) != PLIST_STRING)
+        return NULL;
+    uint64_t length = 0;
+    const char *text = plist_get_string_ptr(node, &length);
+    return text ? g_strndup(text, length) : NULL;
+}
+
+void esp_plist_set_string(plist_t dict, const char *key, const char *value)
+{
+    if (value)
+        plist_dict_set_item(dict, key, plist_new_string(value));
+    else if (plist_dict_get_item(dict, key))
+        plist_dict_remove_item(dict, key);
+}
+
+/* A whole number in min..max at `key`; absent is an error unless *value is to stay as it is (`optional`). */
+static bool get_uint(plist_t dict, const char *key, bool optional, uint64_t min, uint64_t max,
+                     uint64_t *value, GError **error)
+{
+    plist_t node = plist_dict_get_item(dict, key);
+    if (!node) {
+        return optional || fail(error, _("%s is missing; it should be a whole number."), key);
+    }
+    uint64_t number = 0;
+    if (plist_get_node_type(node) == PLIST_UINT)
+        plist_get_uint_val(node, &number);
+    else
+        return fail(error, _("%s should be a whole number."), key);
+    if (number < min || number > max)
+        return fail(error,
+                    _("%s is %" G_GUINT64_FORMAT "; it should be between %" G_GUINT64_FORMAT
+                      " and %" G_GUINT64_FORMAT "."),
+                    key, number, min, max);
+    *value = number;
+    return true;
+}
+
+static int find_name(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (name && !strcmp(names[i], name))
+            return (int)i;
+    return -1;
+}
+
+static char *absolute_path(plist_t dict, const char *key, const char *dir)
+{
+    g_autofree char *path = esp_plist_get_string(dict, key);
+    return path && *path ? g_canonicalize_filename(path, dir) : NULL;
+}
+
+static void set_path(plist_t dict, const char *key, const char *dir, const char *path)
+{
+    size_t n = strlen(dir);
+    if (path && !strncmp(path, dir, n) && path[n] == '/')
+        path += n + 1;
+    esp_plist_set_string(dict, key, path);
+}
+
+static bool read_boot(plist_t root, const char *dir, VmcBootConfig *boot, GError **error)
+{
+    plist_t dict = plist_dict_get_item(root, "BootLoader");
+    if (!dict)
+        return true;
+    if (plist_get_node_type(dict) != PLIST_DICT)
+        return fail(error, _("BootLoader should be a dictionary."));
+    g_autofree char *type = esp_plist_get_string(dict, "Type");
+    if (g_strcmp0(type, "Linux") != 0)
+        return fail(error, _("BootLoader has the type “%s”; this version knows only “Linux”."),
+                    type ? type : "");
+    boot->kind = VMC_BOOT_LINUX;
+    boot->kernel = absolute_path(dict, "Kernel", dir);
+    boot->initrd = absolute_path(dict, "InitialRamdisk", dir);
+    boot->cmdline = esp_plist_get_string(dict, "CommandLine");
+    return true;
+}
+
+static bool read_device(plist_t dict, unsigned index, const char *dir, VmcConfig *config, GError **error)
+{
+    if (!dict || plist_get_node_type(dict) != PLIST_DICT)
+        return fail(error, _("Devices[%u] should be a dictionary."), index);
+    g_autofree char *type = esp_plist_get_string(dict, "Type");
+    int kind = find_name(device_names, G_N_ELEMENTS(device_names), type);
+    if (kind < 0)
+        return fail(error, _("Devices[%u] has the type “%s”, which this version does not know."), index,
+                    type ? type : "");
+
+    VmcDeviceConfig *device = vmc_config_add_device(config, (VmcDeviceKind)kind);
+    uint64_t width = 1024, height = 768;
+    uint8_t readonly = 0;
+    plist_t node;
+    switch (device->kind) {
+    case VMC_DEVICE_UART:
+    case VMC_DEVICE_VIRTIO_CONSOLE:
+        device->serial.log_path = absolute_path(dict, "LogFile", dir);
+        break;
+    case VMC_DEVICE_VIRTIO_BLOCK:
+        device->block.path = absolute_path(dict, "Path", dir);
+        device->block.id = esp_plist_get_string(dict, "Identifier");
+        node = plist_dict_get_item(dict, "ReadOnly");
+        if (node && plist_get_node_type(node) != PLIST_BOOLEAN)
+            return fail(error, _("Devices[%u].ReadOnly should be true or false."), index);
+        if (node)
+            plist_get_bool_val(node, &readonly);
+        device->block.readonly = readonly;
+        break;
+    case VMC_DEVICE_FRAMEBUFFER:
+        if (!get_uint(dict, "Width", true, 1, 16384, &width, error) ||
+            !get_uint(dict, "Height", true, 1, 16384, &height, error)) {
+            g_prefix_error(error, "Devices[%u]: ", index);
+            return false;
+        }
+        device->framebuffer.width = (unsigned)width;
+        device->framebuffer.height = (unsigned)height;
+        break;
+    case VMC_DEVICE_VIRTIO_RNG:
+    case VMC_DEVICE_VIRTIO_KEYBOARD:
+    case VMC_DEVICE_VIRTIO_TABLET:
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+static bool read_devices(plist_t root, const char *dir, VmcConfig *config, GError **error)
+{
+    plist_t array = plist_dict_get_item(root, "Devices");
+    if (!array)
+        return true;
+    if (plist_get_node_type(array) != PLIST_ARRAY)
+        return fail(error, _("Devices should be an array."));
+    uint32_t n = plist_array_get_size(array);
+    if (n > DEVICES_MAX)
+        return fail(error, _("There are %u devices; at most %u are possible."), n, DEVICES_MAX);
+    for (uint32_t i = 0; i < n; i++)
+        if (!read_device(plist_array_get_item(array, i), i, dir, config, error))
+            return false;
+    return true;
+}
+
+static bool read_all(plist_t root, const char *dir, VmcConfig *config, GError **error)
+{
+    uint64_t version = 0, cpus = config->cpus, memory = config->memory >> 20;
+    if (!get_uint(root, "Version", false, 1, UINT64_MAX, &version, error))
+        return false;
+    if (version > ESP_BUNDLE_VERSION)
+        return fail(error,
+                    _("It was written by a newer Espalier (format %" G_GUINT64_FORMAT
+                      "; this one reads up to %u). Please update Espalier."),
+                    version, ESP_BUNDLE_VERSION);
+    /* Sensible bounds are the validator's to name; these only keep the arithmetic honest. */
+    if (!get_uint(root, "CPUCount", true, 0, UINT32_MAX, &cpus, error) ||
+        !get_uint(root, "MemorySize", true, 0, UINT64_MAX >> 20, &memory, error))
+        return false;
+    config->cpus = (unsigned)cpus;
+    config->memory = memory << 20;
+
+    g_autofree char *cpu = esp_plist_get_string(root, "CPU");
+    if (cpu) {
+        int kind = find_name(cpu_names, G_N_ELEMENTS(cpu_names), cpu);
+        if (kind < 0)
+            return fail(error, _("CPU is “%s”; it should be auto, kvm or soft."), cpu);
+        config->cpu = (VmcCpuKind)kind;
+    }
+    return read_boot(root, dir, &config->boot, error) && read_devices(root, dir, config, error);
+}
+
+VmcConfig *esp_bundle_config_read(plist_t root, const char *dir, GError **error)
+{
+    VmcConfig *config = vmc_config_new();
+    if (!read_all(root, dir, config, error)) {
+        vmc_config_free(config);
+        return NULL;
+    }
+    return config;
+}
+
+/* The dictionary the file already has for the n-th device, if it is of the same type: its unknown keys stay.
+ */
+static plist_t device_dict(plist_t old, uint32_t n, const char *type)
+{
+    plist_t dict = NULL;
+    if (old && plist_get_node_type(old) == PLIST_ARRAY && n < plist_array_get_size(old))
+        dict = plist_array_get_item(old, n);
+    if (dict && plist_get_node_type(dict) == PLIST_DICT) {
+        g_autofree char *old_type = esp_plist_get_string(dict, "Type");
+        if (!g_strcmp0(old_type, type))
+            return plist_copy(dict);
+    }
+    return plist_new_dict();
+}
+
+static plist_t device_to_plist(const VmcDeviceConfig *device, plist_t old, uint32_t n, const char *dir)
+{
+    const char *type = device_names[device->kind];
+    plist_t dict = device_dict(old, n, type);
+    esp_plist_set_string(dict, "Type", type);
+    switch (device->kind) {
+    case VMC_DEVICE_UART:
+    case VMC_DEVICE_VIRTIO_CONSOLE:
+        set_path(dict, "LogFile", dir, device->serial.log_path);
+        break;
+    case VMC_DEVICE_VIRTIO_BLOCK:
+        set_path(dict, "Path", dir, device->block.path);
+        esp_plist_set_string(dict, "Identifier", device->block.id);
+        plist_dict_set_item(dict, "ReadOnly", plist_new_bool(device->block.readonly));
+        break;
+    case VMC_DEVICE_FRAMEBUFFER:
+        plist_dict_set_item(dict, "Width", plist_new_uint(device->framebuffer.width));
+        plist_dict_set_item(dict, "Height", plist_new_uint(device->framebuffer.height));
+        break;
+    case VMC_DEVICE_VIRTIO_RNG:
+    case VMC_DEVICE_VIRTIO_KEYBOARD:
+    case VMC_DEVICE_VIRTIO_TABLET:
+    default:
+        break;
+    }
+    return dict;
+}
+
+static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
+{
+    if (boot->kind != VMC_BOOT_LINUX) {
+        if (plist_dict_get_item(root, "BootLoader"))
+            plist_dict_remove_item(root, "BootLoader");
+        return;
+    }
+    plist_t dict = plist_dict_get_item(root, "BootLoader");
+    if (!dict || plist_get_node_type(dict) != PLIST_DICT) {
+        dict = plist_new_dict();
+        plist_dict_set_item(root, "BootLoader", dict);
+    }
+    esp_plist_set_string(dict, "Type", "Linux");
+    set_path(dict, "Kernel", dir, boot->kernel);
+    set_path(dict, "InitialRamdisk", dir, boot->initrd);
+    esp_plist_set_string(dict, "CommandLine", boot->cmdline);
+}
+
+void esp_bundle_config_write(plist_t root, const char *dir, const VmcConfig *config)
+{
+    plist_dict_set_item(root, "Version", plist_new_uint(ESP_BUNDLE_VERSION));
+    plist_dict_set_item(root, "CPUCount", plist_new_uint(config->cpus));
+    plist_dict_set_item(root, "MemorySize", plist_new_uint(config->memory >> 20));
+    esp_plist_set_string(root, "CPU", cpu_names[config->cpu]);
+    write_boot(root, dir, &config->boot);
+
+    plist_t old = plist_dict_get_item(root, "Devices");
+    plist_t array = plist_new_array();
+    for (guint i = 0; i < config->devices->len; i++) {
+        const VmcDeviceConfig *device = config->devices->pdata[i];
+        bool serial = device->kind == VMC_DEVICE_UART || device->kind == VMC_DEVICE_VIRTIO_CONSOLE;
+        if (serial && !device->serial.log_path)
+            continue;
+        plist_array_append_item(array, device_to_plist(device, old, plist_array_get_size(array), dir));
+    }
+    plist_dict_set_item(root, "Devices", array);
+}

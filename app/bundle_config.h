@@ -1,0 +1,27 @@
+/*
+ * config.plist <-> VmcConfig.
+ *
+ * The dictionary has a Version (1) and keys of VZ's vocabulary: CPUCount, MemorySize (MiB), CPU, BootLoader,
+ * Devices. A newer Version is refused in words; unknown keys, and unknown keys of devices, survive a save.
+ */
+#pragma once
+
+#include <glib.h>
+#include <plist/plist.h>
+#include <vmcore/config.h>
+
+G_BEGIN_DECLS
+
+#define ESP_BUNDLE_VERSION 1u
+
+/* Reads `root` (a dictionary) into a new config. Relative paths are taken from `dir`. */
+VmcConfig *esp_bundle_config_read(plist_t root, const char *dir, GError **error);
+/* Writes `config` into `root`, changing only the keys it knows. Paths below `dir` become relative. */
+void esp_bundle_config_write(plist_t root, const char *dir, const VmcConfig *config);
+
+/* A string at `key`, or NULL when there is none; free with g_free. */
+char *esp_plist_get_string(plist_t dict, const char *key);
+/* Sets `key` to a string, or removes it for NULL. */
+void esp_plist_set_string(plist_t dict, const char *key, const char *value);
+
+G_END_DECLS
