@@ -37,9 +37,15 @@ void vmc_write_bytes(VmcCpu *c, const struct vmc_uop *u, uint64_t va, const void
 uint64_t vmc_sys_ld(VmcCpu *c, uint64_t va, unsigned size);
 void vmc_sys_st(VmcCpu *c, uint64_t va, unsigned size, uint64_t value);
 
+#define VMC_PHYS_BITS 46 /* MAXPHYADDR: CPUID 8000_0008 says the same */
+
 /* TLB maintenance. */
 void vmc_tlb_flush(VmcCpu *c);                  /* everything: new generation */
 void vmc_tlb_flush_page(VmcCpu *c, uint64_t va); /* INVLPG */
+/* Takes the write tag from every entry that leads to this host page. */
+void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page);
+/* Host address of the code at `va` for this privilege, and its physical address; NULL if there is no RAM. Faults. */
+const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa);
 /* PAE paging: loads and checks the four PDPTEs; false: #GP (reserved bits). */
 bool vmc_load_pdptes(VmcCpu *c, uint64_t cr3);
 /* Translates without side effects on A/D or faults, for debuggers and tests. */

@@ -154,7 +154,7 @@ struct vmc_jump_entry {
     uint64_t key; /* VmcCpu.jump_key at the time */
     struct vmc_block *block;
 };
-#define VMC_JUMP_BITS 12
+#define VMC_JUMP_BITS 13
 #define VMC_JUMP_SIZE (1u << VMC_JUMP_BITS)
 
 /* x87, MMX and SSE state in the 64-bit FXSAVE layout (SDM vol. 1 table 10-2). */
@@ -236,13 +236,19 @@ struct VmcCpu {
     uint64_t apic_base;  /* copy of IA32_APIC_BASE for the MMU's look */
     _Atomic uint8_t sipi_vector;
 
+    /* Hashed sets of the 2 (4) MiB and 1 GiB regions with large pages since the last flush: INVLPG inside one must drop all
+     * its 4 KiB entries, so it flushes everything. */
+    uint64_t large_2m[16], large_1g;
+
     struct vmc_tlb_entry *tlbs[VMC_TLB_COUNT];
     struct vmc_jump_entry *jump;
     struct vmc_block_cache *blocks; /* block.c */
 
     GMutex sleep_lock;   /* HLT waits here */
     GCond sleep_cond;
-    bool running;        /* inside run and not asleep; sleep_lock */
+    _Atomic bool running; /* inside run and not asleep: others may have to wait for it */
+    bool intr_waiting;   /* the local APIC had something while interrupts were disabled */
+    struct vmc_block **link_from; /* where the next block found may be chained (block.c), or NULL */
     _Atomic uint32_t code_epoch_seen; /* handshake of REQ_CODE */
 };
 
@@ -254,7 +260,10 @@ struct VmcCpuVm {
     uint64_t tsc_hz;
     uint64_t tsc_start; /* host TSC that is guest 0 */
     GMutex split_lock;  /* locked accesses that cross a page or touch devices */
+    /* Handshake when a page begins to hold code (block.c). */
+    GMutex code_lock;
     _Atomic uint32_t code_epoch;
+    uintptr_t code_host; /* host page of the newest epoch */
 };
 
 /* ---- run.c ---- */

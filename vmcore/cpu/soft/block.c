@@ -1,0 +1,340 @@
+/*
+ * The block cache (block.h): finding, decoding, chaining and dropping blocks.
+ *
+ * Three steps, fastest first: the jump cache by virtual address (shared with VMC_JUMP), the hash by physical address
+ * and mode, and decoding. Decoding a page for the first time is the delicate one. Its code word gets bit 0, so that writes
+ * notice; but other CPUs may hold a write tag for the page from before. They are asked to drop it (REQ_CODE), and the bytes
+ * are read only when each has done so or sleeps. From then on a write by anyone moves the word on.
+ *
+ * An instruction that crosses into the next page is never cached: its second half may change without the first page's
+ * word knowing. It is decoded each time into a scratch block of its own.
+ */
+#include "cpu/soft/block.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+
+#include "cpu/soft/exec/fuse.h"
+
+#define ARENA_BYTES  (12u << 20)
+#define HASH_BITS    14
+#define HASH_SIZE    (1u << HASH_BITS)
+#define MAX_INSNS    64
+#define MAX_INSN_LEN 15
+
+struct vmc_block_cache {
+    uint8_t *arena; /* ARENA_BYTES, touched as it fills */
+    size_t used;
+    struct vmc_block *hash[HASH_SIZE];
+    _Atomic uint32_t no_word; /* for blocks that die with their use */
+    union {
+        struct vmc_block block;
+        uint8_t room[sizeof(struct vmc_block) + 3 * sizeof(struct vmc_uop)];
+    } scratch;
+};
+
+bool vmc_blocks_init(VmcCpu *c)
+{
+    c->blocks = g_new0(struct vmc_block_cache, 1);
+    c->blocks->arena =
+        mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return c->blocks->arena != MAP_FAILED;
+}
+
+void vmc_blocks_clear(VmcCpu *c)
+{
+    if (!c->blocks)
+        return;
+    if (c->blocks->arena != MAP_FAILED)
+        munmap(c->blocks->arena, ARENA_BYTES);
+    g_free(c->blocks);
+    c->blocks = NULL;
+}
+
+static void drop_all(VmcCpu *c)
+{
+    c->blocks->used = 0;
+    memset(c->blocks->hash, 0, sizeof c->blocks->hash);
+    memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
+    c->link_from = NULL;
+    c->block = NULL;
+}
+
+static uint16_t mode_key(const VmcCpu *c)
+{
+    return (uint16_t)(c->mode | c->stack32 << 2);
+}
+
+static struct vmc_block **hash_at(VmcCpu *c, uint64_t pa, uint16_t key)
+{
+    uint64_t h = (pa ^ ((uint64_t)key << 58)) * 0x9e3779b97f4a7c15ull;
+    return &c->blocks->hash[h >> (64 - HASH_BITS)];
+}
+
+/* ---- code words ---- */
+
+void vmc_block_page_written(VmcCpu *c, _Atomic uint32_t *word)
+{
+    if (!(atomic_load_explicit(word, memory_order_relaxed) & 1))
+        return;
+    vmc_code_word_kill(word);
+    if (c->block && c->block->word == word && c->cur) {
+        /* The running block is dead and ours alone: make its next step the way out. */
+        struct vmc_uop *last = &c->block->uops[c->block->n_uops - 1];
+        for (struct vmc_uop *u = (struct vmc_uop *)c->cur + 1; u <= last; u++)
+            u->fn = vmc_op_block_end;
+    }
+}
+
+void vmc_block_serve_code_request(VmcCpu *c)
+{
+    atomic_fetch_and(&c->request, ~REQ_CODE);
+    uint32_t epoch = atomic_load(&c->vm->code_epoch);
+    uint32_t seen = atomic_load(&c->code_epoch_seen);
+    if (seen == epoch)
+        return;
+    if (epoch - seen == 1)
+        vmc_tlb_protect(c, __atomic_load_n(&c->vm->code_host, __ATOMIC_ACQUIRE));
+    else
+        vmc_tlb_flush(c);
+    /* A newer epoch may have begun meanwhile; then its request bit is set again and this acknowledges the older. */
+    atomic_store(&c->code_epoch_seen, epoch);
+}
+
+/* Makes every other CPU drop its write tags for the page; on return none can write to it unnoticed. */
+static void ask_others(VmcCpu *c, uintptr_t host_page)
+{
+    VmcCpuVm *vm = c->vm;
+    __atomic_store_n(&vm->code_host, host_page, __ATOMIC_RELEASE);
+    uint32_t epoch = atomic_fetch_add(&vm->code_epoch, 1) + 1;
+    atomic_store(&c->code_epoch_seen, epoch);
+    for (unsigned i = 0; i < vm->n_cpus; i++)
+        if (vm->cpus[i] && vm->cpus[i] != c)
+            atomic_fetch_or(&vm->cpus[i]->request, REQ_CODE);
+    for (unsigned i = 0; i < vm->n_cpus; i++) {
+        VmcCpu *other = vm->cpus[i];
+        if (!other || other == c)
+            continue;
+        for (unsigned spin = 0; atomic_load(&other->running) &&
+                                (int32_t)(atomic_load(&other->code_epoch_seen) - epoch) < 0;
+             spin++) {
+            if (spin > 200)
+                sched_yield();
+            else
+                __builtin_ia32_pause();
+        }
+    }
+}
+
+/* Makes sure the page is known to hold code and returns the word its blocks are valid for. */
+static uint32_t mark_code(VmcCpu *c, _Atomic uint32_t *word, uintptr_t host_page)
+{
+    VmcCpuVm *vm = c->vm;
+    if (vm->n_cpus == 1) {
+        uint32_t old = atomic_fetch_or(word, 1);
+        if (!(old & 1))
+            vmc_tlb_protect(c, host_page);
+        return old | 1;
+    }
+    while (!g_mutex_trylock(&vm->code_lock)) { /* its holder may be waiting for us */
+        vmc_block_serve_code_request(c);
+        sched_yield();
+    }
+    uint32_t old = atomic_fetch_or(word, 1);
+    if (!(old & 1)) {
+        vmc_block_serve_code_request(c);
+        vmc_tlb_protect(c, host_page);
+        ask_others(c, host_page);
+    }
+    g_mutex_unlock(&vm->code_lock);
+    return old | 1;
+}
+
+/* ---- decoding ---- */
+
+void vmc_op_block_end(VmcCpu *c, const struct vmc_uop *u)
+{
+    c->rip = c->block_rip + u->off;
+    if (c->mode == VMC_MODE_64)
+        VMC_JUMP(c, c->rip);
+    c->link_from = NULL;
+}
+
+static void end_block(struct vmc_block *b, unsigned off)
+{
+    struct vmc_uop *u = &b->uops[b->n_uops++];
+    memset(u, 0, sizeof *u);
+    u->fn = vmc_op_block_end;
+    u->off = (uint16_t)off;
+    u->base = u->index = VMC_SLOT_ZERO;
+    u->seg = VMC_SEG_FLAT;
+}
+
+/* Binds one decoded instruction as the next uop; true if the block ends with it. */
+static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
+{
+    struct vmc_uop *u = &b->uops[b->n_uops++];
+    u->off = (uint16_t)off;
+    u->len = d->length;
+    enum vmc_bound bound = vmc_bind(d, u);
+    if (bound != VMC_BIND_OK && bound != VMC_BIND_END) {
+        u->fn = vmc_op_ud;
+        return true;
+    }
+    return bound == VMC_BIND_END;
+}
+
+/* Decodes from `bytes` (`avail` of them in this page) into b. False: the very first instruction crosses the page. */
+static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail)
+{
+    unsigned off = 0;
+    struct vmc_insn d[2];
+    b->n_uops = 0;
+    for (unsigned n = 0; n < MAX_INSNS; n++) {
+        uint8_t copy[MAX_INSN_LEN];
+        struct vmc_insn *now = &d[n & 1];
+        unsigned have = MIN(avail - off, (unsigned)MAX_INSN_LEN);
+        if (have == 0)
+            break;
+        memcpy(copy, bytes + off, have); /* once: the guest may be writing */
+        enum vmc_decode_status status = vmc_decode(copy, have, c->mode, now);
+        if (status == VMC_DECODE_MORE || status == VMC_DECODE_TOO_LONG) {
+            if (n == 0)
+                return false;
+            break;
+        }
+        bool last = append(b, now, off);
+        if (n > 0)
+            vmc_fuse(&d[~n & 1], now, b);
+        off += now->length;
+        if (last)
+            return true;
+    }
+    end_block(b, off);
+    return true;
+}
+
+static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, uint64_t pa)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    size_t worst = sizeof(struct vmc_block) + (MAX_INSNS + 1) * sizeof(struct vmc_uop);
+    if (cache->used + worst > ARENA_BYTES)
+        drop_all(c);
+    struct vmc_block *b = (struct vmc_block *)(cache->arena + cache->used);
+    const VmcMemSlot *slot = vmc_memory_slot(c->vm->memory, pa);
+    b->pa = pa;
+    b->mode_key = mode_key(c);
+    b->word = &slot->code_words[(pa - slot->gpa) >> VMC_PAGE_SHIFT];
+    b->word_value = mark_code(c, b->word, (uintptr_t)host & VMC_PAGE_MASK);
+    b->link[0] = b->link[1] = NULL;
+    if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK)))
+        return NULL;
+    cache->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+
+    struct vmc_block **head = hash_at(c, pa, b->mode_key);
+    b->hash_next = *head;
+    *head = b;
+    return b;
+}
+
+static struct vmc_block *look_up(VmcCpu *c, uint64_t pa, uint16_t key)
+{
+    struct vmc_block **at = hash_at(c, pa, key);
+    while (*at) {
+        struct vmc_block *b = *at;
+        if (b->pa == pa && b->mode_key == key) {
+            if (vmc_block_valid(b))
+                return b;
+            *at = b->hash_next; /* dead: out of the way */
+            continue;
+        }
+        at = &b->hash_next;
+    }
+    return NULL;
+}
+
+/* Chains the block just found behind the jump that asked for it, if both lie in one page, linear and physical. */
+static void chain(const VmcCpu *c, struct vmc_block **link, struct vmc_block *b)
+{
+    if (link && !((b->pa ^ c->block->pa) & VMC_PAGE_MASK) && !((c->rip ^ c->block_rip) & VMC_PAGE_MASK))
+        *link = b;
+}
+
+static uint64_t linear_rip(const VmcCpu *c)
+{
+    if (c->mode == VMC_MODE_64)
+        return c->rip;
+    return (uint32_t)(c->seg[VMC_CS].base + c->rip);
+}
+
+struct vmc_block *vmc_block_single(VmcCpu *c)
+{
+    struct vmc_block *b = &c->blocks->scratch.block;
+    uint8_t bytes[MAX_INSN_LEN];
+    struct vmc_insn d;
+    uint64_t linear = linear_rip(c), pa;
+    unsigned have = MIN(VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK), (unsigned)MAX_INSN_LEN);
+    const uint8_t *host = vmc_code_host(c, linear, &pa);
+
+    memset(b, 0, sizeof *b);
+    b->word = &c->blocks->no_word;
+    c->link_from = NULL;
+    if (!host)
+        vmc_ud(c); /* nothing answers there: all ones, which is no instruction */
+    memcpy(bytes, host, have);
+    enum vmc_decode_status status = vmc_decode(bytes, have, c->mode, &d);
+    if (status == VMC_DECODE_MORE && have < MAX_INSN_LEN) {
+        host = vmc_code_host(c, linear + have, &pa);
+        if (host)
+            memcpy(bytes + have, host, MAX_INSN_LEN - have);
+        else
+            memset(bytes + have, 0xff, MAX_INSN_LEN - have);
+        status = vmc_decode(bytes, MAX_INSN_LEN, c->mode, &d);
+    }
+    if (status != VMC_DECODE_OK)
+        vmc_gp0(c);
+    if (!append(b, &d, 0))
+        end_block(b, d.length);
+    return b;
+}
+
+struct vmc_block *vmc_block_find(VmcCpu *c)
+{
+    uint64_t linear = linear_rip(c), pa;
+    struct vmc_jump_entry *jump = vmc_jump_at(c, c->rip);
+    struct vmc_block **link = c->link_from;
+
+    c->link_from = NULL;
+    c->cur = NULL;
+    if (c->mode != VMC_MODE_64 && c->rip > c->seg[VMC_CS].limit)
+        vmc_gp0(c);
+    if (jump->rip == c->rip && jump->key == c->jump_key && c->mode == VMC_MODE_64 && vmc_block_valid(jump->block)) {
+        chain(c, link, jump->block);
+        return jump->block;
+    }
+    const uint8_t *host = vmc_code_host(c, linear, &pa);
+    if (!host)
+        return vmc_block_single(c);
+    struct vmc_block *b = look_up(c, pa, mode_key(c));
+    if (!b) {
+        size_t used = c->blocks->used;
+        b = build(c, linear, host, pa);
+        if (!b)
+            return vmc_block_single(c);
+        if (c->blocks->used < used)
+            link = NULL; /* the arena was thrown away */
+    }
+    if (c->mode == VMC_MODE_64) {
+        *jump = (struct vmc_jump_entry){.rip = c->rip, .key = c->jump_key, .block = b};
+        chain(c, link, b);
+    }
+    return b;
+}
+
+void vmc_jump_flush_page(VmcCpu *c, uint64_t va)
+{
+    struct vmc_jump_entry *first = vmc_jump_at(c, va & VMC_PAGE_MASK);
+    for (unsigned i = 0; i < 64; i++)
+        if (!((first[i].rip ^ va) & VMC_PAGE_MASK))
+            first[i].key = 0;
+}

@@ -1,0 +1,62 @@
+/* Lazy flags when the producing operation is known only at run time (flags.h). */
+#include "cpu/soft/flags.h"
+
+/* Expands `stmt` with OP a constant in each case, so that the inline evaluators fold. */
+#define FOR_SIZES(base, stmt)                                                                                          \
+    case (base) + 0: { enum { OP = (base) + 0 }; stmt; }                                                               \
+    case (base) + 1: { enum { OP = (base) + 1 }; stmt; }                                                               \
+    case (base) + 2: { enum { OP = (base) + 2 }; stmt; }                                                               \
+    case (base) + 3: { enum { OP = (base) + 3 }; stmt; }
+#define FOR_OPS(stmt)                                                                                                  \
+    FOR_SIZES(CC_ADD, stmt) FOR_SIZES(CC_ADC, stmt) FOR_SIZES(CC_SUB, stmt) FOR_SIZES(CC_SBB, stmt)                    \
+    FOR_SIZES(CC_LOGIC, stmt) FOR_SIZES(CC_INC, stmt) FOR_SIZES(CC_DEC, stmt) FOR_SIZES(CC_SHL, stmt)                  \
+    FOR_SIZES(CC_SAR, stmt)
+
+/* AF: the carry out of bit 3. Undefined after logic operations and shifts; 0 here, as real CPUs do for logic. */
+VMC_INLINE uint64_t auxiliary(const VmcCpu *c, unsigned op)
+{
+    uint64_t dst = c->cc_dst, src = c->cc_src;
+    switch (op & ~3u) {
+    case CC_ADD: return ((dst - src) ^ src ^ dst) & FL_AF;
+    case CC_ADC: return ((dst - src - c->cc_src2) ^ src ^ dst) & FL_AF;
+    case CC_SUB: return ((dst + src) ^ src ^ dst) & FL_AF;
+    case CC_SBB: return ((dst + src + c->cc_src2) ^ src ^ dst) & FL_AF;
+    case CC_INC: return (dst & 0xf) == 0 ? FL_AF : 0;
+    case CC_DEC: return (dst & 0xf) == 0xf ? FL_AF : 0;
+    }
+    return 0;
+}
+
+VMC_INLINE uint64_t all_flags(const VmcCpu *c, unsigned op)
+{
+    return (vmc_cc_carry(c, op) ? FL_CF : 0) | (vmc_cc_parity(c, op) ? FL_PF : 0) | auxiliary(c, op) |
+           (vmc_cc_zero(c, op) ? FL_ZF : 0) | (vmc_cc_negative(c, op) ? FL_SF : 0) |
+           (vmc_cc_overflow(c, op) ? FL_OF : 0);
+}
+
+uint64_t vmc_arith_flags(const VmcCpu *c)
+{
+    switch (c->cc_op) {
+        FOR_OPS(return all_flags(c, OP))
+    default:
+        return c->cc_src & FL_ARITH;
+    }
+}
+
+bool vmc_flag_carry(const VmcCpu *c)
+{
+    switch (c->cc_op) {
+        FOR_OPS(return vmc_cc_carry(c, OP))
+    default:
+        return c->cc_src & FL_CF;
+    }
+}
+
+bool vmc_condition(const VmcCpu *c, unsigned cond)
+{
+    switch (c->cc_op) {
+        FOR_OPS(return vmc_cc_condition(c, OP, cond))
+    default:
+        return vmc_cc_condition(c, CC_FLAGS, cond);
+    }
+}
