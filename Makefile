@@ -57,6 +57,7 @@ CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard app/ctl/*.c)))
 
 # Each of these is a program of its own. What a test needs beyond the common libraries: LIBS_test_name := -lfoo
 EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/examples/*.c))
+LIBS_test_decode := -lZydis
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: core ctl examples unit-tests guest
@@ -111,6 +112,9 @@ $(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-
 # $(B)/espalier, and how `make demo` drives it.
 -include ui/ui.mk
 
+# The software CPU against the real one.
+-include tests/diff/diff.mk
+
 ifdef WAY
 .PHONY: all run demo test check-sanitize bench lint fuzz install
 PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)
@@ -153,11 +157,11 @@ lint:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/vmcore
-	install -d $(DESTDIR)$(PREFIX)/share/espalier/guest
+	install -d $(DESTDIR)$(PREFIX)/share/espalier/demo
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(B)/libvmcore.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 vmcore/include/vmcore/*.h $(DESTDIR)$(PREFIX)/include/vmcore/
-	install -m 644 $(B)/guest/vmlinuz $(B)/guest/initrd.img $(DESTDIR)$(PREFIX)/share/espalier/guest/
+	install -m 644 $(B)/guest/vmlinuz $(B)/guest/initrd.img $(DESTDIR)$(PREFIX)/share/espalier/demo/
 	sed 's|@prefix@|$(PREFIX)|' vmcore/vmcore.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
 endif
 
