@@ -75,7 +75,7 @@ def serial_output_goes_to_a_log_file():
         log = os.path.join(folder, "serial.log")
         with boot(devices=(f"uart,logFilePath={log}",), cmdline="console=ttyS0 panic=-1 rdinit=/none root=none") as guest:
             # Without an init the kernel panics and resets at once; over and over, which the log shows.
-                for _ in range(300):
+            for _ in range(300):
                 time.sleep(0.2)
                 if os.path.exists(log) and open(log, "rb").read().count(b"Linux version") >= 2:
                     break
