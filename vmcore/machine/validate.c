@@ -15,7 +15,7 @@
 #include "machine/images.h"
 #include "vmcore/config.h"
 
-#define MIB               (1ull << 20)
+#define MIB               ((uint64_t)1 << 20)
 #define UARTS_MAX         4u
 #define FRAMEBUFFER_MIN_W 320u
 #define FRAMEBUFFER_MIN_H 200u

@@ -1,0 +1,184 @@
+/*
+ * A guest put together from a configuration, and taken apart again.
+ *
+ * The order of both matters. Up: memory first, because a backend maps it when it is made; the board, then
+ * CPUs that ask the board's local APICs; devices; the boot image; threads last. Down: vCPUs stop, then the
+ * board goes with its devices (they wait for requests in flight, for which the I/O thread must still run) and
+ * its timers (they call into CPUs, so before those), then CPUs, I/O thread, memory. vmc_guest_free copes with
+ * a guest of which only a part is there, so it is also how a start that failed is undone.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "display/framebuffer.h"
+#include "machine/private.h"
+
+/* A board must only take note of these three; they come from vCPU threads and the I/O thread. */
+static void on_power_off(void *opaque)
+{
+    VmcGuest *guest = opaque;
+
+    vmc_vcpus_request_end(&guest->vcpus, VMC_EVENT_POWER_OFF, NULL);
+}
+
+static void on_reset(void *opaque)
+{
+    VmcGuest *guest = opaque;
+
+    vmc_vcpus_request_reset(&guest->vcpus);
+}
+
+static void on_log(void *opaque, const char *line)
+{
+    VmcGuest *guest = opaque;
+
+    vmc_mailbox_post(guest->vcpus.mailbox, VMC_EVENT_LOG, guest->vcpus.run, line, NULL);
+}
+
+static bool reset_board(void *opaque, GError **error)
+{
+    VmcGuest *guest = opaque;
+
+    return vmc_board_prepare_boot(guest->board, &guest->config->boot, &guest->framebuffer, error);
+}
+
+static bool build_memory(VmcGuest *guest, VmcDisplay *display, GError **error)
+{
+    unsigned width, height;
+
+    guest->memory = vmc_memory_new();
+    if (!vmc_board_add_ram(guest->memory, guest->config->memory, error))
+        return false;
+    if (!display)
+        return true;
+    vmc_display_get_size(display, &width, &height);
+    guest->framebuffer = (VmcFramebufferInfo){VMC_PC_FB_BASE, width, height, vmc_framebuffer_stride(display)};
+    return vmc_memory_add(guest->memory, "vmc-framebuffer", VMC_PC_FB_BASE, vmc_framebuffer_bytes(display),
+                          false, error);
+}
+
+static bool build_board(VmcGuest *guest, GError **error)
+{
+    VmcCpuVmParams vm = {guest->memory, guest->pio, guest->mmio, guest->config->cpus};
+    VmcBoardParams board = {
+        .memory = guest->memory,
+        .pio = guest->pio,
+        .mmio = guest->mmio,
+        .io = guest->io,
+        .backend = guest->backend,
+        .n_cpus = guest->config->cpus,
+        .power_off = on_power_off,
+        .reset = on_reset,
+        .log = on_log,
+        .opaque = guest,
+    };
+
+    guest->vm = guest->backend->vm_new(&vm, error);
+    if (!guest->vm)
+        return false;
+    board.vm = guest->vm;
+    guest->board = vmc_board_new(&board, error);
+    return guest->board != NULL;
+}
+
+static bool build_cpus(VmcGuest *guest, GError **error)
+{
+    for (unsigned i = 0; i < guest->vcpus.n; i++) {
+        VmcVcpu *vcpu = &guest->vcpus.vcpus[i];
+
+        vcpu->group = &guest->vcpus;
+        vcpu->index = i;
+        vcpu->cpu = guest->backend->cpu_new(guest->vm, i, vmc_board_lapic(guest->board, i), error);
+        if (!vcpu->cpu)
+            return false;
+        vmc_board_attach_cpu(guest->board, i, vcpu->cpu);
+    }
+    return true;
+}
+
+static void init_vcpus(VmcGuest *guest, uint64_t started_at)
+{
+    VmcVcpus *group = &guest->vcpus;
+
+    group->backend = guest->backend;
+    group->mailbox = guest->machine->mailbox;
+    group->run = guest->machine->run;
+    group->reset = reset_board;
+    group->opaque = guest;
+    group->n = guest->config->cpus;
+    group->vcpus = g_new0(VmcVcpu, group->n);
+    group->started_at = started_at;
+    g_mutex_init(&group->lock);
+    g_cond_init(&group->released);
+    g_cond_init(&group->arrived);
+}
+
+VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error)
+{
+    VmcGuest *guest = g_new0(VmcGuest, 1);
+
+    guest->machine = machine;
+    guest->config = machine->config;
+    guest->backend = machine->backend;
+    guest->log_fds = g_array_new(FALSE, FALSE, sizeof(int));
+    guest->created_logs = g_ptr_array_new_with_free_func(g_free);
+    init_vcpus(guest, started_at);
+    guest->pio = vmc_bus_new("pio");
+    guest->mmio = vmc_bus_new("mmio");
+    guest->io = vmc_io_new(error);
+    if (!guest->io || !build_memory(guest, machine->display, error) || !build_board(guest, error) ||
+        !build_cpus(guest, error) || !vmc_guest_add_devices(guest, error) || !reset_board(guest, error) ||
+        !vmc_vcpus_start(&guest->vcpus, error)) {
+        vmc_guest_free(guest);
+        return NULL;
+    }
+    guest->started = true;
+    if (machine->display)
+        vmc_framebuffer_attach(machine->display, vmc_memory_host(guest->memory, VMC_PC_FB_BASE,
+                                                                 vmc_framebuffer_bytes(machine->display)));
+    return guest;
+}
+
+static void free_vcpus(VmcGuest *guest)
+{
+    VmcVcpus *group = &guest->vcpus;
+
+    for (unsigned i = 0; i < group->n; i++)
+        if (group->vcpus[i].cpu)
+            guest->backend->cpu_free(group->vcpus[i].cpu);
+    g_free(group->vcpus);
+    g_cond_clear(&group->arrived);
+    g_cond_clear(&group->released);
+    g_mutex_clear(&group->lock);
+}
+
+static void free_logs(VmcGuest *guest)
+{
+    for (guint i = 0; i < guest->log_fds->len; i++)
+        close(g_array_index(guest->log_fds, int, i));
+    g_array_unref(guest->log_fds);
+    if (!guest->started)
+        for (guint i = 0; i < guest->created_logs->len; i++)
+            unlink(g_ptr_array_index(guest->created_logs, i));
+    g_ptr_array_unref(guest->created_logs);
+}
+
+void vmc_guest_free(VmcGuest *guest)
+{
+    if (!guest)
+        return;
+    vmc_vcpus_join(&guest->vcpus);
+    if (guest->board)
+        vmc_board_free(guest->board);
+    free_vcpus(guest);
+    if (guest->vm)
+        guest->backend->vm_free(guest->vm);
+    vmc_io_free(guest->io);
+    vmc_bus_free(guest->pio);
+    vmc_bus_free(guest->mmio);
+    if (guest->started && guest->machine->display)
+        vmc_framebuffer_detach(guest->machine->display);
+    vmc_memory_free(guest->memory);
+    free_logs(guest);
+    g_free(guest);
+}

@@ -1,0 +1,133 @@
+/*
+ * The inside of a VmcMachine, shared by the files of this folder.
+ *
+ * Three kinds of threads meet here. The owner's thread calls the public functions and gets the signals. A
+ * vCPU thread runs guest code and, when it is the last to reach the barrier, carries out a guest's reset. The
+ * I/O thread runs devices. Whatever happens on the latter two is told to the owner through the mailbox
+ * (events.c).
+ */
+#pragma once
+
+#include "base/bus.h"
+#include "base/io.h"
+#include "base/memory.h"
+#include "cpu/cpu.h"
+#include "pc/board.h"
+#include "vmcore/machine.h"
+
+/* What the guest's threads report to the owner. */
+typedef enum VmcEventKind {
+    VMC_EVENT_LOG,       /* text */
+    VMC_EVENT_RESET,     /* the guest was reset and goes on */
+    VMC_EVENT_POWER_OFF, /* all vCPUs are held; the owner is to stop the machine */
+    VMC_EVENT_FAILED,    /* the same, with an error */
+} VmcEventKind;
+
+typedef struct VmcMailbox VmcMailbox;
+
+VmcMailbox *vmc_mailbox_new(VmcMachine *machine, GMainContext *context);
+/* Nothing is delivered from now on. On the owner's thread. */
+void vmc_mailbox_close(VmcMailbox *mailbox);
+/* Any thread. `text` is copied, `error` taken over. `run` is the run of the machine it belongs to. */
+void vmc_mailbox_post(VmcMailbox *mailbox, VmcEventKind kind, unsigned run, const char *text, GError *error);
+/* Implemented by machine.c: an event arrives, on the owner's thread. */
+void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, const char *text,
+                          const GError *error);
+
+/* Why vCPUs stand at the barrier; a bit each. */
+enum {
+    VMC_HOLD_PAUSE = 1, /* until vmc_vcpus_release */
+    VMC_HOLD_RESET = 2, /* until the last one to arrive has reset the machine */
+    VMC_HOLD_END = 4,   /* the guest powered off or failed: until vmc_vcpus_join */
+};
+
+typedef struct VmcVcpus VmcVcpus;
+
+typedef struct VmcVcpu {
+    VmcVcpus *group;
+    unsigned index;
+    VmcCpu *cpu;
+    GThread *thread;
+} VmcVcpu;
+
+/* All vCPUs of a running machine and the barrier they stop at (vcpu.c). */
+struct VmcVcpus {
+    const VmcCpuBackend *backend;
+    VmcMailbox *mailbox;
+    unsigned run;
+    bool (*reset)(void *opaque, GError **error); /* on a vCPU thread while all stand still */
+    void *opaque;
+
+    unsigned n;
+    VmcVcpu *vcpus;
+
+    GMutex lock;
+    GCond released; /* for vCPUs: holds or quit changed */
+    GCond arrived;  /* for the owner: all are parked, or a reset is over */
+    unsigned holds; /* VMC_HOLD_* */
+    unsigned parked;
+    bool quit, resetting;
+    gint64 shutdowns[3]; /* when the last triple faults were, us */
+
+    uint64_t started_at;            /* ns, vmc_machine_start */
+    _Atomic uint64_t start_latency; /* ns to the first entry into a vCPU, 0 before */
+};
+
+/* The threads start at once. False: none runs. */
+bool vmc_vcpus_start(VmcVcpus *group, GError **error);
+/* Holds all vCPUs and waits until none runs guest code. */
+void vmc_vcpus_hold(VmcVcpus *group);
+void vmc_vcpus_release(VmcVcpus *group);
+/* Ends and joins all threads. Fine if none was started. */
+void vmc_vcpus_join(VmcVcpus *group);
+/* What a guest asks for; any thread, never waits. */
+void vmc_vcpus_request_reset(VmcVcpus *group);
+void vmc_vcpus_request_end(VmcVcpus *group, VmcEventKind kind, GError *error);
+
+/* Everything there is while the machine is not stopped (build.c). */
+typedef struct VmcGuest {
+    VmcMachine *machine;
+    const VmcConfig *config; /* the machine's */
+    const VmcCpuBackend *backend;
+    VmcMemory *memory;
+    VmcBus *pio, *mmio;
+    VmcIo *io;
+    VmcCpuVm *vm;
+    VmcBoard *board;
+    VmcVcpus vcpus;
+    VmcFramebufferInfo framebuffer;
+    VmcPciDevice *keyboard, *tablet; /* the first of each, or NULL; owned by the board's bus */
+    GArray *log_fds;                 /* of int: files opened for serial lines */
+    GPtrArray *created_logs;         /* their paths, if they were not there before */
+    bool started;                    /* the guest has run: what was created stays */
+} VmcGuest;
+
+/* Builds all of it for the machine's config, backend and run, and starts the vCPU threads; `started_at` is
+ * when the user asked for that. NULL: nothing is left behind. */
+VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error);
+/* Stops the vCPUs, drains the devices, frees everything. NULL is fine. */
+void vmc_guest_free(VmcGuest *guest);
+
+/* Devices (devices.c). */
+bool vmc_guest_add_devices(VmcGuest *guest, GError **error);
+
+/* Which backend runs the CPUs, and one sentence why (choose_cpu.c). The caller frees the reason. */
+const VmcCpuBackend *vmc_choose_cpu(VmcCpuKind kind, char **reason);
+
+struct _VmcMachine {
+    GObject parent_instance;
+    GMainContext *context; /* the owner's */
+    VmcMailbox *mailbox;
+    VmcConfig *config;
+    VmcDisplay *display; /* or NULL */
+
+    _Atomic int state; /* VmcMachineState; written by the owner's thread only */
+    GError *error;
+    unsigned run; /* counts starts */
+    const VmcCpuBackend *backend;
+    char *cpu_reason;
+    uint64_t start_latency; /* of the last run that has ended */
+
+    GMutex guest_lock; /* guards the pointer against callers from other threads */
+    VmcGuest *guest;   /* NULL when stopped */
+};
