@@ -1,0 +1,62 @@
+/* espalierctl: Espalier without a display. Its commands, and what every one of them needs. */
+#include <fcntl.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/ctl/run.h"
+#include "app/version.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"run", esp_ctl_run, "run a virtual machine in this terminal"},
+};
+
+static void print_help(void)
+{
+    printf("Usage: espalierctl COMMAND [OPTION]...\n"
+           "Virtual machines from the command line.\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        printf("  %-12s %s\n", commands[i].name, commands[i].help);
+    printf("\n  --help       this text; espalierctl COMMAND --help says more\n"
+           "  --version    the version\n");
+}
+
+/* A file we open must not become standard output because the caller has closed that. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    fill_standard_descriptors();
+    setlocale(LC_ALL, "");
+    if (argc < 2) {
+        esp_ctl_say("there is no command; give one, such as run, or --help");
+        return ESP_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help();
+        return ESP_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("espalierctl %s\n", ESP_VERSION);
+        return ESP_EXIT_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 2, argv + 2);
+    esp_ctl_say("there is no command “%s”; see espalierctl --help", argv[1]);
+    return ESP_EXIT_USAGE;
+}

@@ -1,0 +1,276 @@
+/*
+ * Runs one machine until its guest powers off, it fails, or the user has had enough.
+ *
+ * Faults of the command line are found before anything is touched, all of a configuration's at once. SIGINT,
+ * SIGTERM and SIGHUP stop the machine in order, disks flushed, and make the exit status 128 plus the signal.
+ */
+#include "app/ctl/run.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/ctl/terminal.h"
+#include "app/vfkit.h"
+
+typedef struct Run {
+    EspVfkit vfkit;
+    bool help, verbose;
+    GMainLoop *loop;
+    VmcMachine *machine;
+    int status;
+} Run;
+
+typedef struct SignalHandler {
+    Run *run;
+    int number;
+} SignalHandler;
+
+static const char help_text[] =
+    "Usage: espalierctl run [OPTION]...\n"
+    "Runs a virtual machine in this terminal.\n"
+    "\n"
+    "  --cpus N          number of CPUs (1)\n"
+    "  --memory MIB      memory in MiB (512)\n"
+    "  --cpu KIND        auto, kvm or soft (auto)\n"
+    "  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
+    "                    the Linux kernel (bzImage) to boot\n"
+    "  --device KIND[,OPTION]...   any number of:\n"
+    "      uart,stdio|logFilePath=FILE             serial port ttyS0, ttyS1, ...\n"
+    "      virtio-serial,stdio|logFilePath=FILE    console hvc0, hvc1, ...\n"
+    "      virtio-blk,path=FILE[,deviceId=ID][,readonly]   disk (raw image)\n"
+    "      virtio-rng                              random numbers\n"
+    "      virtio-input,keyboard|pointing          keyboard, tablet\n"
+    "      virtio-gpu[,width=N][,height=N]         display, for now a plain framebuffer\n"
+    "  -v, --verbose     say which CPU was chosen and why, and how long the start took\n"
+    "  -h, --help        this text\n"
+    "\n"
+    "With stdio in a terminal, Ctrl-A x ends the machine and Ctrl-A Ctrl-A sends Ctrl-A.\n"
+    "Exit status: 0 the guest powered off, 1 the machine failed, 2 wrong options, 128+N ended by signal N.\n";
+
+void esp_ctl_say(const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    fprintf(stderr, "espalierctl: %s\n", text);
+}
+
+/* "--name=value" or "--name value"; *index ends at the last word used. */
+static bool parse_vfkit_option(Run *run, int argc, char **argv, int *index, GError **error)
+{
+    const char *word = argv[*index] + 2;
+    const char *equals = strchr(word, '=');
+    g_autofree char *name = equals ? g_strndup(word, (gsize)(equals - word)) : g_strdup(word);
+    const char *value = equals ? equals + 1 : NULL;
+
+    if (!esp_vfkit_knows(name)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "there is no option --%s; see espalierctl run --help",
+                    name);
+        return false;
+    }
+    if (!value && *index + 1 < argc)
+        value = argv[++*index];
+    if (!value) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "--%s needs a value; see espalierctl run --help",
+                    name);
+        return false;
+    }
+    return esp_vfkit_option(&run->vfkit, name, value, error);
+}
+
+static bool parse(Run *run, int argc, char **argv, GError **error)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            run->help = true;
+        } else if (strcmp(argv[i], "--verbose") == 0 || strcmp(argv[i], "-v") == 0) {
+            run->verbose = true;
+        } else if (!g_str_has_prefix(argv[i], "--")) {
+            g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                        "“%s” is not an option; see espalierctl run --help for what there is", argv[i]);
+            return false;
+        } else if (!parse_vfkit_option(run, argc, argv, &i, error)) {
+            return false;
+        }
+    }
+    if (!run->help && run->vfkit.config->boot.kind == VMC_BOOT_NONE) {
+        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                            "there is nothing to boot; give --bootloader linux,kernel=FILE");
+        return false;
+    }
+    return true;
+}
+
+static bool report_faults(const VmcConfig *config)
+{
+    g_autoptr(GPtrArray) faults = vmc_config_validate(config);
+
+    for (guint i = 0; i < faults->len; i++) {
+        const VmcFault *fault = g_ptr_array_index(faults, i);
+        g_autofree char *option = esp_vfkit_field(config, fault->field);
+
+        esp_ctl_say("%s: %s", option, fault->message);
+    }
+    return faults->len > 0;
+}
+
+static void quit_with(Run *run, int status)
+{
+    run->status = status;
+    g_main_loop_quit(run->loop);
+}
+
+static void on_stopped(VmcMachine *machine, int reason, gpointer data)
+{
+    Run *run = data;
+
+    if (reason == VMC_STOP_ERROR)
+        esp_ctl_say("%s", vmc_machine_get_error(machine)->message);
+    quit_with(run, reason == VMC_STOP_ERROR ? ESP_EXIT_FAILED : ESP_EXIT_OK);
+}
+
+static void on_log(VmcMachine *machine, const char *line, gpointer data)
+{
+    esp_ctl_say("%s", line);
+}
+
+static void on_guest_reset(VmcMachine *machine, gpointer data)
+{
+    Run *run = data;
+
+    if (run->verbose)
+        esp_ctl_say("the guest restarts");
+}
+
+static gboolean on_signal(gpointer data)
+{
+    SignalHandler *handler = data;
+
+    quit_with(handler->run, 128 + handler->number);
+    return G_SOURCE_CONTINUE;
+}
+
+static void on_quit_key(void *data)
+{
+    quit_with(data, ESP_EXIT_OK);
+}
+
+static void handle_signals(Run *run, SignalHandler handlers[3], guint sources[3])
+{
+    static const int numbers[3] = {SIGINT, SIGTERM, SIGHUP};
+
+    for (unsigned i = 0; i < 3; i++) {
+        handlers[i] = (SignalHandler){run, numbers[i]};
+        sources[i] = g_unix_signal_add(numbers[i], on_signal, &handlers[i]);
+    }
+}
+
+/* The terminal's keys go through us, anything else straight to the device. */
+static bool connect_stdio(Run *run, bool is_terminal)
+{
+    GPtrArray *devices = run->vfkit.config->devices;
+    int fd;
+
+    if (!run->vfkit.stdio_used || !is_terminal)
+        return true;
+    fd = esp_terminal_relay(on_quit_key, run);
+    if (fd < 0)
+        return false;
+    for (guint i = 0; i < devices->len; i++) {
+        VmcDeviceConfig *device = g_ptr_array_index(devices, i);
+
+        if ((device->kind == VMC_DEVICE_UART || device->kind == VMC_DEVICE_VIRTIO_CONSOLE) &&
+            device->serial.fd_in == STDIN_FILENO)
+            device->serial.fd_in = fd;
+    }
+    return true;
+}
+
+static int exit_status_of(const GError *error)
+{
+    bool users = g_error_matches(error, VMC_ERROR, VMC_ERROR_CONFIG) ||
+                 g_error_matches(error, VMC_ERROR, VMC_ERROR_IMAGE);
+
+    return users ? ESP_EXIT_USAGE : ESP_EXIT_FAILED;
+}
+
+static bool start(Run *run)
+{
+    g_autoptr(GError) error = NULL;
+
+    run->machine = vmc_machine_new(run->vfkit.config, &error);
+    if (run->machine) {
+        g_signal_connect(run->machine, "stopped", G_CALLBACK(on_stopped), run);
+        g_signal_connect(run->machine, "log", G_CALLBACK(on_log), run);
+        g_signal_connect(run->machine, "guest-reset", G_CALLBACK(on_guest_reset), run);
+        if (vmc_machine_start(run->machine, &error))
+            return true;
+    }
+    esp_terminal_restore();
+    esp_ctl_say("%s", error->message);
+    run->status = exit_status_of(error);
+    return false;
+}
+
+/* Runs the machine; everything about it has been checked. */
+static void run_machine(Run *run)
+{
+    bool is_terminal = esp_terminal_guard();
+    SignalHandler handlers[3];
+    guint sources[3];
+
+    signal(SIGPIPE, SIG_IGN); /* a closed output is a write that fails */
+    run->loop = g_main_loop_new(NULL, FALSE);
+    handle_signals(run, handlers, sources);
+    if (!connect_stdio(run, is_terminal)) {
+        esp_ctl_say("the terminal cannot be connected to the guest");
+        run->status = ESP_EXIT_FAILED;
+    } else {
+        if (is_terminal && run->vfkit.stdio_used)
+            esp_terminal_raw();
+        if (start(run)) {
+            if (run->verbose)
+                esp_ctl_say("CPU: %s (%s)", vmc_machine_get_cpu_backend(run->machine),
+                            vmc_machine_get_cpu_reason(run->machine));
+            g_main_loop_run(run->loop);
+            if (run->verbose)
+                esp_ctl_say("the first instruction ran %.1f ms after the start",
+                            (double)vmc_machine_get_start_latency_ns(run->machine) / 1e6);
+        }
+    }
+    esp_terminal_restore();
+    for (unsigned i = 0; i < 3; i++) /* from here on a second Ctrl-C ends it at once */
+        g_source_remove(sources[i]);
+    if (run->machine) {
+        g_signal_handlers_disconnect_by_data(run->machine, run);
+        vmc_machine_stop(run->machine);
+        g_object_unref(run->machine);
+    }
+    g_main_loop_unref(run->loop);
+}
+
+int esp_ctl_run(int argc, char **argv)
+{
+    Run run = {0};
+    g_autoptr(GError) error = NULL;
+
+    esp_vfkit_init(&run.vfkit);
+    if (!parse(&run, argc, argv, &error)) {
+        esp_ctl_say("%s", error->message);
+        run.status = ESP_EXIT_USAGE;
+    } else if (run.help) {
+        fputs(help_text, stdout);
+    } else if (report_faults(run.vfkit.config)) {
+        run.status = ESP_EXIT_USAGE;
+    } else {
+        run_machine(&run);
+    }
+    esp_vfkit_clear(&run.vfkit);
+    return run.status;
+}

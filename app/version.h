@@ -1,0 +1,4 @@
+/* The version of the programs. */
+#pragma once
+
+#define ESP_VERSION "0.1"
