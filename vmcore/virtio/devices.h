@@ -2,7 +2,8 @@
  * The virtio devices a machine can have, each ready to be put on a PCI bus.
  *
  * Every constructor gives a device with the modern virtio-pci transport around it (VIRTIO 1.2 s4.1); give it
- * to vmc_pci_bus_add, which owns it from then on, or free it with its ops->free. Constructors do not fail.
+ * to vmc_pci_bus_add, which owns it from then on, or free it with its ops->free. A constructor returns NULL
+ * only when the host has no file descriptor left for it.
  *
  * Threads: constructors on any one thread, before the machine runs. A device's home thread is the machine's
  * I/O thread: its queues are served there. Freeing a device (vmc_pci_bus_free) is done while the I/O thread
@@ -28,6 +29,9 @@ typedef struct VmcVirtioHost {
  * poll says it is ready. Input waits in the descriptor until the guest has room; output waits in the queue
  * until the descriptor has. */
 VmcPciDevice *vmc_virtio_console_new(const VmcVirtioHost *host, int fd_in, int fd_out);
+/* Tells the guest a new size in characters, any thread. At first it is that of the terminal, if one of the
+ * descriptors is one, else 80 by 24. */
+void vmc_virtio_console_set_size(VmcPciDevice *dev, unsigned columns, unsigned rows);
 
 /* A disk (s5.2). Owns `disk` from now on. `id`: what the guest reads as the serial, at most 20 bytes of it,
  * or NULL. */
@@ -48,3 +52,5 @@ VmcPciDevice *vmc_virtio_tablet_new(const VmcVirtioHost *host);
 void vmc_virtio_input_event(VmcPciDevice *dev, unsigned type, unsigned code, int value);
 /* Ends the report (EV_SYN) and sends it, any thread. */
 void vmc_virtio_input_sync(VmcPciDevice *dev);
+/* The lights the guest has switched on, bit LED_NUML, LED_CAPSL, LED_SCROLLL; any thread. */
+uint32_t vmc_virtio_input_leds(VmcPciDevice *dev);

@@ -1,0 +1,147 @@
+/*
+ * What a virtio device is, between the transport (virtio_pci.c) that brings it to the guest and the device
+ * files that do the work. The transport does not know the devices, the devices do not know the transport.
+ *
+ * A device embeds VmcVirtioDevice as its first member and has one const VmcVirtioOps. In the order of its
+ * life:
+ *
+ *   vmc_virtio_device_init    the maker's thread
+ *   [ driver_ok               the driver has set DRIVER_OK; features and queues stay as they are until reset
+ *     queue_notified ...      there may be new chains in a queue
+ *     reset ]                 stop; any number of times round
+ *   drain, free               the end
+ *
+ * Threads: the home thread of every device is the I/O thread. driver_ok, queue_notified and reset run there,
+ * and the functions of this file are for it alone where they do not say any thread. config_read and
+ * config_write run on vCPU threads, one at a time for a device, and must not wait; what they share with the
+ * I/O thread the device protects. Only drain may wait, and may be called from any thread but a vCPU's.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/memory.h"
+#include "virtio/queue.h"
+
+#define VMC_VIRTIO_QUEUES_MAX 8u
+
+/* s5: device types. */
+#define VMC_VIRTIO_ID_BLOCK   2u
+#define VMC_VIRTIO_ID_CONSOLE 3u
+#define VMC_VIRTIO_ID_RNG     4u
+#define VMC_VIRTIO_ID_INPUT   18u
+
+typedef struct VmcVirtioDevice VmcVirtioDevice;
+
+typedef struct VmcVirtioOps {
+    const char *name;
+    uint16_t type;                               /* VMC_VIRTIO_ID_... */
+    uint32_t pci_class;                          /* 24 bits */
+    uint32_t config_size;                        /* bytes of device configuration */
+    unsigned n_queues;                           /* at most VMC_VIRTIO_QUEUES_MAX */
+    uint16_t queue_sizes[VMC_VIRTIO_QUEUES_MAX]; /* powers of two, at most VMC_VIRTQ_SIZE_MAX */
+
+    /* [offset, offset + len) lies within config_size; len is 1 to 8. config_write may be NULL. */
+    void (*config_read)(VmcVirtioDevice *dev, uint32_t offset, void *buf, size_t len);
+    void (*config_write)(VmcVirtioDevice *dev, uint32_t offset, const void *buf, size_t len);
+
+    void (*driver_ok)(VmcVirtioDevice *dev); /* may be NULL */
+    void (*queue_notified)(VmcVirtioDevice *dev, unsigned queue);
+    /* Starts nothing new and lets go of every chain. True when that is done; false while some are still being
+     * worked on: then it is called again after drain, or the device calls vmc_virtio_reset_done when the last
+     * has come back. May be NULL: nothing to do. */
+    bool (*reset)(VmcVirtioDevice *dev);
+    /* Waits until nobody works on a chain any more, after which reset is true. Required if reset can be
+     * false. */
+    void (*drain)(VmcVirtioDevice *dev);
+    /* After reset and drain, not on a vCPU: frees the device itself. Nothing calls it any more. */
+    void (*free)(VmcVirtioDevice *dev);
+} VmcVirtioOps;
+
+/* What a transport does for a device. */
+typedef struct VmcVirtioTransport {
+    void (*interrupt_queue)(void *opaque, unsigned queue);
+    void (*interrupt_config)(void *opaque);
+    void (*kick)(void *opaque, unsigned queue); /* any thread: have queue_notified called soon */
+    void (*needs_reset)(void *opaque);
+    void (*reset_done)(void *opaque);
+} VmcVirtioTransport;
+
+struct VmcVirtioDevice {
+    const VmcVirtioOps *ops;
+    VmcMemory *memory;
+    VmcIo *io;
+    uint64_t
+        offered; /* feature bits besides the transport's and queue's own; set before the device is used */
+    uint64_t features; /* negotiated; good from driver_ok to reset */
+    bool running;      /* from driver_ok to reset, unless a ring was found malformed */
+    atomic_bool dma;   /* the transport lets the device use memory */
+    VmcVirtqueue queues[VMC_VIRTIO_QUEUES_MAX];
+
+    const VmcVirtioTransport *transport;
+    void *transport_opaque;
+};
+
+/* Sets up the base of a device; its memory was zeroed by the caller. */
+static inline void vmc_virtio_device_init(VmcVirtioDevice *dev, const VmcVirtioOps *ops, VmcMemory *memory,
+                                          VmcIo *io)
+{
+    dev->ops = ops;
+    dev->memory = memory;
+    dev->io = io;
+    for (unsigned i = 0; i < ops->n_queues; i++)
+        vmc_virtqueue_init(&dev->queues[i], memory, ops->queue_sizes[i]);
+}
+
+/* A ring or a request is beyond repair (s2.1.1): the device stands still until the driver resets it. */
+static inline void vmc_virtio_needs_reset(VmcVirtioDevice *dev)
+{
+    dev->running = false;
+    dev->transport->needs_reset(dev->transport_opaque);
+}
+
+/* Takes the next chain of a queue, false when there is none. A malformed ring ends in DEVICE_NEEDS_RESET. */
+static inline bool vmc_virtio_pop(VmcVirtioDevice *dev, unsigned queue, VmcVirtqElement *elem)
+{
+    if (!dev->running || !atomic_load_explicit(&dev->dma, memory_order_relaxed))
+        return false;
+    VmcVirtqPop result = vmc_virtqueue_pop(&dev->queues[queue], elem);
+    if (result == VMC_VIRTQ_BROKEN)
+        vmc_virtio_needs_reset(dev);
+    return result == VMC_VIRTQ_POPPED;
+}
+
+static inline void vmc_virtio_push(VmcVirtioDevice *dev, unsigned queue, VmcVirtqElement *elem, uint32_t len)
+{
+    vmc_virtqueue_push(&dev->queues[queue], elem, len);
+}
+
+/* Interrupts the driver if it wants that for what was pushed. Once after a batch. */
+static inline void vmc_virtio_notify(VmcVirtioDevice *dev, unsigned queue)
+{
+    if (vmc_virtqueue_should_notify(&dev->queues[queue]))
+        dev->transport->interrupt_queue(dev->transport_opaque, queue);
+}
+
+/* To be called with queue_notified again, after other sources of the I/O thread have had their turn. Any
+ * thread. */
+static inline void vmc_virtio_kick(VmcVirtioDevice *dev, unsigned queue)
+{
+    dev->transport->kick(dev->transport_opaque, queue);
+}
+
+/* After the device configuration has changed. Any thread. */
+static inline void vmc_virtio_config_changed(VmcVirtioDevice *dev)
+{
+    dev->transport->interrupt_config(dev->transport_opaque);
+}
+
+static inline void vmc_virtio_reset_done(VmcVirtioDevice *dev)
+{
+    dev->transport->reset_done(dev->transport_opaque);
+}
