@@ -13,10 +13,6 @@
 #define DEMO_DISK_SIZE (64ull << 20)
 #define DEMO_CMDLINE   "console=ttyS0 console=tty0"
 
-#ifndef ESP_DATADIR
-#define ESP_DATADIR "/usr/local/share"
-#endif
-
 static char *demo_file(const char *dir, const char *name)
 {
     char *file = g_build_filename(dir, name, NULL);
@@ -40,7 +36,6 @@ char *esp_library_find_demo(GError **error)
     char *candidates[] = {
         g_strdup(forced),
         forced ? NULL : g_canonicalize_filename("../share/espalier/demo", program_dir),
-        forced ? NULL : g_build_filename(ESP_DATADIR, "espalier", "demo", NULL),
         forced ? NULL : g_build_filename(program_dir, "guest", NULL),
     };
     GString *looked = g_string_new(NULL);
@@ -100,7 +95,7 @@ static char *create_demo(const char *dir, const char *demo_dir, GError **error)
 }
 
 /* Points the boot loader at the files of today and leaves everything else as the user made it. */
-static bool update_demo(const char *path, const char *demo_dir, GError **error)
+bool esp_library_update_demo(const char *path, const char *demo_dir, GError **error)
 {
     g_autoptr(EspBundle) bundle = esp_bundle_open(path, error);
     if (!bundle)
@@ -130,5 +125,5 @@ char *esp_library_ensure_demo(const char *dir, const char *demo_dir, GError **er
     g_autofree char *path = g_build_filename(dir, DEMO_NAME ESP_BUNDLE_SUFFIX, NULL);
     if (!g_file_test(path, G_FILE_TEST_EXISTS))
         return create_demo(dir, demo_dir, error);
-    return update_demo(path, demo_dir, error) ? g_steal_pointer(&path) : NULL;
+    return esp_library_update_demo(path, demo_dir, error) ? g_steal_pointer(&path) : NULL;
 }

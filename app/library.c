@@ -21,11 +21,13 @@ struct _EspLibraryItem {
     char *name;
     char *summary;
     char *state;
+    char *screenshot;
     gint64 config_mtime; /* us; what name and summary were read from */
+    gint64 picture_mtime;
     GFileMonitor *monitor;
 };
 
-enum { ITEM_NAME = 1, ITEM_SUMMARY, ITEM_STATE, N_ITEM_PROPS };
+enum { ITEM_NAME = 1, ITEM_SUMMARY, ITEM_STATE, ITEM_SCREENSHOT, N_ITEM_PROPS };
 static GParamSpec *item_props[N_ITEM_PROPS];
 
 G_DEFINE_TYPE(EspLibraryItem, esp_library_item, G_TYPE_OBJECT)
@@ -65,12 +67,9 @@ const char *esp_library_item_get_state(EspLibraryItem *item)
     return item->state;
 }
 
-char *esp_library_item_dup_screenshot(EspLibraryItem *item)
+const char *esp_library_item_get_screenshot(EspLibraryItem *item)
 {
-    char *file = g_build_filename(item->path, "screenshot.png", NULL);
-    if (!g_file_test(file, G_FILE_TEST_IS_REGULAR))
-        g_clear_pointer(&file, g_free);
-    return file;
+    return item->screenshot;
 }
 
 static void item_set(EspLibraryItem *item, char **field, char *value, int prop)
@@ -98,9 +97,9 @@ static char *summarise(EspBundle *bundle)
     return summary;
 }
 
-static gint64 config_mtime(const char *path)
+/* When a file was changed last, us; 0 when there is none. */
+static gint64 file_mtime(const char *file)
 {
-    g_autofree char *file = g_build_filename(path, "config.plist", NULL);
     g_autoptr(GFile) gfile = g_file_new_for_path(file);
     g_autoptr(GFileInfo) info =
         g_file_query_info(gfile, G_FILE_ATTRIBUTE_TIME_MODIFIED "," G_FILE_ATTRIBUTE_TIME_MODIFIED_USEC,
@@ -111,9 +110,22 @@ static gint64 config_mtime(const char *path)
            g_file_info_get_attribute_uint32(info, G_FILE_ATTRIBUTE_TIME_MODIFIED_USEC);
 }
 
+static void refresh_picture(EspLibraryItem *item)
+{
+    g_autofree char *file = g_build_filename(item->path, "screenshot.png", NULL);
+    gint64 mtime = file_mtime(file);
+    if (mtime == item->picture_mtime)
+        return;
+    item->picture_mtime = mtime;
+    g_free(item->screenshot);
+    item->screenshot = mtime ? g_steal_pointer(&file) : NULL;
+    g_object_notify_by_pspec(G_OBJECT(item), item_props[ITEM_SCREENSHOT]);
+}
+
 static void item_refresh(EspLibraryItem *item)
 {
-    gint64 mtime = config_mtime(item->path);
+    g_autofree char *config_file = g_build_filename(item->path, "config.plist", NULL);
+    gint64 mtime = file_mtime(config_file);
     if (!item->name || mtime != item->config_mtime) {
         g_autoptr(GError) error = NULL;
         g_autoptr(EspBundle) bundle = esp_bundle_open(item->path, &error);
@@ -131,6 +143,7 @@ static void item_refresh(EspLibraryItem *item)
     char *state = NULL;
     esp_bundle_get_runner(item->path, NULL, &state);
     item_set(item, &item->state, state, ITEM_STATE);
+    refresh_picture(item);
 }
 
 static void esp_library_item_get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec)
@@ -146,6 +159,9 @@ static void esp_library_item_get_property(GObject *object, guint id, GValue *val
     case ITEM_STATE:
         g_value_set_string(value, item->state);
         break;
+    case ITEM_SCREENSHOT:
+        g_value_set_string(value, item->screenshot);
+        break;
     default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
     }
@@ -159,6 +175,7 @@ static void esp_library_item_finalize(GObject *object)
     g_free(item->name);
     g_free(item->summary);
     g_free(item->state);
+    g_free(item->screenshot);
     G_OBJECT_CLASS(esp_library_item_parent_class)->finalize(object);
 }
 
@@ -171,6 +188,7 @@ static void esp_library_item_class_init(EspLibraryItemClass *klass)
     item_props[ITEM_NAME] = g_param_spec_string("name", NULL, NULL, NULL, flags);
     item_props[ITEM_SUMMARY] = g_param_spec_string("summary", NULL, NULL, NULL, flags);
     item_props[ITEM_STATE] = g_param_spec_string("state", NULL, NULL, NULL, flags);
+    item_props[ITEM_SCREENSHOT] = g_param_spec_string("screenshot", NULL, NULL, NULL, flags);
     g_object_class_install_properties(object_class, N_ITEM_PROPS, item_props);
 }
 

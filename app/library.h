@@ -37,15 +37,19 @@ const char *esp_library_item_get_name(EspLibraryItem *item);
 const char *esp_library_item_get_summary(EspLibraryItem *item);
 /* NULL while no process has it open; else the state's name as vmc_machine_state_name gives it. */
 const char *esp_library_item_get_state(EspLibraryItem *item);
-/* The last picture of its screen (a PNG), or NULL. */
-char *esp_library_item_dup_screenshot(EspLibraryItem *item);
+/* The file with the last picture of its screen (a PNG), or NULL; notifies when the picture is another, too.
+ */
+const char *esp_library_item_get_screenshot(EspLibraryItem *item);
 
 /* The demo machine. `demo_dir` holds vmlinuz and initrd.img; esp_library_find_demo looks for such a folder in
- * $ESPALIER_DEMO_DIR, the installed data and beside the program in a source tree, and says where it looked.
+ * $ESPALIER_DEMO_DIR, or else in the installed data beside the program (../share/espalier/demo)
+ * and in guest/ beside it in a source tree, and says where it looked.
  */
 char *esp_library_find_demo(GError **error);
 /* Makes the bundle "Demo" in `dir`, or points an existing one at the current kernel and initrd. Returns the
  * bundle's path. */
 char *esp_library_ensure_demo(const char *dir, const char *demo_dir, GError **error);
+/* Points the bundle at `path` at the kernel and initrd in `demo_dir`, if it is a demo machine. */
+bool esp_library_update_demo(const char *path, const char *demo_dir, GError **error);
 
 G_END_DECLS

@@ -1,0 +1,573 @@
+/*
+ * The widget with the guest's screen (see display_view.h).
+ *
+ * An event box, for focus and input, around a canvas: a GtkGLArea, or a drawing area where OpenGL is not to
+ * be had. A frame is collected on a tick of the frame clock and uploaded when the canvas draws; until that
+ * has happened no further frame is collected, because collecting lets the old pixels go.
+ */
+#include "ui/display_view.h"
+
+#include <linux/input-event-codes.h>
+#include <math.h>
+
+#include "ui/display_cairo.h"
+#include "ui/display_renderer.h"
+#include "ui/keyboard.h"
+
+#define CHORD_MS      60
+#define BUTTONS_KNOWN 10u
+
+struct _EspDisplayView {
+    GtkEventBox parent_instance;
+
+    GtkWidget *canvas; /* GtkGLArea or GtkDrawingArea */
+    EspRenderer *gl;
+    EspCairoRenderer *cairo;
+    char *no_gl; /* why there is no OpenGL, or NULL */
+
+    const EspDisplaySource *source;
+    void *source_opaque;
+    const EspInputSink *sink;
+    void *sink_opaque;
+
+    VmcFrame frame; /* the last one collected */
+    bool pending;   /* it has not been uploaded yet */
+    bool active;
+    guint tick_id;
+    EspScaling scaling;
+
+    EspKeyboard keyboard;
+    guint buttons;           /* held in the guest, bit n is GDK's button n */
+    double wheel_x, wheel_y; /* smooth scrolling short of a click */
+    bool grab_on_click;
+    GdkSeat *grabbed; /* NULL when not */
+    unsigned chord[8];
+    unsigned n_chord;
+    guint chord_id;
+};
+
+enum { GRAB_CHANGED, RELEASE, GUEST_RESIZED, FRAME, N_SIGNALS };
+static guint signals[N_SIGNALS];
+
+G_DEFINE_TYPE(EspDisplayView, esp_display_view, GTK_TYPE_EVENT_BOX)
+
+/* --- Frames ------------------------------------------------------------------------------------- */
+
+static EspViewport place(EspDisplayView *view)
+{
+    int scale = gtk_widget_get_scale_factor(view->canvas);
+    return esp_viewport_place(view->scaling, gtk_widget_get_allocated_width(view->canvas) * scale,
+                              gtk_widget_get_allocated_height(view->canvas) * scale, view->frame.width,
+                              view->frame.height);
+}
+
+static void redraw(EspDisplayView *view)
+{
+    if (GTK_IS_GL_AREA(view->canvas))
+        gtk_gl_area_queue_render(GTK_GL_AREA(view->canvas));
+    else
+        gtk_widget_queue_draw(view->canvas);
+}
+
+/* One guest pixel per device pixel wants room; fitting is content with little. */
+static void update_request(EspDisplayView *view)
+{
+    int scale = gtk_widget_get_scale_factor(GTK_WIDGET(view));
+    if (view->scaling == ESP_SCALING_ONE_TO_ONE && view->frame.width)
+        gtk_widget_set_size_request(view->canvas, ((int)view->frame.width + scale - 1) / scale,
+                                    ((int)view->frame.height + scale - 1) / scale);
+    else
+        gtk_widget_set_size_request(view->canvas, 160, 120);
+}
+
+static void collect(EspDisplayView *view)
+{
+    unsigned width = view->frame.width, height = view->frame.height;
+    if (view->pending || !view->source || !view->source->collect(view->source_opaque, &view->frame))
+        return;
+    view->pending = true;
+    redraw(view);
+    if (width != view->frame.width || height != view->frame.height) {
+        update_request(view);
+        g_signal_emit(view, signals[GUEST_RESIZED], 0);
+    }
+    g_signal_emit(view, signals[FRAME], 0);
+}
+
+static gboolean on_tick(GtkWidget *widget, GdkFrameClock *clock, gpointer data)
+{
+    collect(ESP_DISPLAY_VIEW(widget));
+    return G_SOURCE_CONTINUE;
+}
+
+static void update_tick(EspDisplayView *view)
+{
+    bool wanted = view->active && view->source && gtk_widget_get_mapped(GTK_WIDGET(view));
+    if (wanted && !view->tick_id) {
+        view->tick_id = gtk_widget_add_tick_callback(GTK_WIDGET(view), on_tick, NULL, NULL);
+    } else if (!wanted && view->tick_id) {
+        gtk_widget_remove_tick_callback(GTK_WIDGET(view), view->tick_id);
+        view->tick_id = 0;
+    }
+}
+
+/* --- The canvas --------------------------------------------------------------------------------- */
+
+static gboolean on_draw(GtkWidget *canvas, cairo_t *cr, gpointer data)
+{
+    EspDisplayView *view = data;
+    if (view->pending)
+        esp_cairo_renderer_upload(view->cairo, &view->frame);
+    view->pending = false;
+    EspViewport viewport = place(view);
+    esp_cairo_renderer_draw(view->cairo, cr, &viewport, gtk_widget_get_scale_factor(canvas));
+    return TRUE;
+}
+
+/* Asks for everything again, for a canvas that has nothing yet. */
+static void start_over(EspDisplayView *view)
+{
+    view->pending = false;
+    if (view->source)
+        view->source->refresh(view->source_opaque);
+    collect(view);
+}
+
+static void use_cairo(EspDisplayView *view, const GError *error)
+{
+    g_message("The screen is drawn without OpenGL: %s", error->message);
+    g_free(view->no_gl);
+    view->no_gl = g_strdup(error->message);
+    view->cairo = esp_cairo_renderer_new();
+    if (view->canvas)
+        gtk_widget_destroy(view->canvas);
+    view->canvas = gtk_drawing_area_new();
+    g_signal_connect(view->canvas, "draw", G_CALLBACK(on_draw), view);
+    gtk_container_add(GTK_CONTAINER(view), view->canvas);
+    gtk_widget_show(view->canvas);
+    update_request(view);
+    start_over(view);
+}
+
+static gboolean on_gl_failed(gpointer data)
+{
+    g_autoptr(EspDisplayView) view = data;
+    if (!GTK_IS_GL_AREA(view->canvas))
+        return G_SOURCE_REMOVE;
+    const GError *failure = gtk_gl_area_get_error(GTK_GL_AREA(view->canvas));
+    g_autoptr(GError) copy = failure ? g_error_copy(failure)
+                                     : g_error_new(GDK_GL_ERROR, GDK_GL_ERROR_NOT_AVAILABLE, "no GL context");
+    use_cairo(view, copy);
+    return G_SOURCE_REMOVE;
+}
+
+static void on_gl_realize(GtkGLArea *area, gpointer data)
+{
+    EspDisplayView *view = data;
+    g_autoptr(GError) error = NULL;
+    gtk_gl_area_make_current(area);
+    if (!gtk_gl_area_get_error(area)) {
+        view->gl = esp_renderer_new(&error);
+        if (error)
+            gtk_gl_area_set_error(area, error);
+    }
+    if (view->gl)
+        start_over(view);
+    else /* the canvas is being realized: it cannot be exchanged from here */
+        g_idle_add(on_gl_failed, g_object_ref(view));
+}
+
+static void on_gl_unrealize(GtkGLArea *area, gpointer data)
+{
+    EspDisplayView *view = data;
+    if (!view->gl)
+        return;
+    gtk_gl_area_make_current(area);
+    esp_renderer_free(view->gl);
+    view->gl = NULL;
+}
+
+static gboolean on_gl_render(GtkGLArea *area, GdkGLContext *context, gpointer data)
+{
+    EspDisplayView *view = data;
+    if (!view->gl)
+        return FALSE;
+    if (view->pending)
+        esp_renderer_upload(view->gl, &view->frame);
+    view->pending = false;
+    int scale = gtk_widget_get_scale_factor(view->canvas);
+    EspViewport viewport = place(view);
+    esp_renderer_draw(view->gl, &viewport, gtk_widget_get_allocated_width(view->canvas) * scale,
+                      gtk_widget_get_allocated_height(view->canvas) * scale);
+    return TRUE;
+}
+
+static void add_gl_canvas(EspDisplayView *view)
+{
+    view->canvas = gtk_gl_area_new();
+    gtk_gl_area_set_required_version(GTK_GL_AREA(view->canvas), 3, 2);
+    gtk_gl_area_set_auto_render(GTK_GL_AREA(view->canvas), FALSE);
+    g_signal_connect(view->canvas, "realize", G_CALLBACK(on_gl_realize), view);
+    g_signal_connect(view->canvas, "unrealize", G_CALLBACK(on_gl_unrealize), view);
+    g_signal_connect(view->canvas, "render", G_CALLBACK(on_gl_render), view);
+    gtk_container_add(GTK_CONTAINER(view), view->canvas);
+    gtk_widget_show(view->canvas);
+}
+
+/* --- Keyboard ----------------------------------------------------------------------------------- */
+
+static void send_key(void *opaque, unsigned keycode, bool down)
+{
+    EspDisplayView *view = opaque;
+    if (view->sink)
+        view->sink->key(view->sink_opaque, keycode, down);
+}
+
+static void let_go(EspDisplayView *view)
+{
+    static const unsigned evdev[BUTTONS_KNOWN] = {
+        [1] = BTN_LEFT, [2] = BTN_MIDDLE, [3] = BTN_RIGHT, [8] = BTN_SIDE, [9] = BTN_EXTRA};
+    esp_keyboard_release_all(&view->keyboard);
+    for (unsigned i = 0; i < BUTTONS_KNOWN; i++)
+        if ((view->buttons & (1u << i)) && view->sink)
+            view->sink->button(view->sink_opaque, evdev[i], false);
+    view->buttons = 0;
+}
+
+static gboolean esp_display_view_key(GtkWidget *widget, GdkEventKey *event)
+{
+    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
+    if (esp_keyboard_event(&view->keyboard, event)) {
+        esp_display_view_ungrab(view);
+        g_signal_emit(view, signals[RELEASE], 0);
+    }
+    return TRUE;
+}
+
+static gboolean esp_display_view_focus_out(GtkWidget *widget, GdkEventFocus *event)
+{
+    esp_display_view_ungrab(ESP_DISPLAY_VIEW(widget));
+    gtk_widget_queue_draw(widget);
+    return FALSE;
+}
+
+static gboolean esp_display_view_grab_broken(GtkWidget *widget, GdkEventGrabBroken *event)
+{
+    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
+    if (event->keyboard && view->grabbed) {
+        view->grabbed = NULL;
+        let_go(view);
+        g_signal_emit(view, signals[GRAB_CHANGED], 0);
+    }
+    return FALSE;
+}
+
+static gboolean on_chord_done(gpointer data)
+{
+    EspDisplayView *view = data;
+    view->chord_id = 0;
+    while (view->n_chord)
+        send_key(view, view->chord[--view->n_chord], false);
+    return G_SOURCE_REMOVE;
+}
+
+void esp_display_view_send_chord(EspDisplayView *view, const unsigned *keycodes, unsigned n)
+{
+    if (view->chord_id) {
+        g_source_remove(view->chord_id);
+        on_chord_done(view);
+    }
+    esp_keyboard_release_all(&view->keyboard);
+    for (unsigned i = 0; i < n && i < G_N_ELEMENTS(view->chord); i++) {
+        view->chord[view->n_chord++] = keycodes[i];
+        send_key(view, keycodes[i], true);
+    }
+    view->chord_id = g_timeout_add(CHORD_MS, on_chord_done, view);
+}
+
+/* --- Pointer ------------------------------------------------------------------------------------ */
+
+static void send_pointer(EspDisplayView *view, double x, double y)
+{
+    int scale = gtk_widget_get_scale_factor(GTK_WIDGET(view));
+    EspViewport viewport = place(view);
+    unsigned guest_x, guest_y;
+    if (view->sink && esp_viewport_map(&viewport, x * scale, y * scale, &guest_x, &guest_y))
+        view->sink->pointer(view->sink_opaque, guest_x, guest_y);
+}
+
+static gboolean esp_display_view_motion(GtkWidget *widget, GdkEventMotion *event)
+{
+    send_pointer(ESP_DISPLAY_VIEW(widget), event->x, event->y);
+    return TRUE;
+}
+
+static gboolean esp_display_view_button(GtkWidget *widget, GdkEventButton *event)
+{
+    static const unsigned evdev[BUTTONS_KNOWN] = {
+        [1] = BTN_LEFT, [2] = BTN_MIDDLE, [3] = BTN_RIGHT, [8] = BTN_SIDE, [9] = BTN_EXTRA};
+    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
+    if (event->type != GDK_BUTTON_PRESS && event->type != GDK_BUTTON_RELEASE)
+        return TRUE; /* double clicks are the guest's to find */
+    bool down = event->type == GDK_BUTTON_PRESS;
+    if (down) {
+        gtk_widget_grab_focus(widget);
+        if (view->grab_on_click)
+            esp_display_view_grab(view);
+    }
+    send_pointer(view, event->x, event->y);
+    if (event->button >= BUTTONS_KNOWN || !evdev[event->button])
+        return TRUE;
+    guint bit = 1u << event->button;
+    if (down == !!(view->buttons & bit))
+        return TRUE;
+    view->buttons ^= bit;
+    if (view->sink)
+        view->sink->button(view->sink_opaque, evdev[event->button], down);
+    return TRUE;
+}
+
+static int whole_clicks(double *sum, double delta)
+{
+    /* Turning round starts afresh: what is left of the other direction would delay it. */
+    if (*sum * delta < 0)
+        *sum = 0;
+    *sum += delta;
+    int clicks = (int)*sum;
+    *sum -= clicks;
+    return CLAMP(clicks, -16, 16);
+}
+
+static gboolean esp_display_view_scroll(GtkWidget *widget, GdkEventScroll *event)
+{
+    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
+    int vertical = 0, horizontal = 0;
+    switch (event->direction) {
+    case GDK_SCROLL_UP:
+        vertical = 1;
+        break;
+    case GDK_SCROLL_DOWN:
+        vertical = -1;
+        break;
+    case GDK_SCROLL_LEFT:
+        horizontal = -1;
+        break;
+    case GDK_SCROLL_RIGHT:
+        horizontal = 1;
+        break;
+    case GDK_SCROLL_SMOOTH: /* down and right are positive */
+        vertical = -whole_clicks(&view->wheel_y, event->delta_y);
+        horizontal = whole_clicks(&view->wheel_x, event->delta_x);
+        break;
+    default:
+        break;
+    }
+    send_pointer(view, event->x, event->y);
+    if ((vertical || horizontal) && view->sink)
+        view->sink->wheel(view->sink_opaque, vertical, horizontal);
+    return TRUE;
+}
+
+/* --- Grab --------------------------------------------------------------------------------------- */
+
+bool esp_display_view_is_grabbed(EspDisplayView *view)
+{
+    return view->grabbed != NULL;
+}
+
+void esp_display_view_set_grab_on_click(EspDisplayView *view, bool grab)
+{
+    view->grab_on_click = grab;
+}
+
+void esp_display_view_grab(EspDisplayView *view)
+{
+    GtkWidget *toplevel = gtk_widget_get_toplevel(GTK_WIDGET(view));
+    GdkWindow *window = gtk_widget_get_window(toplevel);
+    if (view->grabbed || !window)
+        return;
+    GdkSeat *seat = gdk_display_get_default_seat(gtk_widget_get_display(toplevel));
+    GdkGrabStatus status =
+        gdk_seat_grab(seat, window, GDK_SEAT_CAPABILITY_KEYBOARD, TRUE, NULL, NULL, NULL, NULL);
+    if (status != GDK_GRAB_SUCCESS) {
+        g_debug("the desktop refuses a keyboard grab (%d)", status);
+        return;
+    }
+    view->grabbed = seat;
+    g_signal_emit(view, signals[GRAB_CHANGED], 0);
+}
+
+void esp_display_view_ungrab(EspDisplayView *view)
+{
+    let_go(view);
+    if (!view->grabbed)
+        return;
+    gdk_seat_ungrab(view->grabbed);
+    view->grabbed = NULL;
+    g_signal_emit(view, signals[GRAB_CHANGED], 0);
+}
+
+/* --- The widget --------------------------------------------------------------------------------- */
+
+static void esp_display_view_map(GtkWidget *widget)
+{
+    GTK_WIDGET_CLASS(esp_display_view_parent_class)->map(widget);
+    update_tick(ESP_DISPLAY_VIEW(widget));
+}
+
+static void esp_display_view_unmap(GtkWidget *widget)
+{
+    esp_display_view_ungrab(ESP_DISPLAY_VIEW(widget));
+    GTK_WIDGET_CLASS(esp_display_view_parent_class)->unmap(widget);
+    update_tick(ESP_DISPLAY_VIEW(widget));
+}
+
+static void on_scale_factor(EspDisplayView *view)
+{
+    update_request(view);
+    redraw(view);
+}
+
+static void esp_display_view_dispose(GObject *object)
+{
+    EspDisplayView *view = ESP_DISPLAY_VIEW(object);
+    esp_display_view_set_source(view, NULL, NULL);
+    view->sink = NULL;
+    g_clear_handle_id(&view->chord_id, g_source_remove);
+    G_OBJECT_CLASS(esp_display_view_parent_class)->dispose(object);
+}
+
+static void esp_display_view_finalize(GObject *object)
+{
+    EspDisplayView *view = ESP_DISPLAY_VIEW(object);
+    esp_cairo_renderer_free(view->cairo);
+    g_free(view->no_gl);
+    G_OBJECT_CLASS(esp_display_view_parent_class)->finalize(object);
+}
+
+static void esp_display_view_class_init(EspDisplayViewClass *klass)
+{
+    GObjectClass *object_class = G_OBJECT_CLASS(klass);
+    GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
+    object_class->dispose = esp_display_view_dispose;
+    object_class->finalize = esp_display_view_finalize;
+    widget_class->key_press_event = esp_display_view_key;
+    widget_class->key_release_event = esp_display_view_key;
+    widget_class->focus_out_event = esp_display_view_focus_out;
+    widget_class->grab_broken_event = esp_display_view_grab_broken;
+    widget_class->motion_notify_event = esp_display_view_motion;
+    widget_class->button_press_event = esp_display_view_button;
+    widget_class->button_release_event = esp_display_view_button;
+    widget_class->scroll_event = esp_display_view_scroll;
+    widget_class->map = esp_display_view_map;
+    widget_class->unmap = esp_display_view_unmap;
+    gtk_widget_class_set_css_name(widget_class, "display");
+    gtk_widget_class_set_accessible_role(widget_class, ATK_ROLE_CANVAS);
+
+    const GType type = G_TYPE_FROM_CLASS(klass);
+    signals[GRAB_CHANGED] =
+        g_signal_new("grab-changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[RELEASE] = g_signal_new("release", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[GUEST_RESIZED] =
+        g_signal_new("guest-resized", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[FRAME] = g_signal_new("frame", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+}
+
+static void esp_display_view_init(EspDisplayView *view)
+{
+    GtkWidget *widget = GTK_WIDGET(view);
+    esp_keyboard_init(&view->keyboard, send_key, view);
+    view->grab_on_click = true;
+    gtk_widget_set_can_focus(widget, TRUE);
+    gtk_event_box_set_above_child(GTK_EVENT_BOX(view), TRUE);
+    gtk_widget_add_events(widget, GDK_POINTER_MOTION_MASK | GDK_BUTTON_PRESS_MASK | GDK_BUTTON_RELEASE_MASK |
+                                      GDK_SCROLL_MASK | GDK_SMOOTH_SCROLL_MASK | GDK_KEY_PRESS_MASK |
+                                      GDK_KEY_RELEASE_MASK | GDK_FOCUS_CHANGE_MASK);
+    g_signal_connect(view, "notify::scale-factor", G_CALLBACK(on_scale_factor), NULL);
+    add_gl_canvas(view);
+    update_request(view);
+}
+
+GtkWidget *esp_display_view_new(void)
+{
+    return g_object_new(ESP_TYPE_DISPLAY_VIEW, NULL);
+}
+
+void esp_display_view_set_source(EspDisplayView *view, const EspDisplaySource *source, void *opaque)
+{
+    /* The old source's pixels go away with it: what was not uploaded yet is dropped. */
+    view->pending = false;
+    view->frame.pixels = NULL;
+    view->source = source;
+    view->source_opaque = opaque;
+    if (source)
+        start_over(view);
+    update_tick(view);
+}
+
+void esp_display_view_set_sink(EspDisplayView *view, const EspInputSink *sink, void *opaque)
+{
+    if (view->sink)
+        let_go(view);
+    view->sink = sink;
+    view->sink_opaque = opaque;
+}
+
+void esp_display_view_set_active(EspDisplayView *view, bool active)
+{
+    if (view->active && !active)
+        collect(view);
+    view->active = active;
+    update_tick(view);
+}
+
+void esp_display_view_set_scaling(EspDisplayView *view, EspScaling scaling)
+{
+    view->scaling = scaling;
+    update_request(view);
+    redraw(view);
+}
+
+EspScaling esp_display_view_get_scaling(EspDisplayView *view)
+{
+    return view->scaling;
+}
+
+void esp_display_view_get_guest_size(EspDisplayView *view, unsigned *width, unsigned *height)
+{
+    *width = view->frame.width;
+    *height = view->frame.height;
+}
+
+GdkPixbuf *esp_display_view_take_picture(EspDisplayView *view)
+{
+    if (!view->source)
+        return NULL;
+    /* Everything anew: then all pixels are ours to read, and the next drawing uploads them all. */
+    start_over(view);
+    const VmcFrame *frame = &view->frame;
+    if (!frame->width || !frame->height || !frame->pixels)
+        return NULL;
+    GdkPixbuf *picture = gdk_pixbuf_new(GDK_COLORSPACE_RGB, FALSE, 8, (int)frame->width, (int)frame->height);
+    if (!picture)
+        return NULL;
+    guchar *to = gdk_pixbuf_get_pixels(picture);
+    int stride = gdk_pixbuf_get_rowstride(picture);
+    for (unsigned y = 0; y < frame->height; y++) {
+        const uint8_t *from = frame->pixels + (size_t)y * frame->stride;
+        guchar *row = to + (size_t)y * (size_t)stride;
+        for (unsigned x = 0; x < frame->width; x++, from += 4, row += 3) {
+            row[0] = from[2];
+            row[1] = from[1];
+            row[2] = from[0];
+        }
+    }
+    return picture;
+}
+
+const char *esp_display_view_get_renderer(EspDisplayView *view, const char **why)
+{
+    if (why)
+        *why = view->no_gl;
+    return view->no_gl ? "cairo" : "OpenGL";
+}

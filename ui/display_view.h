@@ -1,0 +1,72 @@
+/*
+ * A widget that shows a guest's screen and takes the keyboard and pointer for it.
+ *
+ * It knows neither machine nor bundle: pixels come from an EspDisplaySource, input goes to an EspInputSink.
+ * It asks the source once per frame of the monitor while it is visible and `active`.
+ *
+ * Signals:
+ *   grab-changed ()    esp_display_view_is_grabbed has a new answer
+ *   release ()         the user pressed Ctrl+Alt to have the keyboard back
+ *   guest-resized ()   the guest's screen has another size
+ *   frame ()           the guest drew something
+ */
+#pragma once
+
+#include <gtk/gtk.h>
+#include <vmcore/display.h>
+
+#include "ui/viewport.h"
+
+G_BEGIN_DECLS
+
+#define ESP_TYPE_DISPLAY_VIEW (esp_display_view_get_type())
+G_DECLARE_FINAL_TYPE(EspDisplayView, esp_display_view, ESP, DISPLAY_VIEW, GtkEventBox)
+
+/* As vmc_display_collect and vmc_display_refresh; called on GTK's thread. */
+typedef struct EspDisplaySource {
+    bool (*collect)(void *opaque, VmcFrame *frame);
+    void (*refresh)(void *opaque);
+} EspDisplaySource;
+
+/* As the vmc_machine_send functions; called on GTK's thread. */
+typedef struct EspInputSink {
+    void (*key)(void *opaque, unsigned keycode, bool down);
+    void (*pointer)(void *opaque, unsigned x, unsigned y);
+    void (*button)(void *opaque, unsigned button, bool down);
+    void (*wheel)(void *opaque, int vertical, int horizontal);
+} EspInputSink;
+
+GtkWidget *esp_display_view_new(void);
+
+/* Both tables must outlive the view; NULL takes the source away, and the last picture stays. */
+void esp_display_view_set_source(EspDisplayView *view, const EspDisplaySource *source, void *opaque);
+void esp_display_view_set_sink(EspDisplayView *view, const EspInputSink *sink, void *opaque);
+
+/* Whether the guest may be drawing (it runs); off saves looking. The last frame is fetched before it goes
+ * off. */
+void esp_display_view_set_active(EspDisplayView *view, bool active);
+
+void esp_display_view_set_scaling(EspDisplayView *view, EspScaling scaling);
+EspScaling esp_display_view_get_scaling(EspDisplayView *view);
+
+/* Whether a click takes the keyboard from the desktop, so that Alt+Tab and the like reach the guest too. */
+void esp_display_view_set_grab_on_click(EspDisplayView *view, bool grab);
+bool esp_display_view_is_grabbed(EspDisplayView *view);
+void esp_display_view_grab(EspDisplayView *view);
+/* Gives the keyboard back and lets go of all keys and buttons. */
+void esp_display_view_ungrab(EspDisplayView *view);
+
+/* Size of the guest's screen in guest pixels; 0 x 0 before the first frame. */
+void esp_display_view_get_guest_size(EspDisplayView *view, unsigned *width, unsigned *height);
+
+/* A picture of the guest's screen as it is now, or NULL when there is none. The caller owns it. */
+GdkPixbuf *esp_display_view_take_picture(EspDisplayView *view);
+
+/* Sends some keys as a chord: all down in order, and up again a moment later. */
+void esp_display_view_send_chord(EspDisplayView *view, const unsigned *keycodes, unsigned n);
+
+/* "OpenGL" or "cairo", with the reason why not OpenGL in *why when it is not (may be NULL; owned by the
+ * view). */
+const char *esp_display_view_get_renderer(EspDisplayView *view, const char **why);
+
+G_END_DECLS

@@ -1,0 +1,113 @@
+/* A machine in the library's list (see library_row.h). */
+#include "ui/library_row.h"
+
+#include <glib/gi18n.h>
+
+#include "ui/words.h"
+
+#define THUMBNAIL_WIDTH  104
+#define THUMBNAIL_HEIGHT 78
+
+struct _EspLibraryRow {
+    GtkListBoxRow parent_instance;
+    EspLibraryItem *item;
+    GtkStack *thumbnail;
+    GtkImage *picture;
+    GtkLabel *name;
+    GtkLabel *summary;
+    GtkLabel *state;
+    GtkWidget *open_button;
+    AtkObject *open_accessible;
+    GtkImage *open_image;
+};
+
+G_DEFINE_TYPE(EspLibraryRow, esp_library_row, GTK_TYPE_LIST_BOX_ROW)
+
+static void on_open(EspLibraryRow *row)
+{
+    gtk_widget_activate(GTK_WIDGET(row));
+}
+
+static void update_picture(EspLibraryRow *row)
+{
+    const char *file = esp_library_item_get_screenshot(row->item);
+    int scale = gtk_widget_get_scale_factor(GTK_WIDGET(row));
+    g_autoptr(GdkPixbuf) picture =
+        file ? gdk_pixbuf_new_from_file_at_size(file, THUMBNAIL_WIDTH * scale, THUMBNAIL_HEIGHT * scale, NULL)
+             : NULL;
+    if (picture) {
+        cairo_surface_t *surface = gdk_cairo_surface_create_from_pixbuf(picture, scale, NULL);
+        gtk_image_set_from_surface(row->picture, surface);
+        cairo_surface_destroy(surface);
+    }
+    gtk_stack_set_visible_child_name(row->thumbnail, picture ? "picture" : "icon");
+}
+
+static void update(EspLibraryRow *row)
+{
+    const char *state_name = esp_library_item_get_state(row->item);
+    VmcMachineState state = esp_state_from_name(state_name);
+    bool alive = state_name && state != VMC_MACHINE_STOPPED;
+    const char *name = esp_library_item_get_name(row->item);
+
+    gtk_label_set_text(row->name, name);
+    gtk_label_set_text(row->summary, esp_library_item_get_summary(row->item));
+    gtk_label_set_text(row->state, alive ? esp_state_words(state) : "");
+    gtk_widget_set_visible(GTK_WIDGET(row->state), alive);
+
+    GtkStyleContext *style = gtk_widget_get_style_context(GTK_WIDGET(row->state));
+    gtk_style_context_remove_class(style, "running");
+    gtk_style_context_remove_class(style, "trouble");
+    if (alive)
+        gtk_style_context_add_class(style, state == VMC_MACHINE_ERROR ? "trouble" : "running");
+
+    g_autofree char *tip = g_strdup_printf(alive ? _("Show “%s”") : _("Start “%s”"), name);
+    gtk_widget_set_tooltip_text(row->open_button, tip);
+    atk_object_set_name(row->open_accessible, tip);
+    atk_object_set_name(gtk_widget_get_accessible(GTK_WIDGET(row)), name);
+    gtk_image_set_from_icon_name(
+        row->open_image, alive ? "go-next-symbolic" : "media-playback-start-symbolic", GTK_ICON_SIZE_BUTTON);
+    update_picture(row);
+}
+
+GtkWidget *esp_library_row_new(EspLibraryItem *item)
+{
+    EspLibraryRow *row = g_object_new(ESP_TYPE_LIBRARY_ROW, NULL);
+    row->item = g_object_ref(item);
+    g_signal_connect_object(item, "notify", G_CALLBACK(update), row, G_CONNECT_SWAPPED);
+    update(row);
+    return GTK_WIDGET(row);
+}
+
+EspLibraryItem *esp_library_row_get_item(EspLibraryRow *row)
+{
+    return row->item;
+}
+
+static void esp_library_row_dispose(GObject *object)
+{
+    EspLibraryRow *row = ESP_LIBRARY_ROW(object);
+    g_clear_object(&row->item);
+    G_OBJECT_CLASS(esp_library_row_parent_class)->dispose(object);
+}
+
+static void esp_library_row_class_init(EspLibraryRowClass *klass)
+{
+    GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
+    G_OBJECT_CLASS(klass)->dispose = esp_library_row_dispose;
+    gtk_widget_class_set_template_from_resource(widget_class, "/org/espalier/Espalier/library-row.ui");
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, thumbnail);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, picture);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, name);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, summary);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, state);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, open_button);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, open_accessible);
+    gtk_widget_class_bind_template_child(widget_class, EspLibraryRow, open_image);
+    gtk_widget_class_bind_template_callback(widget_class, on_open);
+}
+
+static void esp_library_row_init(EspLibraryRow *row)
+{
+    gtk_widget_init_template(GTK_WIDGET(row));
+}

@@ -1,0 +1,40 @@
+# The GTK program, its resources, and what drives it. Included by the Makefile.
+
+UI_SRC := $(sort $(wildcard ui/*.c))
+UI_OBJ := $(UI_SRC:%.c=$(B)/obj/%.o) $(B)/obj/ui/resources.o
+UI_RES := $(shell find resources -type f 2>/dev/null)
+
+PKGS_BUNDLE := libplist-2.0 gio-unix-2.0
+BUNDLE_LIBS = $(call once,BUNDLE_LIBS,pkg-config --libs $(PKGS_BUNDLE))
+
+.PHONY: ui
+ui: $(B)/espalier
+
+$(B)/espalier: $(UI_OBJ) $(B)/libespalier.a $(B)/libvmcore.a | $(B)/schemas/gschemas.compiled
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(filter %.o %.a,$^) -o $@ $(UI_LIBS) $(BUNDLE_LIBS) $(CORE_LIBS)
+
+$(B)/obj/ui/%.o: ui/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) -DG_LOG_DOMAIN=\"espalier\" $(CORE_CFLAGS) $(UI_CFLAGS) -c $< -o $@
+
+$(B)/gen/resources.c: resources/espalier.gresource.xml $(UI_RES)
+	@mkdir -p $(@D)
+	$(Q)glib-compile-resources --sourcedir=resources --generate-source --c-name=espalier --target=$@ $<
+
+$(B)/obj/ui/resources.o: $(B)/gen/resources.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
+
+# The program finds its settings' schema here when it runs from the source tree.
+$(B)/schemas/gschemas.compiled: data/org.espalier.Espalier.gschema.xml
+	@mkdir -p $(@D)
+	$(Q)glib-compile-schemas --strict --targetdir=$(@D) data
+
+# A test of the drawing code on a display of its own; tests/ui/run starts one.
+$(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)) $(B)/libespalier.a $(B)/libvmcore.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o %.a,$^) -o $@ -lcmocka $(UI_LIBS) $(BUNDLE_LIBS) $(CORE_LIBS)
+
+$(B)/obj/tests-ui/%.o: tests/ui/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) $(UI_CFLAGS) -c $< -o $@

@@ -1,0 +1,286 @@
+/* What can be done in a machine's window (see vm_actions.h). */
+#include "ui/vm_actions.h"
+
+#include <glib/gi18n.h>
+#include <linux/input-event-codes.h>
+#include <string.h>
+
+#include "ui/status_page.h"
+
+static void complain(EspVmWindow *window, const char *title, const GError *error)
+{
+    GtkWidget *dialog =
+        gtk_message_dialog_new(GTK_WINDOW(window), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
+                               GTK_MESSAGE_ERROR, GTK_BUTTONS_CLOSE, "%s", title);
+    gtk_message_dialog_format_secondary_text(GTK_MESSAGE_DIALOG(dialog), "%s", error->message);
+    g_signal_connect(dialog, "response", G_CALLBACK(gtk_widget_destroy), NULL);
+    gtk_widget_show(dialog);
+}
+
+static void set_enabled(EspVmWindow *window, const char *name, bool enabled)
+{
+    GAction *action = g_action_map_lookup_action(G_ACTION_MAP(window), name);
+    g_simple_action_set_enabled(G_SIMPLE_ACTION(action), enabled);
+}
+
+static void set_state(EspVmWindow *window, const char *name, GVariant *state)
+{
+    GAction *action = g_action_map_lookup_action(G_ACTION_MAP(window), name);
+    g_simple_action_set_state(G_SIMPLE_ACTION(action), state);
+}
+
+void esp_vm_actions_update(EspVmWindow *window)
+{
+    EspVmSession *session = esp_vm_window_get_session(window);
+    EspDisplayView *view = esp_vm_window_get_view(window);
+    VmcMachineState state = esp_vm_session_get_state(session);
+    bool running = state == VMC_MACHINE_RUNNING;
+    bool paused = state == VMC_MACHINE_PAUSED;
+    unsigned width, height;
+    esp_display_view_get_guest_size(view, &width, &height);
+
+    set_enabled(window, "start", !esp_vm_session_is_active(session));
+    set_enabled(window, "pause", running || paused);
+    set_enabled(window, "shut-down", running);
+    set_enabled(window, "force-off", esp_vm_session_is_active(session) && state != VMC_MACHINE_STOPPING);
+    set_enabled(window, "send-key", running);
+    set_enabled(window, "screenshot", width > 0 && esp_vm_session_has_run(session));
+    set_enabled(window, "open-folder", esp_vm_session_get_bundle(session) != NULL);
+
+    set_state(window, "pause", g_variant_new_boolean(paused));
+    set_state(window, "fullscreen", g_variant_new_boolean(esp_vm_window_is_fullscreen(window)));
+    bool fit = esp_display_view_get_scaling(view) == ESP_SCALING_FIT;
+    set_state(window, "scaling", g_variant_new_string(fit ? "fit" : "one-to-one"));
+}
+
+/* --- The machine -------------------------------------------------------------------------------- */
+
+static void on_start(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    esp_vm_session_start(esp_vm_window_get_session(data));
+}
+
+static void on_pause(GSimpleAction *action, GVariant *value, gpointer data)
+{
+    EspVmWindow *window = data;
+    EspVmSession *session = esp_vm_window_get_session(window);
+    g_autoptr(GError) error = NULL;
+    bool paused = esp_vm_session_get_state(session) == VMC_MACHINE_PAUSED;
+    bool ok = paused ? esp_vm_session_resume(session, &error) : esp_vm_session_pause(session, &error);
+    if (!ok && error)
+        complain(window, paused ? _("The machine cannot go on") : _("The machine cannot be paused"), error);
+    esp_vm_actions_update(window);
+}
+
+static void on_shut_down(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspVmWindow *window = data;
+    g_autoptr(GError) error = NULL;
+    if (!esp_vm_session_request_stop(esp_vm_window_get_session(window), &error)) {
+        if (error)
+            complain(window, _("The guest cannot be asked to shut down"), error);
+        return;
+    }
+    esp_toast_show(esp_vm_window_get_toast(window),
+                   _("The guest was asked to shut down. If it does not, use “Force Off”."), NULL, NULL, NULL,
+                   NULL);
+}
+
+static void on_force_off_answer(GtkDialog *dialog, int response, gpointer data)
+{
+    EspVmWindow *window = data;
+    gtk_widget_destroy(GTK_WIDGET(dialog));
+    if (response == GTK_RESPONSE_ACCEPT)
+        esp_vm_session_stop(esp_vm_window_get_session(window));
+}
+
+static void on_force_off(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspVmWindow *window = data;
+    const char *name = esp_vm_session_get_name(esp_vm_window_get_session(window));
+    GtkWidget *dialog =
+        gtk_message_dialog_new(GTK_WINDOW(window), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
+                               GTK_MESSAGE_WARNING, GTK_BUTTONS_NONE, _("Force “%s” off?"), name);
+    gtk_message_dialog_format_secondary_text(GTK_MESSAGE_DIALOG(dialog),
+                                             _("This is like pulling the plug: what the guest has not saved "
+                                               "yet is lost. “Shut Down” asks it first."));
+    gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Cancel"), GTK_RESPONSE_CANCEL);
+    GtkWidget *force = gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Force Off"), GTK_RESPONSE_ACCEPT);
+    gtk_style_context_add_class(gtk_widget_get_style_context(force), GTK_STYLE_CLASS_DESTRUCTIVE_ACTION);
+    gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_CANCEL);
+    g_signal_connect_object(dialog, "response", G_CALLBACK(on_force_off_answer), window, 0);
+    gtk_widget_show(dialog);
+}
+
+/* --- Keys and pictures -------------------------------------------------------------------------- */
+
+static void on_send_key(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspDisplayView *view = esp_vm_window_get_view(data);
+    const char *name = g_variant_get_string(parameter, NULL);
+    unsigned last = 0;
+    if (!strcmp(name, "ctrl-alt-del"))
+        last = KEY_DELETE;
+    else if (g_str_has_prefix(name, "ctrl-alt-f") && name[10] >= '1' && name[10] <= '7' && !name[11])
+        last = KEY_F1 + (unsigned)(name[10] - '1');
+    if (!last)
+        return;
+    const unsigned chord[] = {KEY_LEFTCTRL, KEY_LEFTALT, last};
+    esp_display_view_send_chord(view, chord, G_N_ELEMENTS(chord));
+    gtk_widget_grab_focus(GTK_WIDGET(view));
+}
+
+typedef struct ShowFile {
+    GtkWindow *window;
+    char *path;
+} ShowFile;
+
+static void show_file(gpointer data)
+{
+    ShowFile *show = data;
+    g_autofree char *uri = g_filename_to_uri(show->path, NULL, NULL);
+    g_autoptr(GError) error = NULL;
+    if (uri && !gtk_show_uri_on_window(show->window, uri, gtk_get_current_event_time(), &error))
+        complain(ESP_VM_WINDOW(show->window), _("The picture cannot be shown"), error);
+}
+
+static void show_file_free(gpointer data)
+{
+    ShowFile *show = data;
+    g_free(show->path);
+    g_free(show);
+}
+
+/* A file of the user's pictures that is not there yet. */
+static char *picture_path(const char *machine)
+{
+    const char *dir = g_get_user_special_dir(G_USER_DIRECTORY_PICTURES);
+    if (!dir || g_mkdir_with_parents(dir, 0755) < 0)
+        dir = g_get_home_dir();
+    g_autoptr(GDateTime) now = g_date_time_new_now_local();
+    g_autofree char *time = g_date_time_format(now, "%Y-%m-%d %H-%M-%S");
+    /* Translators: the file name of a picture: the machine's name and the time. */
+    g_autofree char *name = g_strdup_printf(_("%s from %s"), machine, time);
+    g_strdelimit(name, "/", '_');
+    char *path = g_strdup_printf("%s/%s.png", dir, name);
+    for (unsigned n = 2; g_file_test(path, G_FILE_TEST_EXISTS) && n < 1000; n++) {
+        g_free(path);
+        path = g_strdup_printf("%s/%s (%u).png", dir, name, n);
+    }
+    return path;
+}
+
+static void on_screenshot(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspVmWindow *window = data;
+    g_autoptr(GdkPixbuf) picture = esp_display_view_take_picture(esp_vm_window_get_view(window));
+    if (!picture)
+        return;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = picture_path(esp_vm_session_get_name(esp_vm_window_get_session(window)));
+    if (!gdk_pixbuf_save(picture, path, "png", &error, NULL)) {
+        complain(window, _("The picture cannot be saved"), error);
+        return;
+    }
+    g_autofree char *shown = g_filename_display_name(path);
+    g_autofree char *message = g_strdup_printf(_("The picture is saved as “%s”."), shown);
+    ShowFile *show = g_new0(ShowFile, 1);
+    show->window = GTK_WINDOW(window);
+    show->path = g_steal_pointer(&path);
+    esp_toast_show(esp_vm_window_get_toast(window), message, _("_Show"), G_CALLBACK(show_file), show,
+                   show_file_free);
+}
+
+/* --- The window --------------------------------------------------------------------------------- */
+
+static void on_fullscreen(GSimpleAction *action, GVariant *value, gpointer data)
+{
+    EspVmWindow *window = data;
+    if (esp_vm_window_is_fullscreen(window))
+        gtk_window_unfullscreen(GTK_WINDOW(window));
+    else
+        gtk_window_fullscreen(GTK_WINDOW(window));
+}
+
+static void on_scaling(GSimpleAction *action, GVariant *value, gpointer data)
+{
+    EspVmWindow *window = data;
+    GSettings *settings = esp_vm_window_get_settings(window);
+    const char *name = g_variant_get_string(value, NULL);
+    bool one = !strcmp(name, "one-to-one");
+    esp_vm_window_set_scaling(window, one ? ESP_SCALING_ONE_TO_ONE : ESP_SCALING_FIT);
+    if (settings)
+        g_settings_set_string(settings, "scaling", one ? "one-to-one" : "fit");
+    esp_vm_actions_update(window);
+}
+
+static void on_grab_on_click(GSimpleAction *action, GVariant *value, gpointer data)
+{
+    EspVmWindow *window = data;
+    GSettings *settings = esp_vm_window_get_settings(window);
+    bool grab = g_variant_get_boolean(value);
+    g_simple_action_set_state(action, value);
+    esp_display_view_set_grab_on_click(esp_vm_window_get_view(window), grab);
+    if (settings)
+        g_settings_set_boolean(settings, "grab-on-click", grab);
+}
+
+static void on_details(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspVmWindow *window = data;
+    EspVmSession *session = esp_vm_window_get_session(window);
+    GtkWidget *dialog =
+        gtk_dialog_new_with_buttons(_("Details and Log"), GTK_WINDOW(window),
+                                    GTK_DIALOG_DESTROY_WITH_PARENT | GTK_DIALOG_USE_HEADER_BAR, NULL, NULL);
+    GtkWidget *page = g_object_new(ESP_TYPE_STATUS_PAGE, "vexpand", TRUE, NULL);
+    g_autofree char *details = esp_vm_session_describe(session);
+    VmcMachine *machine = esp_vm_session_get_machine(session);
+    const char *why = machine && esp_vm_session_has_run(session) ? vmc_machine_get_cpu_reason(machine) : NULL;
+    esp_status_page_set(ESP_STATUS_PAGE(page), "computer-symbolic", esp_vm_session_get_name(session), why);
+    esp_status_page_set_details(ESP_STATUS_PAGE(page), details);
+    esp_status_page_expand(ESP_STATUS_PAGE(page));
+    gtk_container_add(GTK_CONTAINER(gtk_dialog_get_content_area(GTK_DIALOG(dialog))), page);
+    gtk_window_set_default_size(GTK_WINDOW(dialog), 680, 620);
+    gtk_widget_show(dialog);
+}
+
+static void on_open_folder(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspVmWindow *window = data;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *uri =
+        g_filename_to_uri(esp_vm_session_get_path(esp_vm_window_get_session(window)), NULL, &error);
+    if (!uri || !gtk_show_uri_on_window(GTK_WINDOW(window), uri, gtk_get_current_event_time(), &error))
+        complain(window, _("The folder cannot be shown"), error);
+}
+
+static void on_close(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    gtk_window_close(GTK_WINDOW(data));
+}
+
+static const GActionEntry actions[] = {
+    {.name = "start", .activate = on_start},
+    {.name = "pause", .state = "false", .change_state = on_pause},
+    {.name = "shut-down", .activate = on_shut_down},
+    {.name = "force-off", .activate = on_force_off},
+    {.name = "send-key", .parameter_type = "s", .activate = on_send_key},
+    {.name = "screenshot", .activate = on_screenshot},
+    {.name = "fullscreen", .state = "false", .change_state = on_fullscreen},
+    {.name = "scaling", .parameter_type = "s", .state = "'fit'", .change_state = on_scaling},
+    {.name = "grab-on-click", .state = "true", .change_state = on_grab_on_click},
+    {.name = "details", .activate = on_details},
+    {.name = "open-folder", .activate = on_open_folder},
+    {.name = "close", .activate = on_close},
+};
+
+void esp_vm_actions_install(EspVmWindow *window)
+{
+    g_action_map_add_action_entries(G_ACTION_MAP(window), actions, G_N_ELEMENTS(actions), window);
+    GSettings *settings = esp_vm_window_get_settings(window);
+    if (settings) {
+        bool grab = g_settings_get_boolean(settings, "grab-on-click");
+        set_state(window, "grab-on-click", g_variant_new_boolean(grab));
+        esp_display_view_set_grab_on_click(esp_vm_window_get_view(window), grab);
+    }
+}

@@ -1,0 +1,373 @@
+/* One machine of the user's (see vm_session.h). */
+#include "ui/vm_session.h"
+
+#include <glib/gi18n.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "app/library.h"
+
+#define LOG_LINES_MAX 400u
+#define LOG_FILE_MAX  (1u << 20)
+
+struct _EspVmSession {
+    GObject parent_instance;
+    char *path;
+    char *name;
+    EspBundle *bundle;
+    VmcMachine *machine;
+    GError *error; /* ours: opening, validating, starting. The machine has its own */
+    bool has_run;
+    VmcStopReason stop_reason;
+    gint64 started_us;
+    GQueue log; /* of char * */
+};
+
+enum { CHANGED, MACHINE_CHANGED, LOG, N_SIGNALS };
+static guint signals[N_SIGNALS];
+
+G_DEFINE_TYPE(EspVmSession, esp_vm_session, G_TYPE_OBJECT)
+
+static void changed(EspVmSession *session)
+{
+    if (session->bundle)
+        esp_bundle_announce(session->bundle, vmc_machine_state_name(esp_vm_session_get_state(session)));
+    g_signal_emit(session, signals[CHANGED], 0);
+}
+
+static void add_log(EspVmSession *session, const char *line)
+{
+    g_autoptr(GDateTime) now = g_date_time_new_now_local();
+    g_autofree char *time = g_date_time_format(now, "%H:%M:%S");
+    g_autofree char *valid = g_utf8_make_valid(line, -1);
+    g_queue_push_tail(&session->log, g_strdup_printf("%s  %s", time, valid));
+    while (session->log.length > LOG_LINES_MAX)
+        g_free(g_queue_pop_head(&session->log));
+    g_signal_emit(session, signals[LOG], 0, valid);
+}
+
+static void set_error(EspVmSession *session, GError *error)
+{
+    g_clear_error(&session->error);
+    session->error = error;
+    if (error)
+        add_log(session, error->message);
+    changed(session);
+}
+
+/* --- The machine's signals ---------------------------------------------------------------------- */
+
+static void on_state(VmcMachine *machine, int state, EspVmSession *session)
+{
+    g_autofree char *line = g_strdup_printf(_("The machine is now: %s"), vmc_machine_state_name(state));
+    add_log(session, line);
+    changed(session);
+}
+
+static void on_stopped(VmcMachine *machine, int reason, EspVmSession *session)
+{
+    session->stop_reason = (VmcStopReason)reason;
+    changed(session);
+}
+
+static void on_log(VmcMachine *machine, const char *line, EspVmSession *session)
+{
+    add_log(session, line);
+}
+
+static void on_reset(VmcMachine *machine, EspVmSession *session)
+{
+    add_log(session, _("The guest restarted."));
+}
+
+static void drop_machine(EspVmSession *session)
+{
+    if (!session->machine)
+        return;
+    VmcMachine *old = session->machine;
+    g_signal_handlers_disconnect_by_data(old, session);
+    session->machine = NULL;
+    g_signal_emit(session, signals[MACHINE_CHANGED], 0);
+    g_object_unref(old);
+}
+
+/* --- Reading the bundle ------------------------------------------------------------------------- */
+
+/* The demo's kernel moves with the program: look again before each start. What the bundle says is good enough
+ * as long as it is there. */
+static bool refresh_demo(EspVmSession *session, GError **error)
+{
+    g_autoptr(GError) missing = NULL;
+    g_autofree char *demo_dir = esp_library_find_demo(&missing);
+    if (demo_dir)
+        return esp_library_update_demo(session->path, demo_dir, error);
+    VmcConfig *config = esp_bundle_get_config(session->bundle, error);
+    if (!config)
+        return false;
+    bool there = config->boot.kernel && g_file_test(config->boot.kernel, G_FILE_TEST_EXISTS);
+    vmc_config_free(config);
+    if (!there)
+        g_propagate_error(error, g_steal_pointer(&missing));
+    return there;
+}
+
+static bool open_bundle(EspVmSession *session, GError **error)
+{
+    EspBundle *bundle = esp_bundle_open(session->path, error);
+    if (!bundle || !esp_bundle_lock(bundle, error)) {
+        esp_bundle_free(bundle);
+        return false;
+    }
+    session->bundle = bundle;
+    g_free(session->name);
+    session->name = g_strdup(esp_bundle_get_name(bundle));
+    return true;
+}
+
+/* What the file says now; the lock stays with the first handle. */
+static VmcConfig *read_config(EspVmSession *session, GError **error)
+{
+    if (!session->bundle && !open_bundle(session, error))
+        return NULL;
+    if (!g_strcmp0(esp_bundle_get_origin(session->bundle), "demo") && !refresh_demo(session, error))
+        return NULL;
+    g_autoptr(EspBundle) fresh = esp_bundle_open(session->path, error);
+    return fresh ? esp_bundle_get_config(fresh, error) : NULL;
+}
+
+/* All faults in one error: a user mends them in one go. */
+static bool check_config(const VmcConfig *config, GError **error)
+{
+    g_autoptr(GPtrArray) faults = vmc_config_validate(config);
+    if (!faults->len)
+        return true;
+    GString *text = g_string_new(NULL);
+    for (guint i = 0; i < faults->len; i++) {
+        const VmcFault *fault = faults->pdata[i];
+        g_string_append_printf(text, "%s%s: %s", i ? "\n" : "", fault->field, fault->message);
+    }
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "%s", text->str);
+    g_string_free(text, TRUE);
+    return false;
+}
+
+static bool try_start(EspVmSession *session, GError **error)
+{
+    VmcConfig *config = read_config(session, error);
+    if (!config)
+        return false;
+    bool ok = check_config(config, error);
+    VmcMachine *machine = ok ? vmc_machine_new(config, error) : NULL;
+    vmc_config_free(config);
+    if (!machine)
+        return false;
+
+    drop_machine(session);
+    session->machine = machine;
+    g_signal_connect(machine, "state-changed", G_CALLBACK(on_state), session);
+    g_signal_connect(machine, "stopped", G_CALLBACK(on_stopped), session);
+    g_signal_connect(machine, "log", G_CALLBACK(on_log), session);
+    g_signal_connect(machine, "guest-reset", G_CALLBACK(on_reset), session);
+    esp_bundle_rotate_log(session->bundle, "console.log", LOG_FILE_MAX);
+    esp_bundle_rotate_log(session->bundle, "serial.log", LOG_FILE_MAX);
+    session->started_us = g_get_monotonic_time();
+    if (!vmc_machine_start(machine, error))
+        return false;
+    session->has_run = true;
+    g_signal_emit(session, signals[MACHINE_CHANGED], 0);
+    const char *why = vmc_machine_get_cpu_reason(machine);
+    const char *backend = vmc_machine_get_cpu_backend(machine);
+    g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), backend ? backend : "?", why ? why : "");
+    add_log(session, line);
+    return true;
+}
+
+/* --- Public ------------------------------------------------------------------------------------- */
+
+EspVmSession *esp_vm_session_new(const char *path)
+{
+    EspVmSession *session = g_object_new(ESP_TYPE_VM_SESSION, NULL);
+    session->path = g_canonicalize_filename(path, NULL);
+    g_autofree char *basename = g_path_get_basename(session->path);
+    if (g_str_has_suffix(basename, ESP_BUNDLE_SUFFIX))
+        basename[strlen(basename) - strlen(ESP_BUNDLE_SUFFIX)] = '\0';
+    session->name = g_filename_display_name(basename);
+    GError *error = NULL;
+    if (!open_bundle(session, &error))
+        set_error(session, error);
+    else
+        changed(session);
+    return session;
+}
+
+const char *esp_vm_session_get_name(EspVmSession *session)
+{
+    return session->name;
+}
+
+const char *esp_vm_session_get_path(EspVmSession *session)
+{
+    return session->path;
+}
+
+EspBundle *esp_vm_session_get_bundle(EspVmSession *session)
+{
+    return session->bundle;
+}
+
+VmcMachine *esp_vm_session_get_machine(EspVmSession *session)
+{
+    return session->machine;
+}
+
+VmcMachineState esp_vm_session_get_state(EspVmSession *session)
+{
+    if (session->error)
+        return VMC_MACHINE_ERROR;
+    return session->machine ? vmc_machine_get_state(session->machine) : VMC_MACHINE_STOPPED;
+}
+
+const GError *esp_vm_session_get_error(EspVmSession *session)
+{
+    if (session->error)
+        return session->error;
+    return session->machine ? vmc_machine_get_error(session->machine) : NULL;
+}
+
+bool esp_vm_session_is_active(EspVmSession *session)
+{
+    VmcMachineState state = esp_vm_session_get_state(session);
+    return state != VMC_MACHINE_STOPPED && state != VMC_MACHINE_ERROR;
+}
+
+VmcStopReason esp_vm_session_get_stop_reason(EspVmSession *session)
+{
+    return session->stop_reason;
+}
+
+bool esp_vm_session_has_run(EspVmSession *session)
+{
+    return session->has_run;
+}
+
+double esp_vm_session_get_uptime(EspVmSession *session)
+{
+    return esp_vm_session_is_active(session) ? (double)(g_get_monotonic_time() - session->started_us) / 1e6
+                                             : 0.0;
+}
+
+void esp_vm_session_start(EspVmSession *session)
+{
+    if (esp_vm_session_is_active(session))
+        return;
+    GError *error = NULL;
+    g_clear_error(&session->error);
+    add_log(session, _("Starting."));
+    if (!try_start(session, &error))
+        set_error(session, error);
+    else
+        changed(session);
+}
+
+bool esp_vm_session_pause(EspVmSession *session, GError **error)
+{
+    return session->machine && vmc_machine_pause(session->machine, error);
+}
+
+bool esp_vm_session_resume(EspVmSession *session, GError **error)
+{
+    return session->machine && vmc_machine_resume(session->machine, error);
+}
+
+bool esp_vm_session_request_stop(EspVmSession *session, GError **error)
+{
+    return session->machine && vmc_machine_request_stop(session->machine, error);
+}
+
+void esp_vm_session_stop(EspVmSession *session)
+{
+    if (session->machine && esp_vm_session_is_active(session))
+        vmc_machine_stop(session->machine);
+}
+
+static void describe_config(EspVmSession *session, GString *text)
+{
+    g_autoptr(EspBundle) bundle = esp_bundle_open(session->path, NULL);
+    VmcConfig *config = bundle ? esp_bundle_get_config(bundle, NULL) : NULL;
+    if (!config)
+        return;
+    g_string_append_printf(text, "CPUs: %u\nMemory: %" G_GUINT64_FORMAT " MiB\n", config->cpus,
+                           config->memory >> 20);
+    g_string_append_printf(text, "Kernel: %s\nInitial RAM disk: %s\nCommand line: %s\nDevices:",
+                           config->boot.kernel ? config->boot.kernel : "none",
+                           config->boot.initrd ? config->boot.initrd : "none",
+                           config->boot.cmdline ? config->boot.cmdline : "");
+    for (guint i = 0; i < config->devices->len; i++) {
+        const VmcDeviceConfig *device = config->devices->pdata[i];
+        g_string_append_printf(text, " %s", vmc_device_kind_name(device->kind));
+        if (device->kind == VMC_DEVICE_VIRTIO_BLOCK)
+            g_string_append_printf(text, " (%s)", device->block.path ? device->block.path : "no path");
+    }
+    g_string_append_c(text, '\n');
+    vmc_config_free(config);
+}
+
+char *esp_vm_session_describe(EspVmSession *session)
+{
+    /* For whoever helps, not for the eye: English, as programs print it. */
+    GString *text = g_string_new(NULL);
+    const GError *error = esp_vm_session_get_error(session);
+    g_string_append_printf(text, "Machine: %s\nFolder: %s\nState: %s\n", session->name, session->path,
+                           vmc_machine_state_name(esp_vm_session_get_state(session)));
+    if (error)
+        g_string_append_printf(text, "Error: %s\n       (%s, %d)\n", error->message,
+                               g_quark_to_string(error->domain), error->code);
+    if (session->machine && session->has_run) {
+        const char *backend = vmc_machine_get_cpu_backend(session->machine);
+        const char *why = vmc_machine_get_cpu_reason(session->machine);
+        g_string_append_printf(text, "CPU: %s. %s\n", backend ? backend : "?", why ? why : "");
+    }
+    describe_config(session, text);
+    struct utsname host;
+    if (uname(&host) == 0)
+        g_string_append_printf(text, "Host: %s %s %s\n", host.sysname, host.release, host.machine);
+    g_string_append(text, "\nLog:\n");
+    for (const GList *l = session->log.head; l; l = l->next)
+        g_string_append_printf(text, "%s\n", (const char *)l->data);
+    return g_string_free(text, FALSE);
+}
+
+static void esp_vm_session_dispose(GObject *object)
+{
+    EspVmSession *session = ESP_VM_SESSION(object);
+    drop_machine(session);
+    g_clear_pointer(&session->bundle, esp_bundle_free);
+    G_OBJECT_CLASS(esp_vm_session_parent_class)->dispose(object);
+}
+
+static void esp_vm_session_finalize(GObject *object)
+{
+    EspVmSession *session = ESP_VM_SESSION(object);
+    g_free(session->path);
+    g_free(session->name);
+    g_clear_error(&session->error);
+    g_queue_clear_full(&session->log, g_free);
+    G_OBJECT_CLASS(esp_vm_session_parent_class)->finalize(object);
+}
+
+static void esp_vm_session_class_init(EspVmSessionClass *klass)
+{
+    G_OBJECT_CLASS(klass)->dispose = esp_vm_session_dispose;
+    G_OBJECT_CLASS(klass)->finalize = esp_vm_session_finalize;
+    const GType type = G_TYPE_FROM_CLASS(klass);
+    signals[CHANGED] = g_signal_new("changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[MACHINE_CHANGED] =
+        g_signal_new("machine-changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[LOG] =
+        g_signal_new("log", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_STRING);
+}
+
+static void esp_vm_session_init(EspVmSession *session)
+{
+    g_queue_init(&session->log);
+}

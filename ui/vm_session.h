@@ -1,0 +1,60 @@
+/*
+ * One machine of the user's: its bundle, the running VmcMachine, and what happened to it. No widgets.
+ *
+ * A session outlives its window: closing the window does not stop the machine. Each start reads the bundle
+ * anew and makes a new VmcMachine, so what was changed in the bundle counts from the next start.
+ *
+ * Signals:
+ *   changed ()               state or error
+ *   machine-changed ()       another VmcMachine: displays taken from the old one are about to go
+ *   log (const char *line)   a new line for the details
+ *
+ * Threads: the thread that made it.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <vmcore/vmcore.h>
+
+#include "app/bundle.h"
+
+G_BEGIN_DECLS
+
+#define ESP_TYPE_VM_SESSION (esp_vm_session_get_type())
+G_DECLARE_FINAL_TYPE(EspVmSession, esp_vm_session, ESP, VM_SESSION, GObject)
+
+/* Opens and locks the bundle at `path`. Never NULL: when that fails the session is in the error state and
+ * says why. */
+EspVmSession *esp_vm_session_new(const char *path);
+
+const char *esp_vm_session_get_name(EspVmSession *session);
+const char *esp_vm_session_get_path(EspVmSession *session);
+EspBundle *esp_vm_session_get_bundle(EspVmSession *session); /* NULL when it could not be opened */
+
+VmcMachineState esp_vm_session_get_state(EspVmSession *session);
+/* Why it is in the error state, or the last stop that was not asked for; NULL when all is well. */
+const GError *esp_vm_session_get_error(EspVmSession *session);
+/* True from start to stop: a guest is there, be it paused. */
+bool esp_vm_session_is_active(EspVmSession *session);
+/* Why the guest went off last; only meaningful when stopped after a run. */
+VmcStopReason esp_vm_session_get_stop_reason(EspVmSession *session);
+bool esp_vm_session_has_run(EspVmSession *session);
+/* Seconds since the start of the machine; 0 when it is off. */
+double esp_vm_session_get_uptime(EspVmSession *session);
+
+/* The machine, or NULL before the first start. */
+VmcMachine *esp_vm_session_get_machine(EspVmSession *session);
+
+/* What the buttons do. A failure puts the session in the error state or, for those that leave the guest as it
+ * is (pause, resume, request_stop), is given back. */
+void esp_vm_session_start(EspVmSession *session);
+bool esp_vm_session_pause(EspVmSession *session, GError **error);
+bool esp_vm_session_resume(EspVmSession *session, GError **error);
+bool esp_vm_session_request_stop(EspVmSession *session, GError **error);
+void esp_vm_session_stop(EspVmSession *session);
+
+/* All a helper would ask for: the error, the machine, the log. Plain text for the clipboard; free with
+ * g_free. */
+char *esp_vm_session_describe(EspVmSession *session);
+
+G_END_DECLS

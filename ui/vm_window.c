@@ -1,0 +1,573 @@
+/*
+ * The window of a machine (see vm_window.h).
+ *
+ * `update` is the one function that brings everything that is seen in line with the session; it is cheap and
+ * called whenever anything changed.
+ */
+#include "ui/vm_window.h"
+
+#include <glib/gi18n.h>
+
+#include "ui/status_page.h"
+#include "ui/vm_actions.h"
+#include "ui/words.h"
+
+#define BAR_HIDE_MS      1800
+#define PICTURE_SECONDS  20
+#define PICTURE_WIDTH    416 /* a thumbnail of the library at four times its size */
+#define PICTURE_FIRST_MS 4000
+
+struct _EspVmWindow {
+    GtkApplicationWindow parent_instance;
+    EspVmSession *session;
+    GSettings *settings;
+
+    GtkWidget *header;
+    GtkStack *stack;
+    GtkScrolledWindow *scroller;
+    EspDisplayView *view;
+    EspStatusPage *status;
+    GtkWidget *start_button;
+    GtkWidget *pause_button;
+    GtkWidget *menu_button;
+    GtkImage *fullscreen_button_image;
+    GtkImage *pause_button_image;
+    GtkWidget *paused_veil;
+    GtkRevealer *boot_revealer;
+    GtkSpinner *boot_spinner;
+    GtkLabel *boot_label;
+    GtkRevealer *bar_revealer;
+    GtkLabel *bar_label;
+    GtkWidget *bar_leave_button;
+    EspToast *toast;
+
+    VmcMachine *shown; /* whose display the view has; not owned */
+    bool fullscreen;
+    bool sized;
+    unsigned frames; /* since the machine started */
+    guint boot_id;
+    guint bar_id;
+    guint picture_id;
+};
+
+G_DEFINE_TYPE(EspVmWindow, esp_vm_window, GTK_TYPE_APPLICATION_WINDOW)
+
+/* --- The view's source and sink ----------------------------------------------------------------- */
+
+static bool source_collect(void *opaque, VmcFrame *frame)
+{
+    return vmc_display_collect(opaque, frame);
+}
+
+static void source_refresh(void *opaque)
+{
+    vmc_display_refresh(opaque);
+}
+
+static const EspDisplaySource display_source = {.collect = source_collect, .refresh = source_refresh};
+
+static void sink_key(void *opaque, unsigned keycode, bool down)
+{
+    vmc_machine_send_key(opaque, keycode, down);
+}
+
+static void sink_pointer(void *opaque, unsigned x, unsigned y)
+{
+    vmc_machine_send_pointer(opaque, x, y);
+}
+
+static void sink_button(void *opaque, unsigned button, bool down)
+{
+    vmc_machine_send_button(opaque, button, down);
+}
+
+static void sink_wheel(void *opaque, int vertical, int horizontal)
+{
+    vmc_machine_send_wheel(opaque, vertical, horizontal);
+}
+
+static const EspInputSink machine_sink = {
+    .key = sink_key, .pointer = sink_pointer, .button = sink_button, .wheel = sink_wheel};
+
+static void on_machine_changed(EspVmWindow *window)
+{
+    VmcMachine *machine = esp_vm_session_get_machine(window->session);
+    if (machine == window->shown)
+        return;
+    VmcDisplay *display = machine ? vmc_machine_get_display(machine, 0) : NULL;
+    if (machine && !display)
+        return; /* not started yet */
+    window->shown = machine;
+    window->frames = 0;
+    esp_display_view_set_sink(window->view, machine ? &machine_sink : NULL, machine);
+    esp_display_view_set_source(window->view, display ? &display_source : NULL, display);
+}
+
+/* --- The picture in the library ----------------------------------------------------------------- */
+
+static void save_picture(EspVmWindow *window)
+{
+    EspBundle *bundle = esp_vm_session_get_bundle(window->session);
+    g_autoptr(GdkPixbuf) picture =
+        bundle && window->frames ? esp_display_view_take_picture(window->view) : NULL;
+    if (!picture)
+        return;
+    int width = gdk_pixbuf_get_width(picture), height = gdk_pixbuf_get_height(picture);
+    int small_height = MAX(1, height * PICTURE_WIDTH / width);
+    g_autoptr(GdkPixbuf) small =
+        width > PICTURE_WIDTH
+            ? gdk_pixbuf_scale_simple(picture, PICTURE_WIDTH, small_height, GDK_INTERP_BILINEAR)
+            : g_object_ref(picture);
+    g_autofree char *file = esp_bundle_file(bundle, "screenshot.png");
+    g_autofree char *data = NULL;
+    gsize length = 0;
+    /* Written aside and renamed, so that the library never reads half of it. It need not survive a power cut.
+     */
+    if (gdk_pixbuf_save_to_buffer(small, &data, &length, "png", NULL, NULL))
+        g_file_set_contents_full(file, data, (gssize)length, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL);
+}
+
+static gboolean on_picture_time(gpointer data)
+{
+    EspVmWindow *window = data;
+    save_picture(window);
+    window->picture_id = g_timeout_add_seconds(PICTURE_SECONDS, on_picture_time, window);
+    return G_SOURCE_REMOVE;
+}
+
+static void update_picture_clock(EspVmWindow *window, bool running)
+{
+    if (running && !window->picture_id) {
+        window->picture_id = g_timeout_add(PICTURE_FIRST_MS, on_picture_time, window);
+    } else if (!running && window->picture_id) {
+        g_clear_handle_id(&window->picture_id, g_source_remove);
+        save_picture(window);
+    }
+}
+
+/* --- Boot status -------------------------------------------------------------------------------- */
+
+/* The guest counts as there once it has drawn: the first frame is only the display's own black. */
+static bool is_booting(EspVmWindow *window)
+{
+    VmcMachineState state = esp_vm_session_get_state(window->session);
+    return (state == VMC_MACHINE_STARTING || state == VMC_MACHINE_RUNNING) && window->frames < 2;
+}
+
+static void update_boot_label(EspVmWindow *window)
+{
+    VmcMachine *machine = esp_vm_session_get_machine(window->session);
+    const char *backend = machine ? vmc_machine_get_cpu_backend(machine) : NULL;
+    double seconds = esp_vm_session_get_uptime(window->session);
+    g_autofree char *text = NULL;
+    if (!g_strcmp0(backend, "soft"))
+        text = g_strdup_printf(_("Starting on the software CPU… %.0f s"), seconds);
+    else
+        text = g_strdup_printf(_("Starting… %.0f s"), seconds);
+    gtk_label_set_text(window->boot_label, text);
+}
+
+static gboolean on_boot_clock(gpointer data)
+{
+    update_boot_label(data);
+    return G_SOURCE_CONTINUE;
+}
+
+static void update_boot(EspVmWindow *window)
+{
+    bool booting = is_booting(window);
+    gtk_revealer_set_reveal_child(window->boot_revealer, booting);
+    g_object_set(window->boot_spinner, "active", booting, NULL);
+    if (booting && !window->boot_id) {
+        update_boot_label(window);
+        window->boot_id = g_timeout_add_seconds(1, on_boot_clock, window);
+    } else if (!booting) {
+        g_clear_handle_id(&window->boot_id, g_source_remove);
+    }
+}
+
+static void on_frame(EspVmWindow *window)
+{
+    if (window->frames < G_MAXUINT)
+        window->frames++;
+    if (window->frames == 2)
+        update_boot(window);
+    if (window->frames == 1)
+        esp_vm_actions_update(window);
+}
+
+/* --- Everything that is seen -------------------------------------------------------------------- */
+
+static void update_title(EspVmWindow *window)
+{
+    VmcMachineState state = esp_vm_session_get_state(window->session);
+    const char *name = esp_vm_session_get_name(window->session);
+    bool grabbed = esp_display_view_is_grabbed(window->view);
+    const char *subtitle =
+        grabbed ? _("Press Ctrl+Alt to release the keyboard and pointer") : esp_state_words(state);
+
+    gtk_header_bar_set_title(GTK_HEADER_BAR(window->header), name);
+    gtk_header_bar_set_subtitle(GTK_HEADER_BAR(window->header), subtitle);
+    g_autofree char *title = g_strdup_printf("%s — %s", name, subtitle);
+    gtk_window_set_title(GTK_WINDOW(window), title);
+    gtk_label_set_text(window->bar_label, title);
+}
+
+static void show_off_page(EspVmWindow *window)
+{
+    g_autofree char *title = g_strdup_printf(_("“%s” is off"), esp_vm_session_get_name(window->session));
+    const char *body = NULL;
+    if (esp_vm_session_has_run(window->session)) {
+        bool by_guest = esp_vm_session_get_stop_reason(window->session) == VMC_STOP_GUEST_POWER_OFF;
+        body = by_guest ? _("The guest has shut itself down.") : _("The machine was forced off.");
+    }
+    esp_status_page_set(window->status, "system-shutdown-symbolic", title, body);
+    esp_status_page_set_action(window->status, _("_Start"), "win.start");
+}
+
+static void show_error_page(EspVmWindow *window)
+{
+    const GError *error = esp_vm_session_get_error(window->session);
+    const char *name = esp_vm_session_get_name(window->session);
+    g_autofree char *title = g_strdup_printf(
+        esp_vm_session_has_run(window->session) ? _("“%s” had to stop") : _("“%s” cannot start"), name);
+    g_autofree char *details = esp_vm_session_describe(window->session);
+    esp_status_page_set(window->status, "dialog-warning-symbolic", title, error ? error->message : NULL);
+    esp_status_page_set_details(window->status, details);
+    esp_status_page_set_action(window->status, _("_Try Again"), "win.start");
+}
+
+static void update_page(EspVmWindow *window)
+{
+    VmcMachineState state = esp_vm_session_get_state(window->session);
+    bool was_screen = !g_strcmp0(gtk_stack_get_visible_child_name(window->stack), "screen");
+    bool screen = esp_vm_session_is_active(window->session);
+    if (state == VMC_MACHINE_ERROR)
+        show_error_page(window);
+    else if (!screen)
+        show_off_page(window);
+    gtk_stack_set_visible_child_name(window->stack, screen ? "screen" : "status");
+    if (screen && !was_screen)
+        gtk_widget_grab_focus(GTK_WIDGET(window->view));
+    else if (!screen)
+        esp_status_page_focus(window->status);
+}
+
+static void update(EspVmWindow *window)
+{
+    VmcMachineState state = esp_vm_session_get_state(window->session);
+    bool active = esp_vm_session_is_active(window->session);
+    bool paused = state == VMC_MACHINE_PAUSED;
+
+    on_machine_changed(window);
+    esp_display_view_set_active(window->view, state == VMC_MACHINE_RUNNING);
+    if (state != VMC_MACHINE_RUNNING)
+        esp_display_view_ungrab(window->view);
+    update_page(window);
+    update_title(window);
+    update_boot(window);
+    update_picture_clock(window, state == VMC_MACHINE_RUNNING);
+
+    gtk_widget_set_visible(window->paused_veil, paused);
+    gtk_widget_set_visible(window->start_button, !active);
+    gtk_widget_set_visible(window->pause_button, active);
+    const char *tip = paused ? _("Let the machine go on") : _("Pause the machine");
+    gtk_widget_set_tooltip_text(window->pause_button, tip);
+    esp_vm_actions_update(window);
+    if (!active && !gtk_widget_get_visible(GTK_WIDGET(window)) && window->sized)
+        gtk_widget_destroy(GTK_WIDGET(window)); /* closed while it ran; nothing is left to show */
+}
+
+static void on_session_changed(EspVmWindow *window)
+{
+    g_object_ref(window);
+    update(window);
+    g_object_unref(window);
+}
+
+/* --- Size --------------------------------------------------------------------------------------- */
+
+static bool configured_size(EspVmWindow *window, unsigned *width, unsigned *height)
+{
+    EspBundle *bundle = esp_vm_session_get_bundle(window->session);
+    VmcConfig *config = bundle ? esp_bundle_get_config(bundle, NULL) : NULL;
+    bool found = false;
+    for (guint i = 0; config && i < config->devices->len && !found; i++) {
+        const VmcDeviceConfig *device = config->devices->pdata[i];
+        found = device->kind == VMC_DEVICE_FRAMEBUFFER;
+        *width = device->framebuffer.width;
+        *height = device->framebuffer.height;
+    }
+    vmc_config_free(config);
+    return found;
+}
+
+/* As large as the guest's screen with one pixel each, where the monitor has the room. */
+static void set_first_size(EspVmWindow *window)
+{
+    unsigned guest_width = 1024, guest_height = 768;
+    GdkDisplay *display = gtk_widget_get_display(GTK_WIDGET(window));
+    GdkMonitor *monitor = gdk_display_get_primary_monitor(display);
+    if (!monitor)
+        monitor = gdk_display_get_monitor(display, 0);
+    GdkRectangle room = {.width = 1024, .height = 768};
+    if (monitor)
+        gdk_monitor_get_workarea(monitor, &room);
+    if (!configured_size(window, &guest_width, &guest_height)) {
+        guest_width = 1024;
+        guest_height = 768;
+    }
+    int bar = 0, natural = 0;
+    gtk_widget_get_preferred_height(window->header, &bar, &natural);
+    int width = (int)guest_width, height = (int)guest_height + natural;
+    if (width > room.width || height > room.height) {
+        double scale = MIN(room.width * 0.9 / guest_width, (room.height * 0.9 - natural) / guest_height);
+        width = (int)(guest_width * scale);
+        height = (int)(guest_height * scale) + natural;
+    }
+    gtk_window_set_default_size(GTK_WINDOW(window), MAX(width, 480), MAX(height, 360));
+    window->sized = true;
+}
+
+void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling)
+{
+    GtkPolicyType policy = scaling == ESP_SCALING_FIT ? GTK_POLICY_NEVER : GTK_POLICY_AUTOMATIC;
+    gtk_scrolled_window_set_policy(window->scroller, policy, policy);
+    esp_display_view_set_scaling(window->view, scaling);
+}
+
+/* --- Full screen -------------------------------------------------------------------------------- */
+
+static gboolean on_bar_timeout(gpointer data)
+{
+    EspVmWindow *window = data;
+    window->bar_id = 0;
+    gtk_revealer_set_reveal_child(window->bar_revealer, FALSE);
+    return G_SOURCE_REMOVE;
+}
+
+static void show_bar(EspVmWindow *window)
+{
+    g_clear_handle_id(&window->bar_id, g_source_remove);
+    gtk_revealer_set_reveal_child(window->bar_revealer, window->fullscreen);
+    if (window->fullscreen)
+        window->bar_id = g_timeout_add(BAR_HIDE_MS, on_bar_timeout, window);
+}
+
+static gboolean esp_vm_window_state_event(GtkWidget *widget, GdkEventWindowState *event)
+{
+    EspVmWindow *window = ESP_VM_WINDOW(widget);
+    bool fullscreen = event->new_window_state & GDK_WINDOW_STATE_FULLSCREEN;
+    if (fullscreen != window->fullscreen) {
+        window->fullscreen = fullscreen;
+        gtk_image_set_from_icon_name(window->fullscreen_button_image,
+                                     fullscreen ? "view-restore-symbolic" : "view-fullscreen-symbolic",
+                                     GTK_ICON_SIZE_BUTTON);
+        show_bar(window);
+        esp_vm_actions_update(window);
+    }
+    return GTK_WIDGET_CLASS(esp_vm_window_parent_class)->window_state_event(widget, event);
+}
+
+/* The pointer at the upper edge brings the bar. */
+static gboolean on_view_motion(EspVmWindow *window, GdkEventMotion *event)
+{
+    if (window->fullscreen && event->y < 2)
+        show_bar(window);
+    return GDK_EVENT_PROPAGATE;
+}
+
+/* --- Keyboard ----------------------------------------------------------------------------------- */
+
+/* While the screen has the focus every key is the guest's, before accelerators and mnemonics can see it; only
+ * F11 stays with the window as long as the keyboard is not grabbed. */
+static gboolean esp_vm_window_key_event(GtkWidget *widget, GdkEventKey *event)
+{
+    EspVmWindow *window = ESP_VM_WINDOW(widget);
+    bool press = event->type == GDK_KEY_PRESS;
+    bool to_guest = gtk_window_get_focus(GTK_WINDOW(window)) == GTK_WIDGET(window->view) &&
+                    esp_vm_session_is_active(window->session);
+    guint modifiers = event->state & gtk_accelerator_get_default_mod_mask();
+    if (to_guest && event->keyval == GDK_KEY_F11 && !modifiers && !esp_display_view_is_grabbed(window->view))
+        to_guest = false;
+    if (to_guest)
+        return gtk_widget_event(GTK_WIDGET(window->view), (GdkEvent *)event);
+    GtkWidgetClass *parent = GTK_WIDGET_CLASS(esp_vm_window_parent_class);
+    return press ? parent->key_press_event(widget, event) : parent->key_release_event(widget, event);
+}
+
+/* Ctrl+Alt: the keys are the window's again, so something of the window must have the focus. */
+static void on_release(EspVmWindow *window)
+{
+    if (window->fullscreen)
+        show_bar(window);
+    gtk_widget_grab_focus(window->fullscreen ? window->bar_leave_button : window->menu_button);
+}
+
+/* --- Closing ------------------------------------------------------------------------------------ */
+
+static void on_close_answer(GtkDialog *dialog, int response, gpointer data)
+{
+    EspVmWindow *window = data;
+    gtk_widget_destroy(GTK_WIDGET(dialog));
+    if (response != GTK_RESPONSE_ACCEPT)
+        return;
+    esp_vm_session_stop(window->session);
+    gtk_window_close(GTK_WINDOW(window));
+}
+
+/* Without a session bus nobody could bring a hidden window back. */
+static void ask_before_close(EspVmWindow *window)
+{
+    GtkWidget *dialog = gtk_message_dialog_new(
+        GTK_WINDOW(window), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT, GTK_MESSAGE_QUESTION,
+        GTK_BUTTONS_NONE, _("Force “%s” off and close its window?"),
+        esp_vm_session_get_name(window->session));
+    gtk_message_dialog_format_secondary_text(
+        GTK_MESSAGE_DIALOG(dialog), _("What the guest has not saved yet is lost. To keep it running, "
+                                      "minimise the window instead."));
+    gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Cancel"), GTK_RESPONSE_CANCEL);
+    GtkWidget *force = gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Force Off"), GTK_RESPONSE_ACCEPT);
+    gtk_style_context_add_class(gtk_widget_get_style_context(force), GTK_STYLE_CLASS_DESTRUCTIVE_ACTION);
+    gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_CANCEL);
+    g_signal_connect_object(dialog, "response", G_CALLBACK(on_close_answer), window, 0);
+    gtk_widget_show(dialog);
+}
+
+static gboolean esp_vm_window_delete_event(GtkWidget *widget, GdkEventAny *event)
+{
+    EspVmWindow *window = ESP_VM_WINDOW(widget);
+    if (!esp_vm_session_is_active(window->session))
+        return GDK_EVENT_PROPAGATE;
+    GApplication *application = G_APPLICATION(gtk_window_get_application(GTK_WINDOW(window)));
+    if (!g_application_get_dbus_connection(application)) {
+        ask_before_close(window);
+        return GDK_EVENT_STOP;
+    }
+    save_picture(window);
+    gtk_widget_hide(widget);
+    g_autofree char *title = g_strdup_printf(_("“%s” goes on"), esp_vm_session_get_name(window->session));
+    g_autoptr(GNotification) note = g_notification_new(title);
+    g_notification_set_body(note, _("Open it from the library to see its window again."));
+    g_application_send_notification(application, "running", note);
+    return GDK_EVENT_STOP;
+}
+
+static void esp_vm_window_show(GtkWidget *widget)
+{
+    GApplication *application = G_APPLICATION(gtk_window_get_application(GTK_WINDOW(widget)));
+    if (application)
+        g_application_withdraw_notification(application, "running");
+    GTK_WIDGET_CLASS(esp_vm_window_parent_class)->show(widget);
+}
+
+/* --- The window --------------------------------------------------------------------------------- */
+
+EspVmSession *esp_vm_window_get_session(EspVmWindow *window)
+{
+    return window->session;
+}
+
+EspDisplayView *esp_vm_window_get_view(EspVmWindow *window)
+{
+    return window->view;
+}
+
+GSettings *esp_vm_window_get_settings(EspVmWindow *window)
+{
+    return window->settings;
+}
+
+EspToast *esp_vm_window_get_toast(EspVmWindow *window)
+{
+    return window->toast;
+}
+
+bool esp_vm_window_is_fullscreen(EspVmWindow *window)
+{
+    return window->fullscreen;
+}
+
+GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session, GSettings *settings)
+{
+    EspVmWindow *window = g_object_new(ESP_TYPE_VM_WINDOW, "application", application, NULL);
+    window->session = g_object_ref(session);
+    window->settings = settings ? g_object_ref(settings) : NULL;
+    esp_vm_actions_install(window);
+    g_autofree char *scaling = settings ? g_settings_get_string(settings, "scaling") : NULL;
+    esp_vm_window_set_scaling(window,
+                              g_strcmp0(scaling, "one-to-one") ? ESP_SCALING_FIT : ESP_SCALING_ONE_TO_ONE);
+
+    /* Translators: for screen readers: the area with the guest's screen. */
+    g_autofree char *accessible = g_strdup_printf(_("Screen of “%s”"), esp_vm_session_get_name(session));
+    atk_object_set_name(gtk_widget_get_accessible(GTK_WIDGET(window->view)), accessible);
+    g_signal_connect_object(session, "changed", G_CALLBACK(on_session_changed), window, G_CONNECT_SWAPPED);
+    g_signal_connect_object(session, "machine-changed", G_CALLBACK(on_machine_changed), window,
+                            G_CONNECT_SWAPPED);
+    set_first_size(window);
+    gtk_widget_show(window->header);
+    on_session_changed(window);
+    return GTK_WIDGET(window);
+}
+
+static void esp_vm_window_dispose(GObject *object)
+{
+    EspVmWindow *window = ESP_VM_WINDOW(object);
+    g_clear_handle_id(&window->boot_id, g_source_remove);
+    g_clear_handle_id(&window->bar_id, g_source_remove);
+    g_clear_handle_id(&window->picture_id, g_source_remove);
+    if (window->view) {
+        esp_display_view_set_source(window->view, NULL, NULL);
+        esp_display_view_set_sink(window->view, NULL, NULL);
+        window->view = NULL;
+    }
+    g_clear_object(&window->session);
+    g_clear_object(&window->settings);
+    G_OBJECT_CLASS(esp_vm_window_parent_class)->dispose(object);
+}
+
+static void bind_children(GtkWidgetClass *widget_class)
+{
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, header);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, stack);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, scroller);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, view);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, status);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, start_button);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, pause_button);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, menu_button);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, fullscreen_button_image);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, paused_veil);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, boot_revealer);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, boot_spinner);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, boot_label);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_revealer);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_label);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_leave_button);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, toast);
+}
+
+static void esp_vm_window_class_init(EspVmWindowClass *klass)
+{
+    GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
+    G_OBJECT_CLASS(klass)->dispose = esp_vm_window_dispose;
+    widget_class->window_state_event = esp_vm_window_state_event;
+    widget_class->key_press_event = esp_vm_window_key_event;
+    widget_class->key_release_event = esp_vm_window_key_event;
+    widget_class->delete_event = esp_vm_window_delete_event;
+    widget_class->show = esp_vm_window_show;
+    g_type_ensure(ESP_TYPE_DISPLAY_VIEW);
+    g_type_ensure(ESP_TYPE_STATUS_PAGE);
+    g_type_ensure(ESP_TYPE_TOAST);
+    gtk_widget_class_set_template_from_resource(widget_class, "/org/espalier/Espalier/vm-window.ui");
+    bind_children(widget_class);
+}
+
+static void esp_vm_window_init(EspVmWindow *window)
+{
+    gtk_widget_init_template(GTK_WIDGET(window));
+    g_signal_connect_swapped(window->view, "grab-changed", G_CALLBACK(update_title), window);
+    g_signal_connect_swapped(window->view, "release", G_CALLBACK(on_release), window);
+    g_signal_connect_swapped(window->view, "frame", G_CALLBACK(on_frame), window);
+    g_signal_connect_swapped(window->view, "motion-notify-event", G_CALLBACK(on_view_motion), window);
+}

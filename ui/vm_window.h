@@ -1,0 +1,31 @@
+/*
+ * The window of a machine: its screen, or a status page when there is no screen to show.
+ *
+ * vm_actions.c has what the buttons and menus do and when they can be used; this is what is seen.
+ */
+#pragma once
+
+#include <gtk/gtk.h>
+
+#include "ui/display_view.h"
+#include "ui/toast.h"
+#include "ui/vm_session.h"
+
+G_BEGIN_DECLS
+
+#define ESP_TYPE_VM_WINDOW (esp_vm_window_get_type())
+G_DECLARE_FINAL_TYPE(EspVmWindow, esp_vm_window, ESP, VM_WINDOW, GtkApplicationWindow)
+
+/* `settings` may be NULL. Closing the window of an active machine hides it; the machine goes on. */
+GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session, GSettings *settings);
+
+EspVmSession *esp_vm_window_get_session(EspVmWindow *window);
+EspDisplayView *esp_vm_window_get_view(EspVmWindow *window);
+GSettings *esp_vm_window_get_settings(EspVmWindow *window);
+EspToast *esp_vm_window_get_toast(EspVmWindow *window);
+bool esp_vm_window_is_fullscreen(EspVmWindow *window);
+
+/* Shows the scaling in the view and in what surrounds it. */
+void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling);
+
+G_END_DECLS
