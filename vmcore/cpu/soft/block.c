@@ -188,25 +188,25 @@ static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
 static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail)
 {
     unsigned off = 0;
-    struct vmc_insn d[2];
+    struct vmc_insn d;
+    struct vmc_fuse fuse;
     b->n_uops = 0;
+    vmc_fuse_begin(&fuse);
     for (unsigned n = 0; n < MAX_INSNS; n++) {
         uint8_t copy[MAX_INSN_LEN];
-        struct vmc_insn *now = &d[n & 1];
         unsigned have = MIN(avail - off, (unsigned)MAX_INSN_LEN);
         if (have == 0)
             break;
         memcpy(copy, bytes + off, have); /* once: the guest may be writing */
-        enum vmc_decode_status status = vmc_decode(copy, have, c->mode, now);
+        enum vmc_decode_status status = vmc_decode(copy, have, c->mode, &d);
         if (status == VMC_DECODE_MORE || status == VMC_DECODE_TOO_LONG) {
             if (n == 0)
                 return false;
             break;
         }
-        bool last = append(b, now, off);
-        if (n > 0)
-            vmc_fuse(&d[~n & 1], now, b);
-        off += now->length;
+        bool last = append(b, &d, off);
+        vmc_fuse(&fuse, &d, b);
+        off += d.length;
         if (last)
             return true;
     }

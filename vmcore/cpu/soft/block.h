@@ -78,6 +78,8 @@ static inline bool vmc_requested(VmcCpu *c)
         uint64_t chain_rip_ = (target);                                                                                \
         struct vmc_block *chain_b_ = (c)->block->link[slot];                                                           \
         if (vmc_unlikely(!chain_b_ || vmc_requested(c) || !vmc_block_valid(chain_b_))) {                               \
+            if ((chain_rip_ ^ (c)->block_rip) & VMC_PAGE_MASK)                                                         \
+                VMC_JUMP(c, chain_rip_); /* never chained: another page */                                             \
             (c)->rip = chain_rip_;                                                                                     \
             (c)->link_from = &(c)->block->link[slot];                                                                  \
             return;                                                                                                    \

@@ -205,6 +205,10 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
     atomic_store(&c->running, true);
     vmc_fx_enter(c);
     if (_setjmp(c->fault_jmp)) {
+        if (c->split_held) {
+            c->split_held = false;
+            g_mutex_unlock(&c->vm->split_lock);
+        }
         c->link_from = NULL;
         c->cur = NULL;
         vmc_deliver_fault(c);

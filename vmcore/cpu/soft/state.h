@@ -190,9 +190,12 @@ struct VmcCpu {
     bool stack32;        /* SS.B */
     bool long_mode;      /* EFER.LMA */
     bool xm_unmasked;    /* guest MXCSR unmasks something: SSE arithmetic must look at flags afterwards */
+    uint8_t fx_guard;    /* FXG_* of exec/fx.h: why an x87, MMX or SSE handler may not run straight through */
+    uint8_t x87_carry;   /* exception flags taken out of the running x87 while CR0.NE is clear (exec/fxstate.c) */
     bool inhibit;        /* interrupt shadow of STI, MOV SS, POP SS covers the next instruction */
     bool inhibit_db;     /* MOV SS, POP SS: debug traps too */
     bool halted, wait_sipi;
+    bool split_held;     /* vm->split_lock is ours */
 
     struct vmc_seg seg[VMC_SEG_COUNT], ldt, tr;
     struct {

@@ -48,6 +48,7 @@ enum {
 };
 
 #define VMC_NOINLINE  __attribute__((noinline, cold))
+#define VMC_OUTLINE   __attribute__((noinline)) /* the same for work that is not rare */
 #define vmc_likely(x)   __builtin_expect(!!(x), 1)
 #define vmc_unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -5,7 +5,19 @@
 
 #include "cpu/soft/block.h"
 
-/* Called when `now` has been appended as the last uop of `b` and `prev` stands before it. A compare of registers or
- * immediates and the conditional jump after it become one handler; a conditional jump after any other known flag producer
- * gets a handler for just that producer. */
-void vmc_fuse(const struct vmc_insn *prev, const struct vmc_insn *now, struct vmc_block *b);
+struct vmc_fuse {
+    int producer;          /* enum vmc_cc with size of the instruction the flags come from, or -1: not known */
+    struct vmc_insn last;  /* the instruction before, if the last uop of the block is its */
+    bool have_last;
+};
+
+static inline void vmc_fuse_begin(struct vmc_fuse *f)
+{
+    f->producer = -1;
+    f->have_last = false;
+}
+
+/* Called when `d` has been appended as the last uop of `b`. A compare of registers or an immediate and the conditional jump
+ * after it become one handler; a conditional jump after any other known flag producer gets a handler for just that
+ * producer. */
+void vmc_fuse(struct vmc_fuse *f, const struct vmc_insn *d, struct vmc_block *b);

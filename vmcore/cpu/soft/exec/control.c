@@ -1,0 +1,304 @@
+/*
+ * Near control flow and the stack: Jcc JMP CALL RET LOOP JCXZ, PUSH POP PUSHA POPA ENTER LEAVE.
+ *
+ * 64-bit code gets handlers of its own, chained or found through the jump cache. 16- and 32-bit code, where stack width,
+ * segment limits and RIP wrap all matter, shares one slower set that asks at run time: it runs firmware and little else.
+ */
+#include "cpu/soft/exec/control.h"
+
+#define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
+
+#define RSP R64(c, VMC_GPR(VMC_RSP))
+#define RBP R64(c, VMC_GPR(VMC_RBP))
+
+/* ---- 64-bit: direct jumps; u->disp is the target relative to the block's start ---- */
+
+#define TARGET (c->block_rip + (uint64_t)(int64_t)u->disp)
+
+OP(jmp_near) /* same page: chained */
+{
+    VMC_CHAIN(c, 0, TARGET);
+}
+
+OP(jcc_any)
+{
+    if (vmc_condition(c, u->x))
+        VMC_CHAIN(c, 0, TARGET);
+    VMC_CHAIN(c, 1, vmc_next_rip(c, u));
+}
+
+OP(call_rel_64)
+{
+    uint64_t next = vmc_next_rip(c, u);
+    vmc_st64(c, u, RSP - 8, next);
+    RSP -= 8;
+    VMC_JUMP(c, TARGET);
+}
+OP(call_r_64)
+{
+    uint64_t target = R64(c, u->rm);
+    vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
+    RSP -= 8;
+    VMC_JUMP(c, target);
+}
+OP(call_m_64)
+{
+    uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
+    vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
+    RSP -= 8;
+    VMC_JUMP(c, target);
+}
+OP(jmp_r_64)
+{
+    VMC_JUMP(c, R64(c, u->rm));
+}
+OP(jmp_m_64)
+{
+    uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
+    VMC_JUMP(c, target);
+}
+OP(ret_64)
+{
+    uint64_t target = vmc_ld64(c, u, RSP);
+    RSP += 8 + (uint16_t)u->imm;
+    VMC_JUMP(c, target);
+}
+
+/* LOOPNE, LOOPE, LOOP, JRCXZ: u->x bits 1:0 the opcode's, bit 2: ECX instead of RCX. */
+OP(loop_64)
+{
+    bool wide = !(u->x & 4), taken;
+    uint64_t count = wide ? R64(c, VMC_GPR(VMC_RCX)) : R32(c, VMC_GPR(VMC_RCX));
+    if ((u->x & 3) == 3) {
+        taken = count == 0;
+    } else {
+        count--;
+        R64(c, VMC_GPR(VMC_RCX)) = wide ? count : (uint32_t)count;
+        taken = (wide ? count : (uint32_t)count) != 0;
+        if ((u->x & 3) == 0)
+            taken = taken && !vmc_condition(c, 4);
+        else if ((u->x & 3) == 1)
+            taken = taken && vmc_condition(c, 4);
+    }
+    if (taken)
+        VMC_CHAIN(c, 0, TARGET);
+    VMC_CHAIN(c, 1, vmc_next_rip(c, u));
+}
+
+/* ---- 64-bit: stack ---- */
+
+OP(push_r_64)
+{
+    uint64_t v = R64(c, u->rm);
+    vmc_st64(c, u, RSP - 8, v);
+    RSP -= 8;
+    VMC_NEXT(c, u);
+}
+OP(push_i_64)
+{
+    vmc_st64(c, u, RSP - 8, (uint64_t)u->imm);
+    RSP -= 8;
+    VMC_NEXT(c, u);
+}
+OP(push_m_64)
+{
+    uint64_t v = vmc_ld64(c, u, vmc_ea(c, u));
+    vmc_st64(c, u, RSP - 8, v);
+    RSP -= 8;
+    VMC_NEXT(c, u);
+}
+OP(pop_r_64)
+{
+    uint64_t v = vmc_ld64(c, u, RSP);
+    RSP += 8;
+    R64(c, u->rm) = v;
+    VMC_NEXT(c, u);
+}
+/* POP [mem]: an address with RSP in it counts RSP after the increment; a fault on the store takes it back. */
+OP(pop_m_64)
+{
+    uint64_t v = vmc_ld64(c, u, RSP);
+    uint64_t va = vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 8u : 0u);
+    if (u->flags & UF_A32)
+        va = (uint32_t)va + (u->seg == VMC_SEG_FLAT ? 0 : 0);
+    vmc_st64(c, u, va, v);
+    RSP += 8;
+    VMC_NEXT(c, u);
+}
+OP(leave_64)
+{
+    uint64_t v = vmc_ld64(c, u, RBP);
+    RSP = RBP + 8;
+    RBP = v;
+    VMC_NEXT(c, u);
+}
+
+#define DEFINE_STACK_16(NAME, VALUE)                                                                                   \
+    OP(NAME)                                                                                                           \
+    {                                                                                                                  \
+        uint16_t v = (uint16_t)(VALUE);                                                                                \
+        vmc_st16(c, u, RSP - 2, v);                                                                                    \
+        RSP -= 2;                                                                                                      \
+        VMC_NEXT(c, u);                                                                                                \
+    }
+DEFINE_STACK_16(push_r_64_16, R16(c, u->rm))
+DEFINE_STACK_16(push_i_64_16, u->imm)
+DEFINE_STACK_16(push_m_64_16, vmc_ld16(c, u, vmc_ea(c, u)))
+OP(pop_r_64_16)
+{
+    uint16_t v = vmc_ld16(c, u, RSP);
+    RSP += 2;
+    R16(c, u->rm) = v;
+    VMC_NEXT(c, u);
+}
+OP(pop_m_64_16)
+{
+    uint16_t v = vmc_ld16(c, u, RSP);
+    vmc_st16(c, u, vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 2u : 0u), v);
+    RSP += 2;
+    VMC_NEXT(c, u);
+}
+OP(leave_64_16)
+{
+    uint16_t v = vmc_ld16(c, u, RBP);
+    RSP = RBP + 2;
+    R16(c, VMC_GPR(VMC_RBP)) = v;
+    VMC_NEXT(c, u);
+}
+
+/* ENTER in 64-bit code: u->imm the frame size, u->x bits 4:0 the level, bit 8: 16-bit operands. */
+VMC_NOINLINE static void enter_64(VmcCpu *c, const struct vmc_uop *u)
+{
+    unsigned level = u->x & 31, size = u->x & 0x100 ? 2 : 8;
+    uint64_t sp = RSP, bp = RBP, frame;
+    c->cur = u;
+    /* The last byte ENTER could touch must be writable: the architecture faults here before anything changes. */
+    vmc_probe(c, u, sp - size - (uint64_t)size * level, size, VMC_WRITE);
+    vmc_probe(c, u, sp - size - (uint64_t)size * level - (uint16_t)u->imm, 1, VMC_WRITE);
+    sp -= size;
+    if (size == 8)
+        vmc_st64(c, u, sp, bp);
+    else
+        vmc_st16(c, u, sp, (uint16_t)bp);
+    frame = sp;
+    for (unsigned i = 1; i < level; i++) {
+        bp -= size;
+        sp -= size;
+        if (size == 8)
+            vmc_st64(c, u, sp, vmc_ld64(c, u, bp));
+        else
+            vmc_st16(c, u, sp, vmc_ld16(c, u, bp));
+    }
+    if (level) {
+        sp -= size;
+        if (size == 8)
+            vmc_st64(c, u, sp, frame);
+        else
+            vmc_st16(c, u, sp, (uint16_t)frame);
+    }
+    if (size == 8)
+        RBP = frame;
+    else
+        R16(c, VMC_GPR(VMC_RBP)) = (uint16_t)frame;
+    RSP = sp - (uint16_t)u->imm;
+}
+OP(enter_64)
+{
+    enter_64(c, u);
+    VMC_NEXT(c, u);
+}
+
+/* ---- binding ---- */
+
+static enum vmc_bound use(struct vmc_uop *u, vmc_op fn)
+{
+    u->fn = fn;
+    u->flags |= UF_SS; /* stack accesses: #SS for a non-canonical RSP */
+    return VMC_BIND_OK;
+}
+
+static enum vmc_bound end(struct vmc_uop *u, vmc_op fn)
+{
+    use(u, fn);
+    return VMC_BIND_END;
+}
+
+/* Sets the target of a relative branch. Pages are those of the block: its start is the first byte's. */
+static void set_target(const struct vmc_insn *d, struct vmc_uop *u)
+{
+    u->disp = (int32_t)(u->off + d->length + d->imm);
+}
+
+static enum vmc_bound bind_group5(const struct vmc_insn *d, struct vmc_uop *u)
+{
+    switch (d->modrm >> 3 & 7) {
+    case 2: return end(u, d->is_mem ? op_call_m_64 : op_call_r_64);
+    case 4: return end(u, d->is_mem ? op_jmp_m_64 : op_jmp_r_64);
+    case 6:
+        if (d->opsize == 2)
+            return use(u, d->is_mem ? op_push_m_64_16 : op_push_r_64_16);
+        return use(u, d->is_mem ? op_push_m_64 : op_push_r_64);
+    }
+    return VMC_BIND_NO;
+}
+
+static enum vmc_bound bind_64(const struct vmc_insn *d, struct vmc_uop *u)
+{
+    unsigned op = d->opcode;
+    bool narrow = d->opsize == 2;
+    if (d->map == VMC_MAP_0F) {
+        if ((op & 0xf0) != 0x80)
+            return VMC_BIND_NO;
+        set_target(d, u);
+        u->x = op & 15;
+        return end(u, op_jcc_any);
+    }
+    if (d->map != VMC_MAP_1)
+        return VMC_BIND_NO;
+    if (op >= 0x70 && op < 0x80) {
+        set_target(d, u);
+        u->x = op & 15;
+        return end(u, op_jcc_any);
+    }
+    if (op >= 0x50 && op < 0x58)
+        return use(u, narrow ? op_push_r_64_16 : op_push_r_64);
+    if (op >= 0x58 && op < 0x60)
+        return use(u, narrow ? op_pop_r_64_16 : op_pop_r_64);
+    switch (op) {
+    case 0x68: case 0x6a:
+        return use(u, narrow ? op_push_i_64_16 : op_push_i_64);
+    case 0x8f:
+        if (d->modrm >> 3 & 7)
+            return VMC_BIND_UD;
+        if (!d->is_mem)
+            return use(u, narrow ? op_pop_r_64_16 : op_pop_r_64);
+        return use(u, narrow ? op_pop_m_64_16 : op_pop_m_64);
+    case 0xc2: case 0xc3:
+        if (op == 0xc3)
+            u->imm = 0;
+        return end(u, op_ret_64);
+    case 0xc8:
+        u->x = (uint16_t)((d->imm2 & 31) | (narrow ? 0x100 : 0));
+        return use(u, op_enter_64);
+    case 0xc9:
+        return use(u, narrow ? op_leave_64_16 : op_leave_64);
+    case 0xe0: case 0xe1: case 0xe2: case 0xe3:
+        set_target(d, u);
+        u->x = (uint16_t)((op & 3) | (d->addrsize == 4 ? 4 : 0));
+        return end(u, op_loop_64);
+    case 0xe8:
+        set_target(d, u);
+        return end(u, op_call_rel_64);
+    case 0xe9: case 0xeb:
+        set_target(d, u);
+        return end(u, op_jmp_near);
+    case 0xff:
+        return bind_group5(d, u);
+    }
+    return VMC_BIND_NO;
+}
+
+enum vmc_bound vmc_bind_control(const struct vmc_insn *d, struct vmc_uop *u)
+{
+    return d->mode == VMC_MODE_64 ? bind_64(d, u) : vmc_bind_control_legacy(d, u);
+}
