@@ -76,7 +76,7 @@ def measure(args):
             result["memory"] = resident_mib(guest.child.pid)
         if guest.wait() != 0:
             raise Failure(f"exit status {guest.child.returncode}:\n{guest.tail()}")
-        latency = re.search(r"first guest instruction\D*([\d.]+) ms", guest.seen)
+        latency = re.search(r"first instruction ran ([\d.]+) ms", guest.seen)
         result["start"] = float(latency.group(1)) if latency else None
     return result
 
