@@ -1,0 +1,234 @@
+/*
+ * CPUID: an Intel processor of the x86-64-v2 level with what else is implemented, and nothing that is not.
+ *
+ * It is a GenuineIntel of a plain model (macOS insists on Intel; SYSCALL is then for 64-bit code only and
+ * SYSENTER works in both). There is no speculation here, so ARCH_CAPABILITIES truthfully says that none of
+ * its bugs exist, and the speculation controls (SPEC_CTRL, enhanced IBRS) are offered because they cost
+ * nothing while a guest that lacks them pays for retpolines.
+ *
+ * Source: Intel SDM vol. 2 "CPUID"; leaves 4000_0000H and 4000_0010H: the convention hypervisors share for
+ * their name and clocks.
+ */
+#include "cpu/soft/cpuid.h"
+
+#include <string.h>
+
+#include "cpu/soft/mmu.h"
+
+#define BIT(n) (1u << (n))
+
+enum {
+    /* leaf 1 EDX */
+    F1D = BIT(0) /* fpu */ | BIT(2) /* de */ | BIT(3) /* pse */ | BIT(4) /* tsc */ | BIT(5) /* msr */ |
+          BIT(6) /* pae */ | BIT(7) /* mce */ | BIT(8) /* cx8 */ | BIT(9) /* apic */ | BIT(11) /* sep */ |
+          BIT(12) /* mtrr */ | BIT(13) /* pge */ | BIT(14) /* mca */ | BIT(15) /* cmov */ |
+          BIT(16) /* pat */ | BIT(17) /* pse36 */ | BIT(19) /* clflush */ | BIT(23) /* mmx */ |
+          BIT(24) /* fxsr */ | BIT(25) /* sse */ | BIT(26) /* sse2 */,
+    F1D_HTT = BIT(28),
+    F1D_APIC = BIT(9),
+    /* leaf 1 ECX */
+    F1C = BIT(0) /* sse3 */ | BIT(9) /* ssse3 */ | BIT(13) /* cx16 */ | BIT(19) /* sse4.1 */ |
+          BIT(20) /* sse4.2 */ | BIT(21) /* x2apic */ | BIT(23) /* popcnt */ | BIT(24) /* tsc deadline */,
+    /* leaf 7.0 EBX */
+    F7B = BIT(0) /* fsgsbase */ | BIT(1) /* tsc_adjust */ | BIT(7) /* smep */ | BIT(9) /* erms */ |
+          BIT(20) /* smap */,
+    F7C = BIT(2) /* umip */,
+    F7D = BIT(26) /* spec_ctrl, pred_cmd */ | BIT(27) /* stibp */ | BIT(29) /* arch_capabilities */,
+    /* leaf 8000_0001 */
+    FXC = BIT(0) /* lahf_lm */,
+    FXD = BIT(11) /* syscall */ | BIT(20) /* nx */ | BIT(27) /* rdtscp */ | BIT(29) /* lm */,
+};
+#define F1C_HYPERVISOR BIT(31)
+
+uint64_t vmc_cr4_allowed(void)
+{
+    return CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
+           CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP;
+}
+
+struct regs {
+    uint32_t a, b, c, d;
+};
+
+static unsigned log2_ceil(unsigned n)
+{
+    unsigned bits = 0;
+    while ((1u << bits) < n)
+        bits++;
+    return bits;
+}
+
+static void text(struct regs *r, const char *twelve)
+{
+    memcpy(&r->b, twelve, 4);
+    memcpy(&r->c, twelve + 4, 4);
+    memcpy(&r->d, twelve + 8, 4);
+}
+
+static void leaf_1(const VmcCpu *c, struct regs *r)
+{
+    unsigned n = c->vm->n_cpus;
+    r->a = VMC_CPUID_SIGNATURE;
+    r->b =
+        (c->index & 0xff) << 24 | (n > 1 ? 1u << log2_ceil(n) : 1) << 16 | 8 << 8; /* CLFLUSH: 8 * 8 bytes */
+    r->c = F1C | F1C_HYPERVISOR;
+    r->d = F1D | (n > 1 ? F1D_HTT : 0);
+    if (!(c->apic_base & 0x800))
+        r->d &= ~(uint32_t)F1D_APIC;
+}
+
+/* Deterministic cache parameters: two first-level caches and a second level per core, a third one shared. */
+static void leaf_4(const VmcCpu *c, unsigned sub, struct regs *r)
+{
+    static const struct {
+        uint8_t type, level, ways;
+        uint16_t sets;
+    } caches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 8, 512}, {3, 3, 16, 8192}};
+    if (sub >= G_N_ELEMENTS(caches))
+        return;
+    unsigned cores = 1u << log2_ceil(c->vm->n_cpus), sharing = caches[sub].level == 3 ? cores : 1;
+    r->a = caches[sub].type | caches[sub].level << 5 | BIT(8) | (sharing - 1) << 14 | (cores - 1) << 26;
+    r->b = (64 - 1) | (caches[sub].ways - 1u) << 22;
+    r->c = caches[sub].sets - 1u;
+    r->d = caches[sub].level == 3 ? BIT(1) : 0; /* inclusive */
+}
+
+/* Extended topology: one thread to a core, all cores in one package. */
+static void leaf_b(const VmcCpu *c, unsigned sub, struct regs *r)
+{
+    r->c = sub & 0xff;
+    r->d = c->index;
+    if (sub == 0) {
+        r->b = 1;
+        r->c |= 1 << 8;
+    } else if (sub == 1) {
+        r->a = log2_ceil(c->vm->n_cpus);
+        r->b = c->vm->n_cpus;
+        r->c |= 2 << 8;
+    }
+}
+
+/*
+ * TSC = crystal * EBX / EAX. Guests multiply kHz by EBX in 32 bits, so the fraction must be small: the best
+ * one by continued fractions, which is good to well below a millionth.
+ */
+static void leaf_15(const VmcCpu *c, struct regs *r)
+{
+    uint64_t num = c->vm->tsc_hz, den = VMC_APIC_TIMER_HZ, limit = 0xffffffffull / (VMC_APIC_TIMER_HZ / 1000);
+    uint64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
+    while (den) {
+        uint64_t a = num / den, rest = num % den, p2, q2;
+        if (a > limit)
+            break;
+        p2 = a * p1 + p0;
+        q2 = a * q1 + q0;
+        if (p2 > limit || q2 > limit)
+            break;
+        p0 = p1, q0 = q1, p1 = p2, q1 = q2;
+        num = den;
+        den = rest;
+    }
+    if (!p1 || !q1)
+        return;
+    r->a = (uint32_t)q1;
+    r->b = (uint32_t)p1;
+    r->c = (uint32_t)VMC_APIC_TIMER_HZ;
+}
+
+static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs *r)
+{
+    switch (leaf) {
+    case 0x0:
+        r->a = 0x16;
+        memcpy(&r->b, "Genu", 4);
+        memcpy(&r->d, "ineI", 4);
+        memcpy(&r->c, "ntel", 4);
+        break;
+    case 0x1:
+        leaf_1(c, r);
+        break;
+    case 0x2:
+        r->a = 0x00ff0001; /* descriptor FFH: caches are in leaf 4 */
+        break;
+    case 0x4:
+        leaf_4(c, sub, r);
+        break;
+    case 0x6:
+        r->a = BIT(2); /* ARAT */
+        break;
+    case 0x7:
+        if (sub == 0) {
+            r->b = F7B;
+            r->c = F7C;
+            r->d = (uint32_t)F7D;
+        }
+        break;
+    case 0xb:
+        leaf_b(c, sub, r);
+        break;
+    case 0x15:
+        leaf_15(c, r);
+        break;
+    case 0x16:
+        r->a = r->b = (uint32_t)((c->vm->tsc_hz + 500000) / 1000000);
+        r->c = (uint32_t)(VMC_APIC_TIMER_HZ / 1000000);
+        break;
+    }
+}
+
+static void extended_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
+{
+    static const char brand[49] = "Espalier virtual x86-64 processor";
+    switch (leaf) {
+    case 0x80000000:
+        r->a = 0x80000008;
+        break;
+    case 0x80000001:
+        r->c = FXC;
+        r->d = FXD;
+        if (c->mode != VMC_MODE_64)
+            r->d &= ~BIT(11); /* as Intel's do */
+        break;
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004:
+        memcpy(r, brand + (leaf - 0x80000002) * 16, 16);
+        break;
+    case 0x80000006:
+        r->c = 256u << 16 | 6 << 12 | 64; /* KiB, 8 ways, line */
+        break;
+    case 0x80000007:
+        r->d = BIT(8); /* invariant TSC */
+        break;
+    case 0x80000008:
+        r->a = VMC_PHYS_BITS | 48 << 8;
+        break;
+    }
+}
+
+static void hypervisor_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
+{
+    if (leaf == 0x40000000) {
+        r->a = 0x40000010;
+        text(r, "EspalierVmc ");
+    } else if (leaf == 0x40000010) {
+        r->a = (uint32_t)(c->vm->tsc_hz / 1000);
+        r->b = (uint32_t)(VMC_APIC_TIMER_HZ / 1000);
+    }
+}
+
+void vmc_cpuid(VmcCpu *c)
+{
+    uint32_t leaf = (uint32_t)c->gpr[VMC_RAX], sub = (uint32_t)c->gpr[VMC_RCX];
+    struct regs r = {0};
+    if (leaf >= 0x40000000 && leaf <= 0x40000010)
+        hypervisor_leaf(c, leaf, &r);
+    else if (leaf >= 0x80000000 && leaf <= 0x80000008)
+        extended_leaf(c, leaf, &r);
+    else
+        basic_leaf(c, leaf <= 0x16 ? leaf : 0x16, sub, &r); /* beyond the last leaf: as the last one */
+    c->gpr[VMC_RAX] = r.a;
+    c->gpr[VMC_RBX] = r.b;
+    c->gpr[VMC_RCX] = r.c;
+    c->gpr[VMC_RDX] = r.d;
+}
