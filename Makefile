@@ -71,7 +71,7 @@ $(B)/libvmcore.a: $(CORE_OBJ)
 	$(Q)ar rcs $@ $^
 
 # The software CPU's handlers end in tail calls: they need sibling-call optimisation in every build.
-$(B)/obj/vmcore/cpu/soft/%.o: BASE_CFLAGS += -fno-strict-aliasing -foptimize-sibling-calls -fno-stack-protector -fcf-protection=none
+$(B)/obj/vmcore/cpu/soft/%.o: BASE_CFLAGS += -fno-strict-aliasing -fno-tree-slp-vectorize -foptimize-sibling-calls -fno-stack-protector -fcf-protection=none
 
 $(B)/obj/vmcore/%.o: vmcore/%.c
 	@mkdir -p $(@D)

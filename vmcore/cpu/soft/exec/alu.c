@@ -32,6 +32,25 @@
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
+#define BODY_RM(P, S, NAME, BITS)                                                                                      \
+    uint64_t va = P##_EA(S);                                                                                           \
+    T##BITS b = P##_LD(BITS, S, va), a = GET##BITS(c, u->reg), r;                                                      \
+    uint64_t k = K_##NAME;                                                                                             \
+    (void)k;                                                                                                           \
+    DO_##NAME(BITS);                                                                                                   \
+    CC_OF_##NAME(BITS);                                                                                                \
+    PUT##BITS(c, u->reg, r);
+#define BODY_RMW(P, S, NAME, BITS, SOURCE)                                                                             \
+    uint64_t va = P##_EA(S), k = K_##NAME;                                                                             \
+    T##BITS a, b = SOURCE, r;                                                                                          \
+    (void)k;                                                                                                           \
+    P##_RW(BITS, S, va, DO_##NAME(BITS));                                                                              \
+    CC_OF_##NAME(BITS);
+#define BODY_COMPARE(P, S, NAME, BITS, FIRST, SECOND)                                                                  \
+    uint64_t va = P##_EA(S);                                                                                           \
+    T##BITS m = P##_LD(BITS, S, va), a = FIRST, b = SECOND, r;                                                         \
+    DO_##NAME(BITS);
+
 /* Destination register in u->reg; source in u->rm, memory or the immediate. */
 #define DEFINE_ALU(NAME, BITS)                                                                                         \
     OP(NAME##_rr_##BITS)                                                                                               \
@@ -44,16 +63,7 @@
         PUT##BITS(c, u->reg, r);                                                                                       \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    OP(NAME##_rm_##BITS)                                                                                               \
-    {                                                                                                                  \
-        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u)), a = GET##BITS(c, u->reg), r;                                     \
-        uint64_t k = K_##NAME;                                                                                         \
-        (void)k;                                                                                                       \
-        DO_##NAME(BITS);                                                                                               \
-        CC_OF_##NAME(BITS);                                                                                            \
-        PUT##BITS(c, u->reg, r);                                                                                       \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
+    MEM_OP(NAME##_rm_##BITS, BODY_RM, NAME, BITS)                                                                      \
     OP(NAME##_ri_##BITS)                                                                                               \
     {                                                                                                                  \
         T##BITS a = GET##BITS(c, u->reg), b = (T##BITS)u->imm, r;                                                      \
@@ -64,18 +74,18 @@
         PUT##BITS(c, u->reg, r);                                                                                       \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    DEFINE_ALU_RMW(NAME, BITS, mr, GET##BITS(c, u->reg), RMW)                                                          \
-    DEFINE_ALU_RMW(NAME, BITS, mi, (T##BITS)u->imm, RMW)                                                               \
-    DEFINE_ALU_RMW(NAME, BITS, mr_lock, GET##BITS(c, u->reg), RMW_LOCKED)                                              \
-    DEFINE_ALU_RMW(NAME, BITS, mi_lock, (T##BITS)u->imm, RMW_LOCKED)
+    MEM_OP(NAME##_mr_##BITS, BODY_RMW, NAME, BITS, GET##BITS(c, u->reg))                                               \
+    MEM_OP(NAME##_mi_##BITS, BODY_RMW, NAME, BITS, (T##BITS)u->imm)                                                    \
+    DEFINE_ALU_LOCKED(NAME, BITS, mr_lock, GET##BITS(c, u->reg))                                                       \
+    DEFINE_ALU_LOCKED(NAME, BITS, mi_lock, (T##BITS)u->imm)
 
-#define DEFINE_ALU_RMW(NAME, BITS, FORM, SOURCE, ACCESS)                                                               \
+#define DEFINE_ALU_LOCKED(NAME, BITS, FORM, SOURCE)                                                                    \
     OP(NAME##_##FORM##_##BITS)                                                                                         \
     {                                                                                                                  \
         uint64_t va = vmc_ea(c, u), k = K_##NAME;                                                                      \
         T##BITS a, b = SOURCE, r;                                                                                      \
         (void)k;                                                                                                       \
-        ACCESS(BITS, va, DO_##NAME(BITS));                                                                             \
+        RMW_LOCKED(BITS, va, DO_##NAME(BITS));                                                                         \
         CC_OF_##NAME(BITS);                                                                                            \
         VMC_NEXT(c, u);                                                                                                \
     }
@@ -90,30 +100,15 @@
         DO_##NAME(BITS);                                                                                               \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    OP(NAME##_rm_##BITS)                                                                                               \
-    {                                                                                                                  \
-        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u)), a = GET##BITS(c, u->reg), r;                                     \
-        DO_##NAME(BITS);                                                                                               \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
     OP(NAME##_ri_##BITS)                                                                                               \
     {                                                                                                                  \
         T##BITS a = GET##BITS(c, u->reg), b = (T##BITS)u->imm, r;                                                      \
         DO_##NAME(BITS);                                                                                               \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    OP(NAME##_mr_##BITS)                                                                                               \
-    {                                                                                                                  \
-        T##BITS a = vmc_ld##BITS(c, u, vmc_ea(c, u)), b = GET##BITS(c, u->reg), r;                                     \
-        DO_##NAME(BITS);                                                                                               \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(NAME##_mi_##BITS)                                                                                               \
-    {                                                                                                                  \
-        T##BITS a = vmc_ld##BITS(c, u, vmc_ea(c, u)), b = (T##BITS)u->imm, r;                                          \
-        DO_##NAME(BITS);                                                                                               \
-        VMC_NEXT(c, u);                                                                                                \
-    }
+    MEM_OP(NAME##_rm_##BITS, BODY_COMPARE, NAME, BITS, GET##BITS(c, u->reg), m)                                        \
+    MEM_OP(NAME##_mr_##BITS, BODY_COMPARE, NAME, BITS, m, GET##BITS(c, u->reg))                                        \
+    MEM_OP(NAME##_mi_##BITS, BODY_COMPARE, NAME, BITS, m, (T##BITS)u->imm)
 
 /* INC, DEC, NEG, NOT: operand in u->rm. */
 #define DO_INC(BITS) r = (T##BITS)(a + 1)

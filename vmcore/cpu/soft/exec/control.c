@@ -27,20 +27,34 @@ OP(jcc_any)
     VMC_CHAIN(c, 1, vmc_next_rip(c, u));
 }
 
-OP(call_rel_64)
-{
-    uint64_t next = vmc_next_rip(c, u);
-    vmc_st64(c, u, RSP - 8, next);
-    RSP -= 8;
+/* Branches through memory and the stack: like MEM_OP, but with another end. */
+#define BRANCH_OP(NAME, BODY)                                                                                          \
+    VMC_NOINLINE static void slow_##NAME(VmcCpu *c, const struct vmc_uop *u)                                           \
+    {                                                                                                                  \
+        BODY(SLOW, unused)                                                                                             \
+    }                                                                                                                  \
+    OP(NAME)                                                                                                           \
+    {                                                                                                                  \
+        BODY(FAST, slow_##NAME)                                                                                        \
+    }
+
+#define BODY_CALL_REL(P, S)                                                                                            \
+    P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
+    RSP -= 8;                                                                                                          \
     VMC_JUMP(c, TARGET);
-}
-OP(call_r_64)
-{
-    uint64_t target = R64(c, u->rm);
-    vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
-    RSP -= 8;
+#define BODY_CALL_R(P, S)                                                                                              \
+    uint64_t target = R64(c, u->rm);                                                                                   \
+    P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
+    RSP -= 8;                                                                                                          \
     VMC_JUMP(c, target);
-}
+#define BODY_RET(P, S)                                                                                                 \
+    uint64_t target = P##_LD(64, S, RSP);                                                                              \
+    RSP += 8 + (uint16_t)u->imm;                                                                                       \
+    VMC_JUMP(c, target);
+BRANCH_OP(call_rel_64, BODY_CALL_REL)
+BRANCH_OP(call_r_64, BODY_CALL_R)
+BRANCH_OP(ret_64, BODY_RET)
+
 OP(call_m_64)
 {
     uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
@@ -57,13 +71,6 @@ OP(jmp_m_64)
     uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
     VMC_JUMP(c, target);
 }
-OP(ret_64)
-{
-    uint64_t target = vmc_ld64(c, u, RSP);
-    RSP += 8 + (uint16_t)u->imm;
-    VMC_JUMP(c, target);
-}
-
 /* LOOPNE, LOOPE, LOOP, JRCXZ: u->x bits 1:0 the opcode's, bit 2: ECX instead of RCX. */
 OP(loop_64)
 {
@@ -87,31 +94,23 @@ OP(loop_64)
 
 /* ---- 64-bit: stack ---- */
 
-OP(push_r_64)
-{
-    uint64_t v = R64(c, u->rm);
-    vmc_st64(c, u, RSP - 8, v);
+#define BODY_PUSH(P, S, VALUE)                                                                                         \
+    uint64_t v = (uint64_t)(VALUE);                                                                                    \
+    P##_ST(64, S, RSP - 8, v);                                                                                         \
     RSP -= 8;
-    VMC_NEXT(c, u);
-}
-OP(push_i_64)
-{
-    vmc_st64(c, u, RSP - 8, (uint64_t)u->imm);
-    RSP -= 8;
-    VMC_NEXT(c, u);
-}
+#define BODY_POP(P, S, _)                                                                                              \
+    uint64_t v = P##_LD(64, S, RSP);                                                                                   \
+    RSP += 8;                                                                                                          \
+    R64(c, u->rm) = v;
+MEM_OP(push_r_64, BODY_PUSH, R64(c, u->rm))
+MEM_OP(push_i_64, BODY_PUSH, u->imm)
+MEM_OP(pop_r_64, BODY_POP, )
+
 OP(push_m_64)
 {
     uint64_t v = vmc_ld64(c, u, vmc_ea(c, u));
     vmc_st64(c, u, RSP - 8, v);
     RSP -= 8;
-    VMC_NEXT(c, u);
-}
-OP(pop_r_64)
-{
-    uint64_t v = vmc_ld64(c, u, RSP);
-    RSP += 8;
-    R64(c, u->rm) = v;
     VMC_NEXT(c, u);
 }
 /* POP [mem]: an address with RSP in it counts RSP after the increment; a fault on the store takes it back. */

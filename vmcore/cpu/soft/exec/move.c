@@ -6,30 +6,26 @@
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
+#define BODY_LOAD(P, S, BITS)                                                                                          \
+    uint64_t va = P##_EA(S);                                                                                           \
+    T##BITS v = P##_LD(BITS, S, va);                                                                                   \
+    PUT##BITS(c, u->reg, v);
+#define BODY_STORE(P, S, BITS, SOURCE)                                                                                 \
+    uint64_t va = P##_EA(S);                                                                                           \
+    P##_ST(BITS, S, va, SOURCE);
+
 #define DEFINE_MOV(BITS)                                                                                               \
     OP(mov_rr_##BITS)                                                                                                  \
     {                                                                                                                  \
         PUT##BITS(c, u->reg, GET##BITS(c, u->rm));                                                                     \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    OP(mov_rm_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, vmc_ld##BITS(c, u, vmc_ea(c, u)));                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(mov_mr_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        vmc_st##BITS(c, u, vmc_ea(c, u), GET##BITS(c, u->reg));                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
+    MEM_OP(mov_rm_##BITS, BODY_LOAD, BITS)                                                                             \
+    MEM_OP(mov_mr_##BITS, BODY_STORE, BITS, GET##BITS(c, u->reg))                                                      \
+    MEM_OP(mov_mi_##BITS, BODY_STORE, BITS, (T##BITS)u->imm)                                                           \
     OP(mov_ri_##BITS)                                                                                                  \
     {                                                                                                                  \
         PUT##BITS(c, u->reg, u->imm);                                                                                  \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(mov_mi_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        vmc_st##BITS(c, u, vmc_ea(c, u), (T##BITS)u->imm);                                                             \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
     /* MOV accumulator, moffs: the address is the immediate, the segment in u->seg. */                                 \
@@ -68,17 +64,13 @@
 FOR_WIDTHS(DEFINE_MOV)
 
 /* The commonest address of all: base + displacement in 64-bit code, no segment. */
+#define BODY_LOAD_BASE(P, S, BITS)                                                                                     \
+    T##BITS v = P##_LD(BITS, S, R64(c, u->base) + (uint64_t)(int64_t)u->disp);                                         \
+    PUT##BITS(c, u->reg, v);
+#define BODY_STORE_BASE(P, S, BITS) P##_ST(BITS, S, R64(c, u->base) + (uint64_t)(int64_t)u->disp, GET##BITS(c, u->reg));
 #define DEFINE_MOV_BASE(BITS)                                                                                          \
-    OP(mov_rb_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, vmc_ld##BITS(c, u, R64(c, u->base) + (uint64_t)(int64_t)u->disp));                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(mov_br_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        vmc_st##BITS(c, u, R64(c, u->base) + (uint64_t)(int64_t)u->disp, GET##BITS(c, u->reg));                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }
+    MEM_OP(mov_rb_##BITS, BODY_LOAD_BASE, BITS)                                                                        \
+    MEM_OP(mov_br_##BITS, BODY_STORE_BASE, BITS)
 FOR_WIDTHS(DEFINE_MOV_BASE)
 
 /* LEA r64, [base + disp]: an addition. */
@@ -88,17 +80,17 @@ OP(lea_base_64)
     VMC_NEXT(c, u);
 }
 
+#define BODY_MOVX(P, S, FROM, TO, FROM_T, TO_T)                                                                        \
+    uint64_t va = P##_EA(S);                                                                                           \
+    T##FROM v = P##_LD(FROM, S, va);                                                                                   \
+    PUT##TO(c, u->reg, (TO_T)(FROM_T)v);
 #define DEFINE_MOVX(NAME, FROM, TO, FROM_T, TO_T)                                                                      \
     OP(NAME##_rr_##FROM##_##TO)                                                                                        \
     {                                                                                                                  \
         PUT##TO(c, u->reg, (TO_T)(FROM_T)GET##FROM(c, u->rm));                                                         \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    OP(NAME##_rm_##FROM##_##TO)                                                                                        \
-    {                                                                                                                  \
-        PUT##TO(c, u->reg, (TO_T)(FROM_T)vmc_ld##FROM(c, u, vmc_ea(c, u)));                                            \
-        VMC_NEXT(c, u);                                                                                                \
-    }
+    MEM_OP(NAME##_rm_##FROM##_##TO, BODY_MOVX, FROM, TO, FROM_T, TO_T)
 DEFINE_MOVX(movzx, 8, 16, T8, T16)
 DEFINE_MOVX(movzx, 8, 32, T8, T32)
 DEFINE_MOVX(movzx, 8, 64, T8, T64)

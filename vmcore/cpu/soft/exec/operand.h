@@ -108,6 +108,58 @@ static inline void vmc_split_unlock(VmcCpu *c)
     }
 FOR_WIDTHS(DEFINE_CAS)
 
+/*
+ * Two versions of a handler with memory operands. The fast one has no call in it but the tail call, so it needs no stack frame:
+ * whatever is not a TLB hit leaves for the slow one, which starts again from nothing (a body commits nothing before its
+ * last memory access). A body is a macro BODY(P, S, ...): P is FAST or SLOW and chooses EA, LD, ST and RW below, S names the
+ * slow handler.
+ */
+#define MEM_OP(NAME, BODY, ...)                                                                                        \
+    VMC_NOINLINE static void slow_##NAME(VmcCpu *c, const struct vmc_uop *u)                                           \
+    {                                                                                                                  \
+        BODY(SLOW, unused, __VA_ARGS__)                                                                                \
+        VMC_NEXT(c, u);                                                                                                \
+    }                                                                                                                  \
+    static void op_##NAME(VmcCpu *c, const struct vmc_uop *u)                                                          \
+    {                                                                                                                  \
+        BODY(FAST, slow_##NAME, __VA_ARGS__)                                                                           \
+        VMC_NEXT(c, u);                                                                                                \
+    }
+
+#define SLOW_EA(S)               vmc_ea(c, u)
+#define SLOW_LD(BITS, S, va)     vmc_ld##BITS(c, u, va)
+#define SLOW_ST(BITS, S, va, v)  vmc_st##BITS(c, u, va, v)
+#define SLOW_RW(BITS, S, va, STMT) RMW(BITS, va, STMT)
+
+#define FAST_LEAVE(S)                                                                                                  \
+    {                                                                                                                  \
+        S(c, u);                                                                                                       \
+        return;                                                                                                        \
+    }
+#define FAST_EA(S)                                                                                                     \
+    ({                                                                                                                 \
+        if (vmc_unlikely(u->flags & UF_EA_SLOW))                                                                       \
+            FAST_LEAVE(S)                                                                                              \
+        R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp + c->seg_base[u->seg];           \
+    })
+#define FAST_HOST(BITS, S, va, TAG)                                                                                    \
+    ({                                                                                                                 \
+        uint64_t va_ = (va);                                                                                           \
+        const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va_);                                                         \
+        if (vmc_unlikely(tlb_->TAG != vmc_tlb_want(c, va_, BITS / 8)))                                                 \
+            FAST_LEAVE(S)                                                                                              \
+        (T##BITS *)(va_ + tlb_->addend);                                                                               \
+    })
+#define FAST_LD(BITS, S, va)    (*FAST_HOST(BITS, S, va, tag_read))
+#define FAST_ST(BITS, S, va, v) (*FAST_HOST(BITS, S, va, tag_write) = (v))
+#define FAST_RW(BITS, S, va, STMT)                                                                                     \
+    do {                                                                                                               \
+        T##BITS *p_ = FAST_HOST(BITS, S, va, tag_write);                                                               \
+        a = *p_;                                                                                                       \
+        STMT;                                                                                                          \
+        *p_ = r;                                                                                                       \
+    } while (0)
+
 /* Flags after an operation of width BITS. */
 #define SET_CC(op, BITS, d, s)                                                                                         \
     do {                                                                                                               \
