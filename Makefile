@@ -9,7 +9,7 @@ export ESPALIER_BUILD := $(B)
 # What a person types first sees to it that all that is needed is installed (silent and instant when it is), then
 # runs make again with WAY set; only then are pkg-config and the like asked anything. The second half of this is
 # at the end of the file.
-WAYS_build := all run install
+WAYS_build := all run guest install
 WAYS_demo  := demo
 WAYS_test  := test check-sanitize
 WAYS_bench := bench
@@ -60,7 +60,7 @@ EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/e
 LIBS_test_decode := -lZydis
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: core ctl examples unit-tests guest
+.PHONY: core ctl examples unit-tests
 core: $(B)/libvmcore.a
 ctl: $(B)/espalierctl
 examples: $(EXAMPLES)
@@ -105,7 +105,6 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libespalier.a $(B)/libvmcore.a
 
 # The demo guest (data/demo/README.md).
 GUEST := $(B)/guest/vmlinuz
-guest: $(GUEST)
 $(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-serial modules.txt banner profile help)
 	$(Q)data/demo/build.sh $(B)/guest
 
@@ -116,10 +115,12 @@ $(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-
 -include tests/diff/diff.mk
 
 ifdef WAY
-.PHONY: all run demo test check-sanitize bench lint fuzz install
+.PHONY: all run demo test check-sanitize bench lint fuzz install guest
 PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)
 
 all: core examples $(PROGRAMS) guest
+
+guest: $(GUEST)
 
 run: $(PROGRAMS) guest
 	$(Q)$(B)/espalier
@@ -165,7 +166,10 @@ install: all
 	sed 's|@prefix@|$(PREFIX)|' vmcore/vmcore.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
 endif
 
-.PHONY: uninstall clean help
+.PHONY: deps uninstall clean help
+deps:
+	@tools/deps.sh build guest ui demo test bench lint fuzz
+
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,espalier espalierctl)
 	rm -f $(DESTDIR)$(PREFIX)/lib/libvmcore.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
@@ -185,6 +189,7 @@ help:
 	@echo "make bench        how fast, against QEMU"
 	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer"
 	@echo "make lint         clang-format, cppcheck, clang-tidy"
+	@echo "make deps         install all packages that any of these needs (each installs its own anyway)"
 	@echo "make install      PREFIX=/usr/local DESTDIR=;  make uninstall"
 	@echo "make clean"
 	@echo "Variables: B=build (where to), CC, CFLAGS, V=1 (show commands)"
