@@ -121,8 +121,10 @@ ifdef WAY
 PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)
 
 all: core examples $(PROGRAMS) guest
+	@:
 
 guest: $(GUEST)
+	@:
 
 run: $(PROGRAMS) guest
 	$(Q)$(B)/espalier
