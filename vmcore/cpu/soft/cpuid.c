@@ -31,7 +31,7 @@ enum {
           BIT(20) /* sse4.2 */ | BIT(21) /* x2apic */ | BIT(23) /* popcnt */ | BIT(24) /* tsc deadline */,
     /* leaf 7.0 EBX */
     F7B = BIT(0) /* fsgsbase */ | BIT(1) /* tsc_adjust */ | BIT(7) /* smep */ | BIT(9) /* erms */ |
-          BIT(20) /* smap */,
+          BIT(13) /* FCS, FDS read as zero */ | BIT(20) /* smap */,
     F7C = BIT(2) /* umip */,
     F7D = BIT(26) /* spec_ctrl, pred_cmd */ | BIT(27) /* stibp */ | BIT(29) /* arch_capabilities */,
     /* leaf 8000_0001 */

@@ -6,6 +6,7 @@
 #include "cpu/soft/reset.h"
 
 #include "cpu/soft/cpuid.h"
+#include "cpu/soft/exec/fx.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/segment.h"
@@ -157,6 +158,8 @@ static uint64_t apic_base(const VmcCpu *c, const VmcCpuState *s)
 void vmc_soft_reset(VmcCpu *c, bool init)
 {
     VmcCpuState s;
+    if (init)
+        vmc_fx_leave(c); /* INIT comes while running: the floating-point state may be in the host */
     vmc_cpu_state_reset(&s);
     s.gpr[VMC_RDX] = VMC_CPUID_SIGNATURE;
     s.apic_base = apic_base(c, &s);
@@ -169,6 +172,8 @@ void vmc_soft_reset(VmcCpu *c, bool init)
     }
     g_clear_error(&c->fatal);
     vmc_soft_set_state(c, &s, NULL);
+    if (init)
+        vmc_fx_enter(c);
 }
 
 void vmc_soft_start_sipi(VmcCpu *c, uint8_t vector)

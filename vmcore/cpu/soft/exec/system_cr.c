@@ -9,6 +9,7 @@
  */
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/exception.h"
+#include "cpu/soft/exec/fx.h"
 #include "cpu/soft/segment.h"
 
 #define CR0_BITS                                                                                             \
@@ -58,6 +59,7 @@ static void write_cr0(VmcCpu *c, uint64_t value)
         c->cpl = 0;
     if (changed & (CR0_PG | CR0_WP | CR0_PE))
         vmc_tlb_flush(c);
+    vmc_fx_update(c);
     vmc_mode_changed(c);
 }
 
@@ -86,6 +88,7 @@ static void write_cr4(VmcCpu *c, uint64_t value)
     c->cr4 = value;
     if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP))
         vmc_tlb_flush(c);
+    vmc_fx_update(c);
     vmc_mode_changed(c);
 }
 
@@ -153,7 +156,7 @@ static void op_clts(VmcCpu *c, const struct vmc_uop *u)
     vmc_need_cpl0(c, u);
     c->cr0 &= ~CR0_TS;
     c->rip = vmc_after(c, u);
-    vmc_soft_update_mode(c);
+    vmc_fx_update(c);
 }
 
 /* ---- LMSW, SMSW ---- */
