@@ -168,7 +168,15 @@ install: all
 	install -m 644 vmcore/include/vmcore/*.h $(DESTDIR)$(PREFIX)/include/vmcore/
 	install -m 644 $(B)/guest/vmlinuz $(B)/guest/initrd.img $(DESTDIR)$(PREFIX)/share/espalier/demo/
 	sed 's|@prefix@|$(PREFIX)|' vmcore/vmcore.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
+	$(foreach file,$(DATA_FILES),install -D -m 644 $(subst :, $(DESTDIR)$(PREFIX)/share/,$(file)) &&) true
+	$(if $(DESTDIR),,-glib-compile-schemas $(PREFIX)/share/glib-2.0/schemas)
 endif
+
+# What goes below share/, each file with its place.
+DATA_FILES := data/espalierctl.1:man/man1/espalierctl.1 \
+	data/org.espalier.Espalier.desktop:applications/org.espalier.Espalier.desktop \
+	data/org.espalier.Espalier.gschema.xml:glib-2.0/schemas/org.espalier.Espalier.gschema.xml \
+	data/org.espalier.Espalier.metainfo.xml:metainfo/org.espalier.Espalier.metainfo.xml
 
 .PHONY: deps uninstall clean help
 deps:
@@ -177,6 +185,7 @@ deps:
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,espalier espalierctl)
 	rm -f $(DESTDIR)$(PREFIX)/lib/libvmcore.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
+	rm -f $(foreach file,$(DATA_FILES),$(DESTDIR)$(PREFIX)/share/$(lastword $(subst :, ,$(file))))
 	rm -rf $(DESTDIR)$(PREFIX)/include/vmcore $(DESTDIR)$(PREFIX)/share/espalier
 
 # The downloaded packages stay: remove build/guest by hand to fetch newer ones.
