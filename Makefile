@@ -176,7 +176,9 @@ endif
 DATA_FILES := data/espalierctl.1:man/man1/espalierctl.1 \
 	data/org.espalier.Espalier.desktop:applications/org.espalier.Espalier.desktop \
 	data/org.espalier.Espalier.gschema.xml:glib-2.0/schemas/org.espalier.Espalier.gschema.xml \
-	data/org.espalier.Espalier.metainfo.xml:metainfo/org.espalier.Espalier.metainfo.xml
+	data/org.espalier.Espalier.metainfo.xml:metainfo/org.espalier.Espalier.metainfo.xml \
+	$(foreach icon,scalable/apps/org.espalier.Espalier.svg symbolic/apps/org.espalier.Espalier-symbolic.svg,\
+	resources/icons/$(icon):icons/hicolor/$(icon))
 
 .PHONY: deps uninstall clean help
 deps:
