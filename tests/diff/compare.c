@@ -1,0 +1,156 @@
+/*
+ * Where two outcomes differ. Left out: flags the instructions leave undefined, the x87's last-instruction
+ * pointers (an AMD CPU saves them only with an exception pending, and not in every generation), RF (a CPU may
+ * or may not set it in the frame of a trap), the upper half of registers after 32-bit code.
+ */
+#include "diff.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FLAGS_COMPARED 0x244dd5ull /* arithmetic, TF, DF, NT, AC, ID */
+
+struct out {
+    char *text;
+    size_t size, used;
+    unsigned count;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct out *o, const char *format, ...)
+{
+    va_list args;
+    int n;
+
+    o->count++;
+    va_start(args, format);
+    n = vsnprintf(o->text + o->used, o->size - o->used, format, args);
+    va_end(args);
+    if (n > 0)
+        o->used = o->used + (size_t)n < o->size ? o->used + (size_t)n : o->size - 1;
+}
+
+static void number(struct out *o, const char *name, uint64_t in, uint64_t native, uint64_t soft)
+{
+    if (native != soft)
+        say(o, "    %-8s in %016" PRIx64 "  native %016" PRIx64 "  soft %016" PRIx64 "\n", name, in, native, soft);
+}
+
+static void bytes(struct out *o, const char *name, unsigned index, const uint8_t *in, const uint8_t *native,
+                  const uint8_t *soft, unsigned n)
+{
+    char hex[3][40];
+
+    if (memcmp(native, soft, n) == 0)
+        return;
+    for (unsigned i = 0; i < n; i++) {
+        sprintf(hex[0] + 2 * i, "%02x", in[n - 1 - i]);
+        sprintf(hex[1] + 2 * i, "%02x", native[n - 1 - i]);
+        sprintf(hex[2] + 2 * i, "%02x", soft[n - 1 - i]);
+    }
+    say(o, "    %s%-5u in %s  native %s  soft %s\n", name, index, hex[0], hex[1], hex[2]);
+}
+
+static void compare_fx(struct out *o, const struct diff_case *c, const struct diff_regs *native,
+                       const struct diff_regs *soft)
+{
+    static const struct {
+        const char *name;
+        uint8_t at, size;
+    } words[] = {{"fcw", 0, 2}, {"fsw", 2, 2}, {"ftw", 4, 1}, {"mxcsr", 24, 4}};
+    unsigned n_xmm = c->mode == MODE_64 ? 16 : 8;
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        uint32_t v[3] = {0};
+
+        memcpy(&v[0], c->in.fx + words[i].at, words[i].size);
+        memcpy(&v[1], native->fx + words[i].at, words[i].size);
+        memcpy(&v[2], soft->fx + words[i].at, words[i].size);
+        number(o, words[i].name, v[0], v[1], v[2]);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        bytes(o, "st", i, c->in.fx + 32 + 16 * i, native->fx + 32 + 16 * i, soft->fx + 32 + 16 * i, 10);
+    for (unsigned i = 0; i < n_xmm; i++)
+        bytes(o, "xmm", i, c->in.fx + 160 + 16 * i, native->fx + 160 + 16 * i, soft->fx + 160 + 16 * i, 16);
+}
+
+static void compare_memory(struct out *o, const struct diff_case *c, const struct diff_outcome *native,
+                           const struct diff_outcome *soft)
+{
+    unsigned shown = 0;
+
+    if (memcmp(native->image, soft->image, IMAGE_SIZE) == 0)
+        return;
+    for (unsigned a = 0; a < AREA_COUNT; a++)
+        for (unsigned i = 0; i < diff_areas[a].pages * PAGE; i++) {
+            unsigned at = diff_areas[a].first * PAGE + i;
+
+            if (native->image[at] == soft->image[at])
+                continue;
+            if (a == AREA_CODE && at - c->offset < c->length &&
+                native->image[at] == c->native_code[at - c->offset] && soft->image[at] == c->code[at - c->offset])
+                continue; /* given differently and left alone by both */
+            if (shown++ < 24)
+                say(o, "    memory %08x  native %02x  soft %02x\n", diff_areas[a].base + i, native->image[at],
+                    soft->image[at]);
+        }
+}
+
+static void compare_fault(struct out *o, const struct diff_outcome *native, const struct diff_outcome *soft)
+{
+    uint32_t error = native->error;
+
+    if (native->vector != soft->vector) {
+        say(o, "    vector   native %u error %x cr2 %" PRIx64 "  soft %u error %x cr2 %" PRIx64 "\n", native->vector,
+            native->error, native->cr2, soft->vector, soft->error, soft->cr2);
+        return;
+    }
+    if (native->vector == 14) {
+        number(o, "cr2", 0, native->cr2, soft->cr2);
+        /* The host's kernel says "present" of every address of its own. */
+        if (native->cr2 >= 0x7ffffffff000ull && !(soft->error & 1))
+            error &= ~1u;
+    }
+    if (native->vector >= 8 && native->vector <= 17 && native->vector != 16)
+        number(o, "error", 0, error, soft->error);
+}
+
+unsigned compare_outcomes(const struct diff_case *c, const struct diff_outcome *native,
+                          const struct diff_outcome *soft, char *text, size_t size)
+{
+    static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    struct out o = {text, size, 0, 0};
+    uint64_t width = c->mode == MODE_64 ? ~0ull : 0xffffffffull;
+    uint64_t undefined = native->vector == 3 ? c->undefined_flags : c->undefined_flags_fault;
+    uint64_t flags = FLAGS_COMPARED & ~undefined;
+
+    text[0] = 0;
+    if (native->vector == VECTOR_TIMEOUT && soft->vector == VECTOR_TIMEOUT)
+        return 0;
+    if (c->expect_ud) {
+        if (soft->vector != 6)
+            say(&o, "    not advertised, must raise #UD; soft vector %u error %x rip %" PRIx64 "\n", soft->vector,
+                soft->error, soft->out.rip);
+        return o.count;
+    }
+    compare_fault(&o, native, soft);
+    number(&o, "rip", c->in.rip, native->out.rip, soft->out.rip);
+    number(&o, "rflags", c->in.rflags & flags, native->out.rflags & flags, soft->out.rflags & flags);
+    for (unsigned i = 0; i < (c->mode == MODE_64 ? 16u : 8u); i++)
+        number(&o, names[i], c->in.gpr[i] & width, native->out.gpr[i] & width, soft->out.gpr[i] & width);
+    number(&o, "cs", c->in.cs, native->out.cs, soft->out.cs);
+    number(&o, "ss", c->in.ss, native->out.ss, soft->out.ss);
+    number(&o, "ds", c->in.ds, native->out.ds, soft->out.ds);
+    number(&o, "es", c->in.es, native->out.es, soft->out.es);
+    number(&o, "fs", c->in.fs, native->out.fs, soft->out.fs);
+    number(&o, "gs", c->in.gs, native->out.gs, soft->out.gs);
+    if (c->mode == MODE_64) {
+        number(&o, "fsbase", c->in.fs_base, native->out.fs_base, soft->out.fs_base);
+        number(&o, "gsbase", c->in.gs_base, native->out.gs_base, soft->out.gs_base);
+    }
+    compare_fx(&o, c, &native->out, &soft->out);
+    compare_memory(&o, c, native, soft);
+    return o.count;
+}

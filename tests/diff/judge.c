@@ -1,0 +1,418 @@
+/*
+ * What is an instruction, which CPUID bit it belongs to, which flags it leaves undefined: libzydis says.
+ *
+ * An instruction whose instruction-set bit our CPUID shows is run on both CPUs. One whose bit we do not show must raise
+ * #UD on ours, and the host is not asked, because the host may have it. What the two cannot agree on by nature
+ * (time, identity, what the host's kernel does for a process) is excluded, by name and with the reason, here.
+ *
+ * Undefined flags: libzydis's table, which is Intel XED's; for shifts and rotates it cannot know the count, so
+ * those follow the instruction pages of the SDM (vol. 2B, SAL/SAR/SHL/SHR, RCL/RCR/ROL/ROR, SHLD, SHRD).
+ */
+#include "diff.h"
+
+#include <cpuid.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ARITH 0x8d5ull
+#define F_CF  0x001ull
+#define F_AF  0x010ull
+#define F_OF  0x800ull
+
+enum { LEAF_1, LEAF_7, LEAF_D1, LEAF_EXT1 };
+enum { EAX, EBX, ECX, EDX };
+
+/* The CPUID bit of each instruction set; those not here and not in `baseline` are beyond anything we advertise. */
+static const struct {
+    ZydisISASet set;
+    uint8_t leaf, reg, bit;
+} cpuid_bits[] = {
+    {ZYDIS_ISA_SET_CMOV, LEAF_1, EDX, 15},
+    {ZYDIS_ISA_SET_FCMOV, LEAF_1, EDX, 15},
+    {ZYDIS_ISA_SET_CLFSH, LEAF_1, EDX, 19},
+    {ZYDIS_ISA_SET_PENTIUMMMX, LEAF_1, EDX, 23},
+    {ZYDIS_ISA_SET_FXSAVE, LEAF_1, EDX, 24},
+    {ZYDIS_ISA_SET_FXSAVE64, LEAF_1, EDX, 24},
+    {ZYDIS_ISA_SET_SSE, LEAF_1, EDX, 25},
+    {ZYDIS_ISA_SET_SSEMXCSR, LEAF_1, EDX, 25},
+    {ZYDIS_ISA_SET_SSE2, LEAF_1, EDX, 26},
+    {ZYDIS_ISA_SET_SSE2MMX, LEAF_1, EDX, 26},
+    {ZYDIS_ISA_SET_SSE3, LEAF_1, ECX, 0},
+    {ZYDIS_ISA_SET_SSE3X87, LEAF_1, ECX, 0},
+    {ZYDIS_ISA_SET_PCLMULQDQ, LEAF_1, ECX, 1},
+    {ZYDIS_ISA_SET_MONITOR, LEAF_1, ECX, 3},
+    {ZYDIS_ISA_SET_VTX, LEAF_1, ECX, 5},
+    {ZYDIS_ISA_SET_SSSE3, LEAF_1, ECX, 9},
+    {ZYDIS_ISA_SET_SSSE3MMX, LEAF_1, ECX, 9},
+    {ZYDIS_ISA_SET_CMPXCHG16B, LEAF_1, ECX, 13},
+    {ZYDIS_ISA_SET_SSE4, LEAF_1, ECX, 19},
+    {ZYDIS_ISA_SET_SSE42, LEAF_1, ECX, 20},
+    {ZYDIS_ISA_SET_MOVBE, LEAF_1, ECX, 22},
+    {ZYDIS_ISA_SET_POPCNT, LEAF_1, ECX, 23},
+    {ZYDIS_ISA_SET_AES, LEAF_1, ECX, 25},
+    {ZYDIS_ISA_SET_XSAVE, LEAF_1, ECX, 26},
+    {ZYDIS_ISA_SET_RDRAND, LEAF_1, ECX, 30},
+    {ZYDIS_ISA_SET_RDWRFSGS, LEAF_7, EBX, 0},
+    {ZYDIS_ISA_SET_INVPCID, LEAF_7, EBX, 10},
+    {ZYDIS_ISA_SET_RDSEED, LEAF_7, EBX, 18},
+    {ZYDIS_ISA_SET_ADOX_ADCX, LEAF_7, EBX, 19},
+    {ZYDIS_ISA_SET_SMAP, LEAF_7, EBX, 20},
+    {ZYDIS_ISA_SET_CLFLUSHOPT, LEAF_7, EBX, 23},
+    {ZYDIS_ISA_SET_CLWB, LEAF_7, EBX, 24},
+    {ZYDIS_ISA_SET_SHA, LEAF_7, EBX, 29},
+    {ZYDIS_ISA_SET_RDPID, LEAF_7, ECX, 22},
+    {ZYDIS_ISA_SET_GFNI, LEAF_7, ECX, 8},
+    {ZYDIS_ISA_SET_XSAVEOPT, LEAF_D1, EAX, 0},
+    {ZYDIS_ISA_SET_XSAVEC, LEAF_D1, EAX, 1},
+    {ZYDIS_ISA_SET_XSAVES, LEAF_D1, EAX, 3},
+    {ZYDIS_ISA_SET_LAHF, LEAF_EXT1, ECX, 0},
+    {ZYDIS_ISA_SET_SVM, LEAF_EXT1, ECX, 2},
+    {ZYDIS_ISA_SET_SSE4A, LEAF_EXT1, ECX, 6},
+    {ZYDIS_ISA_SET_MONITORX, LEAF_EXT1, ECX, 29},
+    {ZYDIS_ISA_SET_RDTSCP, LEAF_EXT1, EDX, 27},
+    {ZYDIS_ISA_SET_AMD3DNOW, LEAF_EXT1, EDX, 31},
+};
+
+static const ZydisISASet baseline[] = {
+    ZYDIS_ISA_SET_I86,           ZYDIS_ISA_SET_I186,         ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
+    ZYDIS_ISA_SET_I386,          ZYDIS_ISA_SET_I486,         ZYDIS_ISA_SET_I486REAL, ZYDIS_ISA_SET_PENTIUMREAL,
+    ZYDIS_ISA_SET_PPRO,          ZYDIS_ISA_SET_X87,          ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PAUSE,
+    ZYDIS_ISA_SET_LONGMODE,      ZYDIS_ISA_SET_PREFETCH_NOP, ZYDIS_ISA_SET_AMD,      ZYDIS_ISA_SET_RDPMC,
+    ZYDIS_ISA_SET_SSE_PREFETCH,
+};
+
+/* Left out, and why. */
+static const struct {
+    ZydisMnemonic mnemonic;
+    const char *reason;
+} excluded[] = {
+    {ZYDIS_MNEMONIC_RDTSC, "reads the time"},
+    {ZYDIS_MNEMONIC_RDTSCP, "reads the time"},
+    {ZYDIS_MNEMONIC_CPUID, "says which CPU it is"},
+    {ZYDIS_MNEMONIC_RDRAND, "random by nature"},
+    {ZYDIS_MNEMONIC_RDSEED, "random by nature"},
+    {ZYDIS_MNEMONIC_RDPMC, "the host's kernel decides whether a process may"},
+    {ZYDIS_MNEMONIC_SGDT, "the host's kernel emulates it (UMIP)"},
+    {ZYDIS_MNEMONIC_SIDT, "the host's kernel emulates it (UMIP)"},
+    {ZYDIS_MNEMONIC_SLDT, "the host's kernel emulates it (UMIP)"},
+    {ZYDIS_MNEMONIC_STR, "the host's kernel emulates it (UMIP)"},
+    {ZYDIS_MNEMONIC_SMSW, "the host's kernel emulates it (UMIP)"},
+    {ZYDIS_MNEMONIC_SYSCALL, "enters the host's kernel"},
+    {ZYDIS_MNEMONIC_SYSENTER, "enters the host's kernel"},
+    {ZYDIS_MNEMONIC_XGETBV, "shows what the host has enabled"},
+};
+
+static void read_host(struct judge *j)
+{
+    uint32_t regs[4][4] = {{0}};
+    uint32_t vendor[4];
+
+    __cpuid(0, vendor[0], vendor[1], vendor[2], vendor[3]);
+    j->host_amd = vendor[1] == 0x68747541 || vendor[1] == 0x6f677948; /* Authentic, HygonGen */
+    __get_cpuid(1, &regs[0][0], &regs[0][1], &regs[0][2], &regs[0][3]);
+    __get_cpuid_count(7, 0, &regs[1][0], &regs[1][1], &regs[1][2], &regs[1][3]);
+    __get_cpuid_count(13, 1, &regs[2][0], &regs[2][1], &regs[2][2], &regs[2][3]);
+    __get_cpuid(0x80000001, &regs[3][0], &regs[3][1], &regs[3][2], &regs[3][3]);
+    for (unsigned i = 0; i < sizeof(cpuid_bits) / sizeof(cpuid_bits[0]); i++)
+        j->host[cpuid_bits[i].set] = regs[cpuid_bits[i].leaf][cpuid_bits[i].reg] >> cpuid_bits[i].bit & 1;
+    for (unsigned i = 0; i < sizeof(baseline) / sizeof(baseline[0]); i++)
+        j->host[baseline[i]] = true;
+}
+
+void judge_init(struct judge *j)
+{
+    static const struct {
+        ZydisMachineMode mode;
+        ZydisStackWidth stack;
+    } kinds[MODE_COUNT] = {
+        [MODE_64] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+        [MODE_32] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+        [MODE_16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
+    };
+
+    memset(j, 0, sizeof(*j));
+    read_host(j);
+    for (unsigned m = 0; m < MODE_COUNT; m++) {
+        ZydisDecoder *d = &j->decoder[m];
+
+        ZydisDecoderInit(d, kinds[m].mode, kinds[m].stack);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_AMD_BRANCHES, j->host_amd);
+        /* Not advertised, and then what they were before: NOPs, BSF and BSR, WBINVD. */
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_LZCNT, ZYAN_FALSE);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_TZCNT, ZYAN_FALSE);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_WBNOINVD, ZYAN_FALSE);
+        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+    }
+    ZydisFormatterInit(&j->formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+}
+
+void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32_t leaf7[4],
+                          const uint32_t leafd1[4], const uint32_t ext1[4])
+{
+    const uint32_t *leaves[] = {leaf1, leaf7, leafd1, ext1};
+
+    memset(j->advertised, 0, sizeof(j->advertised));
+    for (unsigned i = 0; i < sizeof(cpuid_bits) / sizeof(cpuid_bits[0]); i++)
+        j->advertised[cpuid_bits[i].set] = leaves[cpuid_bits[i].leaf][cpuid_bits[i].reg] >> cpuid_bits[i].bit & 1;
+    for (unsigned i = 0; i < sizeof(baseline) / sizeof(baseline[0]); i++)
+        j->advertised[baseline[i]] = true;
+}
+
+static const char *exclusion(const struct judge *j, const struct judged *i)
+{
+    for (unsigned n = 0; n < sizeof(excluded) / sizeof(excluded[0]); n++)
+        if (excluded[n].mnemonic == i->insn.mnemonic)
+            return excluded[n].reason;
+    if (i->insn.mnemonic == ZYDIS_MNEMONIC_INT && (i->insn.raw.imm[0].value.u & 0xff) == 0x80)
+        return "enters the host's kernel";
+    if (!j->host[i->insn.meta.isa_set])
+        return "the host's CPU does not have it";
+    return NULL;
+}
+
+void judge_insn(const struct judge *j, enum diff_mode mode, const uint8_t *bytes, unsigned length,
+                struct judged *r)
+{
+    r->valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&j->decoder[mode], bytes, length, &r->insn, r->ops));
+    r->verdict = VERDICT_RUN;
+    r->reason = NULL;
+    if (!r->valid)
+        return;
+    if (!j->advertised[r->insn.meta.isa_set]) {
+        r->verdict = VERDICT_UD;
+        r->reason = ZydisISASetGetString(r->insn.meta.isa_set);
+        return;
+    }
+    r->reason = exclusion(j, r);
+    if (r->reason)
+        r->verdict = VERDICT_EXCLUDED;
+}
+
+/* ---- flags ---- */
+
+static bool is_double_shift(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_SHLD || m == ZYDIS_MNEMONIC_SHRD;
+}
+
+static bool is_rotate(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_ROL || m == ZYDIS_MNEMONIC_ROR || m == ZYDIS_MNEMONIC_RCL ||
+           m == ZYDIS_MNEMONIC_RCR;
+}
+
+static bool is_shift(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_SHL || m == ZYDIS_MNEMONIC_SHR || m == ZYDIS_MNEMONIC_SAR;
+}
+
+static uint64_t shift_undefined(const struct judged *i, const struct diff_regs *in)
+{
+    ZydisMnemonic m = i->insn.mnemonic;
+    const ZydisDecodedOperand *op = &i->ops[is_double_shift(m) ? 2 : 1];
+    unsigned size = i->ops[0].size, count;
+    uint64_t undefined = is_rotate(m) ? 0 : F_AF;
+
+    if (op->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+        count = (unsigned)op->imm.value.u;
+    else if (in)
+        count = (unsigned)in->gpr[1];
+    else
+        return is_double_shift(m) ? ARITH : undefined | F_OF | F_CF;
+    count &= size == 64 ? 63 : 31;
+    if (count == 0)
+        return 0;
+    if (count != 1)
+        undefined |= F_OF;
+    if (is_double_shift(m) && count > size)
+        undefined = ARITH;
+    else if (!is_rotate(m) && m != ZYDIS_MNEMONIC_SAR && count >= size)
+        undefined |= F_CF;
+    return undefined;
+}
+
+uint64_t judge_undefined(const struct judged *i, const struct diff_regs *in)
+{
+    ZydisMnemonic m = i->insn.mnemonic;
+
+    if (!i->valid)
+        return 0;
+    if (is_shift(m) || is_rotate(m) || is_double_shift(m))
+        return shift_undefined(i, in);
+    return i->insn.cpu_flags ? i->insn.cpu_flags->undefined & ARITH : 0;
+}
+
+uint64_t judge_tested(const struct judged *i)
+{
+    return i->insn.cpu_flags ? i->insn.cpu_flags->tested : 0;
+}
+
+/* Flags that hold a defined value after it, whatever its operands were. */
+uint64_t judge_written(const struct judged *i)
+{
+    const ZydisAccessedFlags *f = i->insn.cpu_flags;
+    ZydisMnemonic m = i->insn.mnemonic;
+
+    if (!f || is_shift(m) || is_rotate(m) || is_double_shift(m) ||
+        i->insn.meta.category == ZYDIS_CATEGORY_STRINGOP)
+        return 0;
+    return (f->modified | f->set_0 | f->set_1) & ~f->undefined;
+}
+
+/* ---- whole cases ---- */
+
+#define JUMPS_MAX 16
+
+struct walk {
+    uint64_t undefined, ever;
+    struct {
+        unsigned target;
+        uint64_t undefined;
+    } jumps[JUMPS_MAX]; /* forward ones not yet reached */
+    unsigned n_jumps;
+    bool backward; /* a jump back: what is undefined at the end is so at the start too */
+    bool reads_undefined;
+};
+
+static void walk_insn(struct walk *w, const struct judged *i, unsigned at, const struct diff_regs *in)
+{
+    uint64_t undefined = judge_undefined(i, in);
+
+    for (unsigned n = 0; n < w->n_jumps; n++)
+        if (w->jumps[n].target == at)
+            w->undefined |= w->jumps[n].undefined;
+    if (judge_tested(i) & w->undefined)
+        w->reads_undefined = true;
+    w->undefined = (w->undefined & ~judge_written(i)) | undefined;
+    w->ever |= undefined;
+    if (i->insn.raw.imm[0].is_relative) {
+        int64_t target = at + i->insn.length + i->insn.raw.imm[0].value.s;
+
+        if (target <= (int64_t)at)
+            w->backward = true;
+        else if (w->n_jumps < JUMPS_MAX) {
+            w->jumps[w->n_jumps].target = (unsigned)target;
+            w->jumps[w->n_jumps++].undefined = w->undefined;
+        }
+    }
+}
+
+enum verdict judge_case(const struct judge *j, struct diff_case *c, const char **reason)
+{
+    struct walk w = {0};
+    unsigned n_insns = 0;
+
+    *reason = NULL;
+    for (unsigned pass = 0; pass == 0 || (pass == 1 && w.backward); pass++) {
+        w.n_jumps = 0;
+        for (unsigned at = 0; at < c->length;) {
+            struct judged i;
+
+            judge_insn(j, (enum diff_mode)c->mode, c->code + at, c->length - at, &i);
+            if (!i.valid)
+                break;
+            if (i.verdict == VERDICT_UD) {
+                c->expect_ud = n_insns == 0;
+                *reason = i.reason;
+                return VERDICT_UD;
+            }
+            if (i.verdict == VERDICT_EXCLUDED) {
+                *reason = i.reason;
+                return VERDICT_EXCLUDED;
+            }
+            walk_insn(&w, &i, at, at == 0 && pass == 0 ? &c->in : NULL);
+            at += i.insn.length;
+            n_insns++;
+        }
+    }
+    for (unsigned n = 0; n < w.n_jumps; n++)
+        w.undefined |= w.jumps[n].undefined;
+    c->undefined_flags = w.undefined;
+    c->undefined_flags_fault = w.ever;
+    if (w.reads_undefined) {
+        *reason = "reads a flag that is undefined there";
+        return VERDICT_EXCLUDED;
+    }
+    return VERDICT_RUN;
+}
+
+/* ---- names ---- */
+
+static size_t operand_name(const ZydisDecodedOperand *op, char *out, size_t size)
+{
+    const char *kind = "r";
+
+    switch (op->type) {
+    case ZYDIS_OPERAND_TYPE_MEMORY:
+        kind = "m";
+        break;
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+        kind = op->imm.is_relative ? "rel" : "imm";
+        break;
+    case ZYDIS_OPERAND_TYPE_POINTER:
+        return (size_t)snprintf(out, size, "ptr");
+    default:
+        switch (ZydisRegisterGetClass(op->reg.value)) {
+        case ZYDIS_REGCLASS_X87:
+            return (size_t)snprintf(out, size, "st");
+        case ZYDIS_REGCLASS_MMX:
+            return (size_t)snprintf(out, size, "mm");
+        case ZYDIS_REGCLASS_XMM:
+            return (size_t)snprintf(out, size, "xmm");
+        case ZYDIS_REGCLASS_SEGMENT:
+        case ZYDIS_REGCLASS_CONTROL:
+        case ZYDIS_REGCLASS_DEBUG:
+            return (size_t)snprintf(out, size, "%s", ZydisRegisterGetString(op->reg.value));
+        default:
+            break;
+        }
+    }
+    return (size_t)snprintf(out, size, "%s%u", kind, op->size);
+}
+
+void judge_form(const struct judged *i, enum diff_mode mode, char *name, size_t size)
+{
+    static const char *const modes[] = {"", "32: ", "16: "};
+    char text[160];
+    size_t n;
+
+    if (!i->valid) {
+        snprintf(name, size, "%s(no instruction)", modes[mode]);
+        return;
+    }
+    n = (size_t)snprintf(text, sizeof(text), "%s%s%s%s", modes[mode],
+                         i->insn.attributes & ZYDIS_ATTRIB_HAS_LOCK ? "lock " : "",
+                         i->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE)
+                             ? "rep "
+                             : i->insn.attributes & ZYDIS_ATTRIB_HAS_REPNE ? "repne " : "",
+                         ZydisMnemonicGetString(i->insn.mnemonic));
+    for (unsigned k = 0; k < i->insn.operand_count_visible && n < sizeof(text) - 24; k++) {
+        n += (size_t)snprintf(text + n, sizeof(text) - n, k ? ", " : " ");
+        n += operand_name(&i->ops[k], text + n, sizeof(text) - n);
+    }
+    snprintf(name, size, "%s", text);
+}
+
+void judge_disassemble(const struct judge *j, const struct diff_case *c, char *text, size_t size)
+{
+    unsigned at = 0;
+    size_t n = 0;
+
+    text[0] = 0;
+    while (at < c->length && n + 128 < size) {
+        struct judged i;
+        char line[96] = "(no instruction)";
+
+        judge_insn(j, (enum diff_mode)c->mode, c->code + at, c->length - at, &i);
+        if (i.valid)
+            ZydisFormatterFormatInstruction(&j->formatter, &i.insn, i.ops, i.insn.operand_count_visible, line,
+                                            sizeof(line), CODE_BASE + c->offset + at, NULL);
+        n += (size_t)snprintf(text + n, size - n, "%s%s", n ? "; " : "", line);
+        if (!i.valid)
+            break;
+        at += i.insn.length;
+    }
+}

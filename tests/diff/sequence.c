@@ -1,0 +1,239 @@
+/*
+ * Sequences of three to a dozen instructions: what single ones do not show. Flags that are worked out only when
+ * somebody asks, compare-and-branch pairs run as one, loops, code that changes itself.
+ *
+ * Memory operands go through RBX, RBP, RSI or RDI, which point into the data pages and are seldom written, so that
+ * most sequences run to their end. No instruction may read a flag that one before it left undefined.
+ */
+#include "diff.h"
+
+#include <string.h>
+
+#define RND(g)          diff_random(&(g)->random)
+#define CHANCE(g, perc) (RND(g) % 100 < (perc))
+
+#define POINTERS ((1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) | (1u << 7))
+
+struct builder {
+    struct generator *g;
+    struct diff_case *c;
+    unsigned keep; /* registers not to be written: bit n */
+    unsigned starts[40], n_starts; /* of the instructions */
+};
+
+static bool writes_register(const struct judged *i, unsigned mask)
+{
+    for (unsigned k = 0; k < i->insn.operand_count; k++) {
+        const ZydisDecodedOperand *op = &i->ops[k];
+        unsigned id;
+
+        if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+            continue;
+        switch (ZydisRegisterGetClass(op->reg.value)) {
+        case ZYDIS_REGCLASS_GPR64:
+        case ZYDIS_REGCLASS_GPR32:
+        case ZYDIS_REGCLASS_GPR16:
+            id = (unsigned)ZydisRegisterGetId(op->reg.value);
+            break;
+        case ZYDIS_REGCLASS_GPR8: /* AL..BL, AH..BH, SPL..DIL, R8B.. */
+            id = op->reg.value <= ZYDIS_REGISTER_BL   ? op->reg.value - ZYDIS_REGISTER_AL
+                 : op->reg.value <= ZYDIS_REGISTER_BH ? op->reg.value - ZYDIS_REGISTER_AH
+                                                      : op->reg.value - ZYDIS_REGISTER_SPL + 4u;
+            break;
+        default:
+            continue;
+        }
+        if (mask >> id & 1 && !(id == 4 && op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN))
+            return true;
+    }
+    return false;
+}
+
+/* Instructions that belong in the middle of a sequence: run to their end mostly, and not branches. */
+static bool suits(struct builder *b, const struct judged *i)
+{
+    if (!i->valid || i->verdict != VERDICT_RUN)
+        return false;
+    switch (i->insn.meta.category) {
+    case ZYDIS_CATEGORY_SYSTEM:
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_IO:
+    case ZYDIS_CATEGORY_IOSTRINGOP:
+    case ZYDIS_CATEGORY_SEGOP:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_UNCOND_BR:
+    case ZYDIS_CATEGORY_COND_BR:
+        return false;
+    default:
+        break;
+    }
+    switch (i->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_ENTER:
+    case ZYDIS_MNEMONIC_LEAVE:
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+        return false;
+    case ZYDIS_MNEMONIC_POPF:
+    case ZYDIS_MNEMONIC_POPFD:
+    case ZYDIS_MNEMONIC_POPFQ:
+    case ZYDIS_MNEMONIC_DIV:
+    case ZYDIS_MNEMONIC_IDIV:
+        return CHANCE(b->g, 20);
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD:
+        return i->ops[0].size != 16;
+    default:
+        break;
+    }
+    if (i->insn.attributes & ZYDIS_ATTRIB_HAS_LOCK && CHANCE(b->g, 50))
+        return false;
+    return !writes_register(i, b->keep);
+}
+
+static bool room(const struct builder *b, unsigned n)
+{
+    return b->c->length + n <= CODE_MAX - 32 && b->n_starts < 36;
+}
+
+static void append(struct builder *b, const void *bytes, unsigned n)
+{
+    memcpy(b->c->code + b->c->length, bytes, n);
+    b->starts[b->n_starts++] = b->c->length;
+    b->c->length += n;
+}
+
+/* One random instruction that suits. */
+static void add_random(struct builder *b)
+{
+    static const uint8_t pointers[] = {3, 5, 6, 7};
+    enum diff_mode mode = (enum diff_mode)b->c->mode;
+    struct judged i;
+    uint8_t code[16];
+
+    for (unsigned tries = 0; tries < 60 && room(b, 15); tries++) {
+        unsigned modrm = generate_bytes(b->g, mode, code);
+
+        if (CHANCE(b->g, 45)) { /* [pointer + disp8] */
+            code[modrm] = (uint8_t)(0x40 | (code[modrm] & 0x38) | pointers[RND(b->g) % 4]);
+            if (CHANCE(b->g, 70))
+                code[modrm + 1] &= 0x70;
+            if (modrm >= 2 && (code[modrm - 2] & 0xf0) == 0x40)
+                code[modrm - 2] &= 0xfe;
+        } else {
+            code[modrm] |= 0xc0;
+        }
+        judge_insn(b->g->judge, mode, code, 15, &i);
+        if (!suits(b, &i))
+            continue;
+        append(b, code, i.insn.length);
+        return;
+    }
+}
+
+/* A compare (or any other flag setter) and a conditional branch over the next few instructions. */
+static void add_branch(struct builder *b)
+{
+    static const uint8_t setters[][4] = {{0x39, 0xc8}, {0x85, 0xc0}, {0x3b, 0xca}, {0x84, 0xd2}, {0x38, 0xd1},
+                                         {0x83, 0xf9, 3}, {0xa8, 0x10}, {0xff, 0xc9}, {0x29, 0xd0}, {0x21, 0xc8}};
+    static const uint8_t lengths[] = {2, 2, 2, 2, 2, 3, 2, 2, 2, 2};
+    unsigned which = (unsigned)(RND(b->g) % 10), n = 1 + (unsigned)(RND(b->g) % 3), jump;
+    uint8_t jcc[6] = {(uint8_t)(0x70 | (RND(b->g) & 15)), 0};
+
+    if (!room(b, 60))
+        return;
+    if (CHANCE(b->g, 80) && !(which == 7 && b->keep & 2))
+        append(b, setters[which], lengths[which]);
+    if (CHANCE(b->g, 30)) {
+        memset(jcc, 0, sizeof(jcc));
+        jcc[0] = 0x0f;
+        jcc[1] = (uint8_t)(0x80 | (RND(b->g) & 15));
+        append(b, jcc, b->c->mode == MODE_16 ? 4 : 6);
+    } else {
+        append(b, jcc, 2);
+    }
+    jump = b->c->length;
+    while (n--)
+        add_random(b);
+    if (jcc[0] == 0x0f)
+        b->c->code[jump - (b->c->mode == MODE_16 ? 2 : 4)] = (uint8_t)(b->c->length - jump);
+    else
+        b->c->code[jump - 1] = (uint8_t)(b->c->length - jump);
+}
+
+/* Writes over the immediate of an instruction a little further on: mov byte [rip + d], n; ...; mov eax, imm. */
+static void add_self_modifying(struct builder *b)
+{
+    uint8_t store[8] = {0xc6, 0x05}, load[5] = {(uint8_t)(0xb8 | (RND(b->g) & 1) * 2)};
+    unsigned at, target, length = 7;
+    uint32_t disp;
+
+    if (!room(b, 60))
+        return;
+    at = b->c->length;
+    store[6] = (uint8_t)RND(b->g);
+    append(b, store, length);
+    for (unsigned n = (unsigned)(RND(b->g) % 3); n; n--)
+        add_random(b);
+    target = b->c->length + 1 + (unsigned)(RND(b->g) % 4);
+    append(b, load, 5);
+    disp = b->c->mode == MODE_64 ? target - (at + length) : CODE_BASE + b->c->offset + target;
+    memcpy(b->c->code + at + 2, &disp, 4);
+}
+
+static void set_pointers(struct generator *g, struct diff_case *c)
+{
+    static const uint8_t pointers[] = {3, 5, 6, 7};
+
+    for (unsigned i = 0; i < 4; i++)
+        c->in.gpr[pointers[i]] = DATA_BASE + 0x100 + i * 0x600 + (CHANCE(g, 80) ? 0 : RND(g) % 16);
+    c->in.gpr[4] = STACK_BASE + PAGE - 64;
+    c->in.rflags &= ~0x100ull;
+}
+
+/* Everything so far once more, as often as ECX says: LOOP or DEC and JNZ at the end. */
+static void close_loop(struct builder *b)
+{
+    uint8_t back[4] = {0xe2, 0};
+
+    if (CHANCE(b->g, 50)) {
+        append(b, "\xff\xc9", 2); /* dec ecx */
+        back[0] = 0x75;
+    }
+    back[1] = (uint8_t)-(int)(b->c->length + 2);
+    if (b->c->length + 2 < 128)
+        append(b, back, 2);
+}
+
+void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_case *c)
+{
+    const char *reason;
+
+    do {
+        struct builder b = {.g = g, .c = c, .keep = CHANCE(g, 90) ? POINTERS : 0};
+        unsigned n = 3 + (unsigned)(RND(g) % 10);
+        bool loop = CHANCE(g, 15);
+
+        generate_start(g, mode, c);
+        set_pointers(g, c);
+        if (c->offset > PAGE)
+            c->offset = 0x100;
+        if (loop) {
+            b.keep |= 2;
+            c->in.gpr[1] = 1 + RND(g) % 5;
+        }
+        c->in.rip = CODE_BASE + c->offset;
+        while (n--) {
+            if (CHANCE(g, 15))
+                add_branch(&b);
+            else if (mode != MODE_16 && CHANCE(g, 3))
+                add_self_modifying(&b);
+            else
+                add_random(&b);
+        }
+        if (loop)
+            close_loop(&b);
+    } while (judge_case(g->judge, c, &reason) != VERDICT_RUN);
+    generate_finish(g->judge, c);
+}
