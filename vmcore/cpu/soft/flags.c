@@ -34,26 +34,57 @@ VMC_INLINE uint64_t all_flags(const VmcCpu *c, unsigned op)
            (vmc_cc_overflow(c, op) ? FL_OF : 0);
 }
 
-uint64_t vmc_arith_flags(const VmcCpu *c)
+static uint64_t base_flags(const VmcCpu *c)
 {
-    switch (c->cc_op) {
+    switch (c->cc_op & CC_OP) {
         FOR_OPS(return all_flags(c, OP))
     default:
         return c->cc_src & FL_ARITH;
     }
 }
 
+uint64_t vmc_arith_flags(const VmcCpu *c)
+{
+    uint64_t flags = base_flags(c);
+    if (c->cc_op & CC_CF_SET)
+        flags = (flags & ~FL_CF) | (c->cc_op & CC_CF ? FL_CF : 0);
+    if (c->cc_op & CC_OF_SET)
+        flags = (flags & ~FL_OF) | (c->cc_op & CC_OF ? FL_OF : 0);
+    return flags;
+}
+
 bool vmc_flag_carry(const VmcCpu *c)
 {
-    switch (c->cc_op) {
+    if (c->cc_op & CC_CF_SET)
+        return c->cc_op & CC_CF;
+    switch (c->cc_op & CC_OP) {
         FOR_OPS(return vmc_cc_carry(c, OP))
     default:
         return c->cc_src & FL_CF;
     }
 }
 
+/* A condition from the flags themselves. */
+static bool condition_of(uint64_t flags, unsigned cond)
+{
+    bool r = false, less = !(flags & FL_SF) != !(flags & FL_OF);
+    switch (cond >> 1) {
+    case 0: r = flags & FL_OF; break;
+    case 1: r = flags & FL_CF; break;
+    case 2: r = flags & FL_ZF; break;
+    case 3: r = flags & (FL_CF | FL_ZF); break;
+    case 4: r = flags & FL_SF; break;
+    case 5: r = flags & FL_PF; break;
+    case 6: r = less; break;
+    case 7: r = less || (flags & FL_ZF); break;
+    }
+    return r ^ (cond & 1);
+}
+
 bool vmc_condition(const VmcCpu *c, unsigned cond)
 {
+    if (c->cc_op & (CC_CF_SET | CC_OF_SET))
+        return condition_of(vmc_arith_flags(c), cond);
     switch (c->cc_op) {
         FOR_OPS(return vmc_cc_condition(c, OP, cond))
     default:

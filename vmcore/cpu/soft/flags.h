@@ -133,6 +133,15 @@ static inline void vmc_set_arith(VmcCpu *c, uint64_t flags)
     c->cc_op = CC_FLAGS;
     c->cc_src = flags & FL_ARITH;
 }
+/* CF, or CF and OF, changed and nothing else. */
+static inline void vmc_set_carry(VmcCpu *c, bool carry)
+{
+    c->cc_op = (c->cc_op & ~(uint32_t)(CC_CF_SET | CC_CF)) | CC_CF_SET | (carry ? CC_CF : 0);
+}
+static inline void vmc_set_carry_overflow(VmcCpu *c, bool carry, bool overflow)
+{
+    c->cc_op = (c->cc_op & CC_OP) | CC_CF_SET | CC_OF_SET | (carry ? CC_CF : 0) | (overflow ? CC_OF : 0);
+}
 /* RFLAGS whole (bit 1 forced); the caller has masked what may not change and calls vmc_soft_update_mode if AC, VM or TF did. */
 static inline void vmc_set_rflags(VmcCpu *c, uint64_t flags)
 {

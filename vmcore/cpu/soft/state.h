@@ -100,6 +100,13 @@ enum vmc_cc {
     CC_SHL = 32, /* dst = result, src = value one step before the last shift: CF is its top bit */
     CC_SAR = 36, /* SHR and SAR: dst = result, src = value one step before: CF is its bit 0 */
     CC_COUNT = 40,
+    /* Above the operation: CF and OF set by a later instruction that leaves the other flags alone (rotates, bit tests, STC,
+     * multiplications). Any operation that sets all flags clears these bits by the way. */
+    CC_OP = 0xff,
+    CC_CF_SET = 0x100, /* CF is CC_CF */
+    CC_CF = 0x200,
+    CC_OF_SET = 0x400, /* OF is CC_OF */
+    CC_OF = 0x800,
 };
 
 /* Bits of VmcCpu.request; anything set makes the CPU leave its blocks at the next block boundary. */

@@ -8,11 +8,6 @@
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-static inline void set_carry(VmcCpu *c, bool carry)
-{
-    vmc_set_arith(c, (vmc_arith_flags(c) & ~FL_CF) | (carry ? FL_CF : 0));
-}
-
 #define DO_BT(BITS)  r = a
 #define DO_BTS(BITS) r = (T##BITS)(a | (T##BITS)1 << bit)
 #define DO_BTR(BITS) r = (T##BITS)(a & ~((T##BITS)1 << bit))
@@ -40,7 +35,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
         T##BITS a = GET##BITS(c, u->rm), r;                                                                            \
         unsigned bit = GET##BITS(c, u->reg) & (BITS - 1);                                                              \
         DO_##NAME(BITS);                                                                                               \
-        set_carry(c, a >> bit & 1);                                                                                    \
+        vmc_set_carry(c, a >> bit & 1);                                                                                    \
         if (r != a)                                                                                                    \
             PUT##BITS(c, u->rm, r);                                                                                    \
         else if (BITS == 32 && u->x)                                                                                   \
@@ -52,7 +47,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
         T##BITS a = GET##BITS(c, u->rm), r;                                                                            \
         unsigned bit = (unsigned)u->imm & (BITS - 1);                                                                  \
         DO_##NAME(BITS);                                                                                               \
-        set_carry(c, a >> bit & 1);                                                                                    \
+        vmc_set_carry(c, a >> bit & 1);                                                                                    \
         if (r != a || (BITS == 32 && u->x))                                                                            \
             PUT##BITS(c, u->rm, r);                                                                                    \
         VMC_NEXT(c, u);                                                                                                \
@@ -65,7 +60,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
         uint64_t va = bit_address(c, u, CELL(BITS, n));                                                                \
         unsigned bit = n & (BITS - 1);                                                                                 \
         ACCESS(BITS, va, DO_##NAME(BITS));                                                                             \
-        set_carry(c, a >> bit & 1);                                                                                    \
+        vmc_set_carry(c, a >> bit & 1);                                                                                    \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
     OP(NAME##_mi##SUFFIX##_##BITS)                                                                                     \
@@ -74,7 +69,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
         unsigned bit = (unsigned)u->imm & (BITS - 1);                                                                  \
         T##BITS a, r;                                                                                                  \
         ACCESS(BITS, va, DO_##NAME(BITS));                                                                             \
-        set_carry(c, a >> bit & 1);                                                                                    \
+        vmc_set_carry(c, a >> bit & 1);                                                                                    \
         VMC_NEXT(c, u);                                                                                                \
     }
 

@@ -160,17 +160,17 @@ OP(sahf)
 }
 OP(clc)
 {
-    vmc_set_arith(c, vmc_arith_flags(c) & ~FL_CF);
+    vmc_set_carry(c, false);
     VMC_NEXT(c, u);
 }
 OP(stc)
 {
-    vmc_set_arith(c, vmc_arith_flags(c) | FL_CF);
+    vmc_set_carry(c, true);
     VMC_NEXT(c, u);
 }
 OP(cmc)
 {
-    vmc_set_arith(c, vmc_arith_flags(c) ^ FL_CF);
+    vmc_set_carry(c, !vmc_flag_carry(c));
     VMC_NEXT(c, u);
 }
 OP(cld)

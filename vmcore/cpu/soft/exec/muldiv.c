@@ -1,7 +1,7 @@
 /*
  * MUL, IMUL, DIV, IDIV, the sign extensions CBW..CQO, and the decimal adjustments of 16- and 32-bit code.
  *
- * Multiplications define CF and OF; the other flags are undefined and left as the result of a logic operation would be.
+ * Multiplications define CF and OF; the other flags are undefined and left as they were.
  */
 #include "cpu/soft/exec/integer.h"
 
@@ -17,12 +17,6 @@ typedef __int128 S128;
 #define RAX VMC_GPR(VMC_RAX)
 #define RDX VMC_GPR(VMC_RDX)
 
-static inline void set_multiply_flags(VmcCpu *c, bool overflow)
-{
-    uint64_t flags = vmc_arith_flags(c) & ~(FL_CF | FL_OF);
-    vmc_set_arith(c, flags | (overflow ? FL_CF | FL_OF : 0));
-}
-
 /* The double-width product of 8-bit operands is AX, of wider ones RDX:RAX. */
 #define PUT_PRODUCT8(lo, hi)  R16(c, RAX) = (uint16_t)((lo) | (hi) << 8)
 #define PUT_PRODUCT16(lo, hi) PUT16(c, RAX, lo), PUT16(c, RDX, hi)
@@ -34,14 +28,14 @@ static inline void set_multiply_flags(VmcCpu *c, bool overflow)
         WIDER##BITS(T) p = (WIDER##BITS(T))GET##BITS(c, RAX) * (T##BITS)(source);                                      \
         T##BITS lo = (T##BITS)p, hi = (T##BITS)(p >> BITS);                                                            \
         PUT_PRODUCT##BITS(lo, hi);                                                                                     \
-        set_multiply_flags(c, hi != 0);                                                                                \
+        vmc_set_carry_overflow(c, hi != 0, hi != 0);                                                                                \
     }
 #define MULTIPLY_SIGNED(BITS, source)                                                                                  \
     {                                                                                                                  \
         WIDER##BITS(S) p = (WIDER##BITS(S))(S##BITS)GET##BITS(c, RAX) * (S##BITS)(source);                             \
         T##BITS lo = (T##BITS)p, hi = (T##BITS)(p >> BITS);                                                            \
         PUT_PRODUCT##BITS(lo, hi);                                                                                     \
-        set_multiply_flags(c, p != (S##BITS)p);                                                                        \
+        vmc_set_carry_overflow(c, p != (S##BITS)p, p != (S##BITS)p);                                                                        \
     }
 
 #define DEFINE_MUL(BITS)                                                                                               \
@@ -74,7 +68,7 @@ FOR_WIDTHS(DEFINE_MUL)
     {                                                                                                                  \
         WIDER##BITS(S) p = (WIDER##BITS(S))(S##BITS)(x) * (S##BITS)(y);                                                \
         PUT##BITS(c, u->reg, p);                                                                                       \
-        set_multiply_flags(c, p != (S##BITS)p);                                                                        \
+        vmc_set_carry_overflow(c, p != (S##BITS)p, p != (S##BITS)p);                                                                        \
     }
 #define DEFINE_IMUL(BITS)                                                                                              \
     OP(imul2_r_##BITS)                                                                                                 \

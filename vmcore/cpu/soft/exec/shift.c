@@ -2,7 +2,7 @@
  * Shifts and rotates: SHL SHR SAR ROL ROR RCL RCR by immediate, 1 or CL; SHLD, SHRD.
  *
  * Counts are masked to five bits (six for 64-bit operands); a count of zero leaves all flags alone. Shifts record lazy flags,
- * rotates change CF and OF alone and so work the others out first.
+ * rotates change CF and OF alone, on top of the flags recorded before.
  */
 #include "cpu/soft/exec/integer.h"
 
@@ -21,14 +21,8 @@
 #define DO_ROL(BITS) r = (T##BITS)((n % BITS) ? (a << (n % BITS)) | (a >> (BITS - n % BITS)) : a)
 #define DO_ROR(BITS) r = (T##BITS)((n % BITS) ? (a >> (n % BITS)) | (a << (BITS - n % BITS)) : a)
 #define TOP(BITS, v)  ((v) >> (BITS - 1) & 1)
-#define CC_OF_ROL(BITS) set_rotate_flags(c, r & 1, TOP(BITS, r) ^ (r & 1))
-#define CC_OF_ROR(BITS) set_rotate_flags(c, TOP(BITS, r), TOP(BITS, r) ^ (r >> (BITS - 2) & 1))
-
-static inline void set_rotate_flags(VmcCpu *c, uint64_t carry, uint64_t overflow)
-{
-    uint64_t flags = vmc_arith_flags(c) & ~(FL_CF | FL_OF);
-    vmc_set_arith(c, flags | (carry ? FL_CF : 0) | (overflow ? FL_OF : 0));
-}
+#define CC_OF_ROL(BITS) vmc_set_carry_overflow(c, r & 1, TOP(BITS, r) ^ (r & 1))
+#define CC_OF_ROR(BITS) vmc_set_carry_overflow(c, TOP(BITS, r), TOP(BITS, r) ^ (r >> (BITS - 2) & 1))
 
 #define DEFINE_SHIFT(NAME, BITS)                                                                                       \
     DEFINE_SHIFT_COUNT(NAME, BITS, i, (unsigned)u->imm)                                                                \
@@ -106,7 +100,7 @@ VMC_NOINLINE static uint64_t rotate_through_carry(VmcCpu *c, uint64_t a, unsigne
     bool carry = vmc_flag_carry(c);
     struct rotated r = right ? rotate_carry_right(a, carry, n, bits) : rotate_carry_left(a, carry, n, bits);
     bool top = r.value >> (bits - 1) & 1, second = r.value >> (bits - 2) & 1;
-    set_rotate_flags(c, r.carry, right ? top ^ second : top ^ r.carry);
+    vmc_set_carry_overflow(c, r.carry, right ? top ^ second : top ^ r.carry);
     return r.value;
 }
 
