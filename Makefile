@@ -150,7 +150,8 @@ fuzz:
 		$(FUZZERS:%=build-fuzz/fuzz/%)
 	$(Q)for f in $(FUZZERS); do \
 		mkdir -p build-fuzz/corpus/$$f; \
-		build-fuzz/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build-fuzz/corpus/$$f || exit 1; \
+		build-fuzz/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build-fuzz/$$f- \
+			build-fuzz/corpus/$$f || exit 1; \
 	done
 
 LINT_C := $(shell git ls-files '*.c' 2>/dev/null)
