@@ -55,7 +55,6 @@ static void judge_init(struct judge *j, enum vmc_width mode)
     j->mode = mode;
     j->name = kinds[mode].name;
     assert_true(ZYAN_SUCCESS(ZydisDecoderInit(&j->decoder, kinds[mode].mode, kinds[mode].stack)));
-    ZydisDecoderEnableMode(&j->decoder, ZYDIS_DECODER_MODE_AMD_BRANCHES, ZYAN_TRUE);
     ZydisDecoderEnableMode(&j->decoder, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE); /* its opcodes are NOPs to us */
     ZydisDecoderEnableMode(&j->decoder, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE); /* so that 3E means DS */
 }

@@ -5,10 +5,9 @@
  * opcodes whose shape depends on more than that are named here. Lengths hold also for opcodes that do not
  * exist: those raise #UD whatever follows, and that is the binder's affair.
  *
- * Source: Intel SDM vol. 2, chapter 2 and appendix A; AMD APM vol. 3, chapter 1 and appendix A. Where the two
- * differ the AMD reading is followed, because the differential tests run on the host's CPU and ours has
- * to agree with it: a 66 prefix on a near branch in 64-bit mode shortens its immediate to 16 bits, as it
- * does in 32-bit mode (Intel ignores the prefix there; no compiler or assembler emits the form).
+ * Source: Intel SDM vol. 2, chapter 2 and appendix A. Where AMD differs Intel's reading is taken, as CPUID
+ * says Intel: a 66 prefix on a near branch in 64-bit mode is ignored (AMD's cuts immediate and RIP to 16 bits; as
+ * the two disagree, nobody emits the form).
  *
  * VEX, EVEX and XOP forms are recognised only in so far as they are marked: nothing that CPUID advertises
  * uses them, so they are instructions that do not exist.
@@ -229,6 +228,9 @@ static void read_immediates(struct cursor *cur, struct vmc_insn *d, unsigned kin
         break;
     case VMC_IMM_Z:
         read_imm(cur, d, z);
+        break;
+    case VMC_IMM_NEAR:
+        read_imm(cur, d, d->mode == VMC_MODE_64 ? 4 : z);
         break;
     case VMC_IMM_V:
         read_imm(cur, d, d->opsize);

@@ -10,6 +10,7 @@
 #define B  VMC_IMM_B
 #define W  VMC_IMM_W
 #define Z  VMC_IMM_Z
+#define J  VMC_IMM_NEAR
 #define V  VMC_IMM_V
 #define O  VMC_IMM_OFFSET
 #define F  VMC_IMM_FAR
@@ -36,7 +37,7 @@ const uint8_t vmc_shapes[4][256] = {
         /* b0 */ B,  B,  B,  B,  B,  B,  B,  B,  V,  V,  V,  V,  V,  V,  V,  V,
         /* c0 */ MB, MB, W,  _,  M,  M,  MB, MZ, E,  _,  W,  _,  _,  B,  _,  _,
         /* d0 */ M,  M,  M,  M,  B,  B,  _,  _,  M,  M,  M,  M,  M,  M,  M,  M,
-        /* e0 */ B,  B,  B,  B,  B,  B,  B,  B,  Z,  Z,  F,  B,  _,  _,  _,  _,
+        /* e0 */ B,  B,  B,  B,  B,  B,  B,  B,  J,  J,  F,  B,  _,  _,  _,  _,
         /* f0 */ _,  _,  _,  _,  _,  _,  MG, MG, _,  _,  _,  _,  _,  _,  M,  M,
     },
     [VMC_MAP_0F] = {
@@ -49,7 +50,7 @@ const uint8_t vmc_shapes[4][256] = {
         /* 50 */ M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,
         /* 60 */ M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,
         /* 70 */ MB, MB, MB, MB, M,  M,  M,  _,  MX, M,  M,  M,  M,  M,  M,  M,
-        /* 80 */ Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,  Z,
+        /* 80 */ J,  J,  J,  J,  J,  J,  J,  J,  J,  J,  J,  J,  J,  J,  J,  J,
         /* 90 */ M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  M,
         /* a0 */ _,  _,  _,  M,  MB, M,  M,  M,  _,  _,  _,  M,  MB, M,  M,  M,
         /* b0 */ M,  M,  M,  M,  M,  M,  M,  M,  M,  M,  MB, M,  M,  M,  M,  M,

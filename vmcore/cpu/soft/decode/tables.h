@@ -15,6 +15,7 @@ enum {
     VMC_IMM_B,      /* one byte */
     VMC_IMM_W,      /* two bytes */
     VMC_IMM_Z,      /* two or four, by operand size */
+    VMC_IMM_NEAR,   /* near branches: like Z, but always four bytes in 64-bit mode */
     VMC_IMM_V,      /* two, four or eight, by operand size */
     VMC_IMM_OFFSET, /* moffs: as many as an address has */
     VMC_IMM_FAR,    /* offset by operand size, then a selector */
