@@ -24,7 +24,9 @@ def refuse(*args, names, loader=GOOD_LOADER, base=("--cpu", CPU)):
     equal(done.stdout, b"", f"standard output for {what}")
     for name in names:
         check(name in text, f"the message for {what} does not name {name!r}: {text!r}")
-    check(0 < len(text) < 400 and len(text.splitlines()) <= 2, f"not one clear sentence for {what}: {text!r}")
+    # One fault is one line; too little memory, say, may have others behind it.
+    lines = text.splitlines()
+    check(1 <= len(lines) <= 3 and all(len(line) < 300 for line in lines), f"not clear for {what}: {text!r}")
 
 
 def make(folder, name, content):
@@ -41,7 +43,7 @@ def kernels_that_are_none():
         with open(KERNEL, "rb") as file:
             short = make(folder, "short", file.read(20000))
         for path in (text, empty, short, folder, os.path.join(folder, "nowhere")):
-            refuse(loader=f"linux,kernel={path}", names=["kernel", path])
+            refuse(loader=f"linux,kernel={path}", names=[path])
         fifo = os.path.join(folder, "fifo")
         os.mkfifo(fifo)
         refuse(loader=f"linux,kernel={fifo}", names=[fifo])
@@ -68,7 +70,7 @@ def disks_that_cannot_be():
         refuse("--device", f"virtio-blk,path={empty}", names=[empty])
         good = make(folder, "disk.img", bytes(1 << 20))
         refuse("--device", f"virtio-blk,path={good}", "--device", f"virtio-blk,path={good}", names=[good])
-        refuse("--device", f"virtio-blk,path={good},deviceId={'x' * 21}", names=["deviceId", "20"])
+        refuse("--device", f"virtio-blk,path={good},deviceId={'x' * 21}", names=["virtio-blk", "20"])
         equal(open(good, "rb").read(), bytes(1 << 20), "the disk afterwards")
 
 
@@ -86,9 +88,9 @@ def words_nobody_knows():
     refuse("--device", "uart", names=["uart"])
     refuse("--device", "uart,stdio,logFilePath=/tmp/x", names=["uart"])
     refuse("--device", "virtio-input,joystick", names=["joystick"])
-    refuse("--device", "virtio-gpu,width=0,height=600", names=["width"])
+    refuse("--device", "virtio-gpu,width=0,height=600", names=["virtio-gpu", "pixels"])
     refuse("--device", "virtio-gpu,width=1e9,height=600", names=["width"])
-    refuse("--device", "virtio-gpu,width=2000000000,height=2000000000", names=["width"])
+    refuse("--device", "virtio-gpu,width=2000000000,height=2000000000", names=["virtio-gpu"])
     refuse("--frobnicate", names=["frobnicate"])
     refuse("--cpu", "quantum", names=["quantum"])
     refuse("--cpus", names=["cpus"])
