@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "cpu/soft/exec/fuse.h"
+#include "cpu/soft/exec/flagless.h"
 
 #define ARENA_BYTES  (12u << 20)
 #define HASH_BITS    14
@@ -187,30 +188,29 @@ static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
 /* Decodes from `bytes` (`avail` of them in this page) into b. False: the very first instruction crosses the page. */
 static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail)
 {
-    unsigned off = 0;
-    struct vmc_insn d;
+    unsigned off = 0, n;
+    bool ended = false;
+    struct vmc_insn list[MAX_INSNS];
+    uint8_t uop_of[MAX_INSNS];
     struct vmc_fuse fuse;
     b->n_uops = 0;
     vmc_fuse_begin(&fuse);
-    for (unsigned n = 0; n < MAX_INSNS; n++) {
+    for (n = 0; n < MAX_INSNS && off < avail && !ended; n++) {
         uint8_t copy[MAX_INSN_LEN];
         unsigned have = MIN(avail - off, (unsigned)MAX_INSN_LEN);
-        if (have == 0)
-            break;
         memcpy(copy, bytes + off, have); /* once: the guest may be writing */
-        enum vmc_decode_status status = vmc_decode(copy, have, c->mode, &d);
-        if (status == VMC_DECODE_MORE || status == VMC_DECODE_TOO_LONG) {
-            if (n == 0)
-                return false;
+        if (vmc_decode(copy, have, c->mode, &list[n]) != VMC_DECODE_OK)
             break;
-        }
-        bool last = append(b, &d, off);
-        vmc_fuse(&fuse, &d, b);
-        off += d.length;
-        if (last)
-            return true;
+        ended = append(b, &list[n], off);
+        vmc_fuse(&fuse, &list[n], b);
+        uop_of[n] = (uint8_t)(b->n_uops - 1);
+        off += list[n].length;
     }
-    end_block(b, off);
+    if (n == 0)
+        return false;
+    if (!ended)
+        end_block(b, off);
+    vmc_drop_dead_flags(list, uop_of, n, b);
     return true;
 }
 

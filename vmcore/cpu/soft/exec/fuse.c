@@ -34,14 +34,12 @@
     FOR_CONDITIONS(DEFINE_JCC, LOGIC, BITS) FOR_CONDITIONS(DEFINE_JCC, INC, BITS)                                      \
     FOR_CONDITIONS(DEFINE_JCC, DEC, BITS) FOR_CONDITIONS(DEFINE_JCC, SHL, BITS) FOR_CONDITIONS(DEFINE_JCC, SAR, BITS)
 FOR_WIDTHS(DEFINE_JCCS)
-FOR_CONDITIONS(DEFINE_JCC, FLAGS, 8)
 
 #define ENTRY(COND, NAME, BITS) op_jcc_##NAME##_##BITS##_##COND,
 #define ROW(NAME)                                                                                                      \
     [CC_##NAME] = {FOR_CONDITIONS(ENTRY, NAME, 8)}, [CC_##NAME + 1] = {FOR_CONDITIONS(ENTRY, NAME, 16)},               \
     [CC_##NAME + 2] = {FOR_CONDITIONS(ENTRY, NAME, 32)}, [CC_##NAME + 3] = {FOR_CONDITIONS(ENTRY, NAME, 64)}
 static const vmc_op jcc_after[CC_COUNT][16] = {
-    [CC_FLAGS] = {FOR_CONDITIONS(ENTRY, FLAGS, 8)},
     ROW(ADD), ROW(SUB), ROW(LOGIC), ROW(INC), ROW(DEC), ROW(SHL), ROW(SAR),
 };
 
