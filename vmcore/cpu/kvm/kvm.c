@@ -1,0 +1,331 @@
+/*
+ * CPUs by KVM: /dev/kvm, in-kernel LAPIC, IOAPIC, PIC and PIT, memory slots over the machine's memfds.
+ *
+ * A kick is a signal that is blocked in the vCPU thread and let through only inside KVM_RUN (KVM_SET_SIGNAL_MASK): it makes
+ * the ioctl return and is then taken off the queue. So the library needs no signal handler, and a kick that comes just
+ * before KVM_RUN is not lost.
+ *
+ * Source: Documentation/virt/kvm/api.rst of Linux 6.1.
+ */
+#include "cpu/kvm/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "vmcore/error.h"
+
+#define TSS_ADDRESS      0xfffbd000ul /* three pages Intel hosts need for real mode; away from everything else */
+#define IDENTITY_ADDRESS 0xfffbc000ul
+#define KICK_SIGNAL      (SIGRTMIN + 3)
+
+int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *what, GError **error)
+{
+    int r;
+    do
+        r = ioctl(fd, request, arg);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot %s: %s", what, g_strerror(errno));
+    return r;
+}
+
+static void kvm_vm_free(VmcCpuVm *vm)
+{
+    if (!vm)
+        return;
+    if (vm->vm_fd >= 0)
+        close(vm->vm_fd);
+    if (vm->kvm_fd >= 0)
+        close(vm->kvm_fd);
+    g_free(vm);
+}
+
+static bool add_slots(VmcCpuVm *vm, GError **error)
+{
+    for (unsigned i = 0; i < vm->memory->n_slots; i++) {
+        const VmcMemSlot *s = &vm->memory->slots[i];
+        struct kvm_userspace_memory_region region = {
+            .slot = i,
+            .flags = s->readonly ? KVM_MEM_READONLY : 0,
+            .guest_phys_addr = s->gpa,
+            .memory_size = s->size,
+            .userspace_addr = (uint64_t)s->host,
+        };
+        if (vmc_kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region, "map guest memory", error) < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool make_chips(VmcCpuVm *vm, GError **error)
+{
+    uint64_t identity = IDENTITY_ADDRESS;
+    /* The PIT answers port 61h too, so that its gate and output work. */
+    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "place its identity page", error) >= 0 &&
+           vmc_kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "place its TSS", error) >= 0 &&
+           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, "make interrupt controllers", error) >= 0 &&
+           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0;
+}
+
+static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
+{
+    VmcCpuVm *vm = g_new0(VmcCpuVm, 1);
+    vm->memory = params->memory;
+    vm->n_cpus = params->n_cpus;
+    vm->pio = params->pio;
+    vm->mmio = params->mmio;
+    vm->vm_fd = -1;
+    vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (vm->kvm_fd < 0) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "cannot open /dev/kvm: %s", g_strerror(errno));
+        kvm_vm_free(vm);
+        return NULL;
+    }
+    vm->vm_fd = vmc_kvm_ioctl(vm->kvm_fd, KVM_CREATE_VM, NULL, "make a machine", error);
+    int size = vmc_kvm_ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, NULL, "tell its run area's size", vm->vm_fd < 0 ? NULL : error);
+    vm->run_size = size > 0 ? (size_t)size : 0;
+    if (vm->vm_fd < 0 || size <= 0 || !make_chips(vm, error) || !add_slots(vm, error)) {
+        kvm_vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+static void kvm_cpu_free(VmcCpu *cpu)
+{
+    if (!cpu)
+        return;
+    if (cpu->run && cpu->run != MAP_FAILED)
+        munmap(cpu->run, cpu->vm->run_size);
+    if (cpu->fd >= 0)
+        close(cpu->fd);
+    g_mutex_clear(&cpu->lock);
+    g_free(cpu);
+}
+
+/* Lets the kick signal through inside KVM_RUN and nothing else that is blocked outside. */
+static bool set_signal_mask(VmcCpu *cpu, GError **error)
+{
+    struct {
+        struct kvm_signal_mask head;
+        uint8_t set[8];
+    } mask = {.head.len = 8};
+    sigset_t set;
+    pthread_sigmask(SIG_BLOCK, NULL, &set);
+    sigdelset(&set, KICK_SIGNAL);
+    memcpy(mask.head.sigset, &set, 8);
+    return vmc_kvm_ioctl(cpu->fd, KVM_SET_SIGNAL_MASK, &mask, "set a CPU's signal mask", error) >= 0;
+}
+
+static VmcCpu *kvm_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lapic, GError **error)
+{
+    (void)lapic;
+    VmcCpu *cpu = g_new0(VmcCpu, 1);
+    cpu->vm = vm;
+    cpu->index = index;
+    g_mutex_init(&cpu->lock);
+    cpu->fd = vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_VCPU, (void *)(uintptr_t)index, "make a CPU", error);
+    if (cpu->fd < 0) {
+        kvm_cpu_free(cpu);
+        return NULL;
+    }
+    cpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu->fd, 0);
+    if (cpu->run == MAP_FAILED) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot map a CPU's run area: %s", g_strerror(errno));
+        kvm_cpu_free(cpu);
+        return NULL;
+    }
+    if (!vmc_kvm_set_cpuid(cpu, vm->n_cpus, error)) {
+        kvm_cpu_free(cpu);
+        return NULL;
+    }
+    if (!vm->tsc_hz) {
+        int khz = ioctl(cpu->fd, KVM_GET_TSC_KHZ, 0);
+        vm->tsc_hz = khz > 0 ? (uint64_t)khz * 1000u : 1000000000u;
+    }
+    return cpu;
+}
+
+/* ---- exits ---- */
+
+static void handle_io(VmcCpu *cpu)
+{
+    struct kvm_run *run = cpu->run;
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    unsigned size = run->io.size;
+    for (unsigned i = 0; i < run->io.count; i++, data += size) {
+        uint64_t value = 0;
+        if (run->io.direction == KVM_EXIT_IO_OUT) {
+            memcpy(&value, data, size);
+            vmc_bus_write(cpu->vm->pio, run->io.port, size, value);
+        } else {
+            value = vmc_bus_read(cpu->vm->pio, run->io.port, size);
+            memcpy(data, &value, size);
+        }
+    }
+}
+
+static void handle_mmio(VmcCpu *cpu)
+{
+    struct kvm_run *run = cpu->run;
+    unsigned size = MIN(run->mmio.len, 8u);
+    uint64_t value = 0;
+    if (run->mmio.is_write) {
+        if (vmc_memory_slot(cpu->vm->memory, run->mmio.phys_addr))
+            return; /* ROM */
+        memcpy(&value, run->mmio.data, size);
+        vmc_bus_write(cpu->vm->mmio, run->mmio.phys_addr, size, value);
+    } else {
+        value = vmc_bus_read(cpu->vm->mmio, run->mmio.phys_addr, size);
+        memcpy(run->mmio.data, &value, size);
+    }
+}
+
+/* Takes pending kick signals off the thread's queue. */
+static void eat_signals(void)
+{
+    sigset_t set;
+    struct timespec none = {0};
+    sigemptyset(&set);
+    sigaddset(&set, KICK_SIGNAL);
+    while (sigtimedwait(&set, NULL, &none) > 0)
+        ;
+}
+
+static bool begin_run(VmcCpu *cpu, GError **error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, KICK_SIGNAL);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (!set_signal_mask(cpu, error))
+        return false;
+    g_mutex_lock(&cpu->lock);
+    cpu->thread = pthread_self();
+    atomic_store(&cpu->inside, true);
+    g_mutex_unlock(&cpu->lock);
+    return true;
+}
+
+static void end_run(VmcCpu *cpu)
+{
+    g_mutex_lock(&cpu->lock);
+    atomic_store(&cpu->inside, false);
+    g_mutex_unlock(&cpu->lock);
+    eat_signals();
+}
+
+static bool fail(GError **error, const char *what, uint64_t detail)
+{
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM stopped a CPU: %s (0x%" G_GINT64_MODIFIER "x); try the software CPU",
+                what, detail);
+    return false;
+}
+
+/* One KVM_RUN and what it asks for. True: go on; false: *exit and maybe *error are set. */
+static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
+{
+    struct kvm_run *run = cpu->run;
+    *exit = VMC_EXIT_ERROR;
+    if (ioctl(cpu->fd, KVM_RUN, 0) < 0) {
+        if (errno == EAGAIN)
+            return true;
+        if (errno == EINTR) {
+            eat_signals();
+            return true;
+        }
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot run a CPU: %s", g_strerror(errno));
+        return false;
+    }
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+        handle_io(cpu);
+        return true;
+    case KVM_EXIT_MMIO:
+        handle_mmio(cpu);
+        return true;
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_HLT:
+        return true;
+    case KVM_EXIT_SHUTDOWN:
+        *exit = VMC_EXIT_SHUTDOWN;
+        return false;
+    case KVM_EXIT_FAIL_ENTRY:
+        return fail(error, "the processor refused to enter the guest", run->fail_entry.hardware_entry_failure_reason);
+    case KVM_EXIT_INTERNAL_ERROR:
+        return fail(error, "it met an instruction it cannot emulate", run->internal.suberror);
+    }
+    return fail(error, "unexpected exit", run->exit_reason);
+}
+
+static VmcCpuExit kvm_run(VmcCpu *cpu, GError **error)
+{
+    VmcCpuExit exit = VMC_EXIT_ERROR;
+    if (!begin_run(cpu, error))
+        return exit;
+    do {
+        if (atomic_exchange(&cpu->kicked, false)) {
+            exit = VMC_EXIT_KICKED;
+            break;
+        }
+    } while (run_once(cpu, &exit, error));
+    end_run(cpu);
+    return exit;
+}
+
+static void kvm_kick(VmcCpu *cpu)
+{
+    atomic_store(&cpu->kicked, true);
+    g_mutex_lock(&cpu->lock);
+    if (atomic_load(&cpu->inside))
+        pthread_kill(cpu->thread, KICK_SIGNAL);
+    g_mutex_unlock(&cpu->lock);
+}
+
+static void kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level)
+{
+    struct kvm_irq_level line = {.irq = gsi, .level = level};
+    vmc_kvm_ioctl(vm->vm_fd, KVM_IRQ_LINE, &line, "set an interrupt line", NULL);
+}
+
+static void kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data)
+{
+    struct kvm_msi msi = {.address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
+    vmc_kvm_ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi, "send an interrupt", NULL);
+}
+
+static uint64_t kvm_tsc_hz(VmcCpuVm *vm)
+{
+    return vm->tsc_hz;
+}
+
+static uint64_t kvm_tsc_now(VmcCpuVm *vm)
+{
+    (void)vm;
+    return __rdtsc();
+}
+
+const VmcCpuBackend vmc_cpu_kvm = {
+    .name = "kvm",
+    .in_kernel_irqchip = true,
+    .vm_new = kvm_vm_new,
+    .vm_free = kvm_vm_free,
+    .cpu_new = kvm_cpu_new,
+    .cpu_free = kvm_cpu_free,
+    .run = kvm_run,
+    .kick = kvm_kick,
+    .get_state = vmc_kvm_get_state,
+    .set_state = vmc_kvm_set_state,
+    .set_gsi = kvm_set_gsi,
+    .send_msi = kvm_send_msi,
+    .tsc_hz = kvm_tsc_hz,
+    .tsc_now = kvm_tsc_now,
+};
