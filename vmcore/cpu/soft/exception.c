@@ -266,6 +266,7 @@ static void deliver(VmcCpu *c, struct event *e)
     else
         deliver_protected(c, e);
     c->delivering = -1;
+    c->event_taken = true;
     if (c->fatal)
         return;
     c->inhibit = c->inhibit_db = false;

@@ -96,13 +96,14 @@ static void step(VmcCpu *c)
     uint64_t rf = c->eflags & FL_RF;
     /* Leave after this one instruction, whatever it jumps to. */
     atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);
+    c->event_taken = false;
     run_block(c, b);
     if (rf)
         c->eflags &= ~FL_RF;
     if (!c->inhibit && !(c->eflags & FL_TF) && !breakpoints_on_code(c))
         atomic_fetch_and_explicit(&c->request, ~REQ_STEP, memory_order_relaxed);
     (void)shadow;
-    if (trap)
+    if (trap && !c->event_taken)
         c->db_pending |= DR6_BS;
     if (c->db_pending)
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);

@@ -38,17 +38,33 @@ OP(jcc_any)
         BODY(FAST, slow_##NAME)                                                                                        \
     }
 
+/* A target that is not canonical faults before anything is committed. */
+VMC_NOINLINE static _Noreturn void bad_target(VmcCpu *c, const struct vmc_uop *u)
+{
+    c->cur = u;
+    vmc_gp0(c);
+}
+#define CANONICAL(va) ((uint64_t)((int64_t)((va) << 16) >> 16) == (va))
+#define SLOW_CHECK(S, va)                                                                                              \
+    if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
+        bad_target(c, u);
+#define FAST_CHECK(S, va)                                                                                              \
+    if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
+        FAST_LEAVE(S)
+
 #define BODY_CALL_REL(P, S)                                                                                            \
     P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
     RSP -= 8;                                                                                                          \
     VMC_JUMP(c, TARGET);
 #define BODY_CALL_R(P, S)                                                                                              \
     uint64_t target = R64(c, u->rm);                                                                                   \
+    P##_CHECK(S, target)                                                                                               \
     P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
     RSP -= 8;                                                                                                          \
     VMC_JUMP(c, target);
 #define BODY_RET(P, S)                                                                                                 \
     uint64_t target = P##_LD(64, S, RSP);                                                                              \
+    P##_CHECK(S, target)                                                                                               \
     RSP += 8 + (uint16_t)u->imm;                                                                                       \
     VMC_JUMP(c, target);
 BRANCH_OP(call_rel_64, BODY_CALL_REL)
@@ -58,17 +74,21 @@ BRANCH_OP(ret_64, BODY_RET)
 OP(call_m_64)
 {
     uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
+    SLOW_CHECK(, target)
     vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
     RSP -= 8;
     VMC_JUMP(c, target);
 }
 OP(jmp_r_64)
 {
-    VMC_JUMP(c, R64(c, u->rm));
+    uint64_t target = R64(c, u->rm);
+    SLOW_CHECK(, target)
+    VMC_JUMP(c, target);
 }
 OP(jmp_m_64)
 {
     uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
+    SLOW_CHECK(, target)
     VMC_JUMP(c, target);
 }
 /* LOOPNE, LOOPE, LOOP, JRCXZ: u->x bits 1:0 the opcode's, bit 2: ECX instead of RCX. */
@@ -171,9 +191,7 @@ VMC_NOINLINE static void enter_64(VmcCpu *c, const struct vmc_uop *u)
     unsigned level = u->x & 31, size = u->x & 0x100 ? 2 : 8;
     uint64_t sp = RSP, bp = RBP, frame;
     c->cur = u;
-    /* The last byte ENTER could touch must be writable: the architecture faults here before anything changes. */
-    vmc_probe(c, u, sp - size - (uint64_t)size * level, size, VMC_WRITE);
-    vmc_probe(c, u, sp - size - (uint64_t)size * level - (uint16_t)u->imm, 1, VMC_WRITE);
+    /* Stores below RSP may be seen when a later one faults; registers change last. */
     sp -= size;
     if (size == 8)
         vmc_st64(c, u, sp, bp);
@@ -195,11 +213,13 @@ VMC_NOINLINE static void enter_64(VmcCpu *c, const struct vmc_uop *u)
         else
             vmc_st16(c, u, sp, (uint16_t)frame);
     }
+    sp -= (uint16_t)u->imm;
+    vmc_probe(c, u, sp, size, VMC_WRITE);
     if (size == 8)
         RBP = frame;
     else
         R16(c, VMC_GPR(VMC_RBP)) = (uint16_t)frame;
-    RSP = sp - (uint16_t)u->imm;
+    RSP = sp;
 }
 OP(enter_64)
 {

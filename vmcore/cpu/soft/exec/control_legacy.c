@@ -241,8 +241,6 @@ VMC_NOINLINE static void enter(VmcCpu *c, const struct vmc_uop *u)
 {
     unsigned size = operand_bytes(u), level = X_ARG(u->x) & 31;
     uint32_t sp = get_sp(c), bp = (uint32_t)c->gpr[VMC_RBP] & stack_mask(c), frame;
-    uint32_t last = sp - size * (level + 1) - (uint16_t)u->imm;
-    vmc_probe(c, u, vmc_seg_linear(c, u, VMC_SS, last & stack_mask(c), 1, true), 1, VMC_WRITE);
     sp -= size;
     store_at(c, u, sp, size, (uint32_t)c->gpr[VMC_RBP]);
     frame = sp;
@@ -255,11 +253,13 @@ VMC_NOINLINE static void enter(VmcCpu *c, const struct vmc_uop *u)
         sp -= size;
         store_at(c, u, sp, size, frame);
     }
+    sp -= (uint16_t)u->imm;
+    vmc_probe(c, u, vmc_seg_linear(c, u, VMC_SS, sp & stack_mask(c), size, true), size, VMC_WRITE);
     if (size == 2)
         R16(c, VMC_GPR(VMC_RBP)) = (uint16_t)frame;
     else
         c->gpr[VMC_RBP] = frame & stack_mask(c);
-    set_sp(c, sp - (uint16_t)u->imm);
+    set_sp(c, sp);
 }
 OP(enter)
 {

@@ -476,14 +476,21 @@ static void iret_protected(VmcCpu *c, unsigned size)
         iret_to_v86(c, &s, t.rip, selector, flags);
         return;
     }
-    return_target(c, selector, &t);
-    bool outer = t.cpl != c->cpl, pops_stack = outer || c->mode == VMC_MODE_64;
+    bool outer = (selector & 3) != c->cpl, pops_stack = outer || c->mode == VMC_MODE_64;
     struct vmc_seg ss;
     uint64_t sp = 0;
-    if (pops_stack) {
+    uint16_t ss_selector = 0;
+    if (c->mode == VMC_MODE_64) { /* the whole frame is read before CS is looked at */
         sp = vmc_pop(&s, size);
-        return_stack(c, (uint16_t)vmc_pop(&s, size), &t, &ss);
+        ss_selector = (uint16_t)vmc_pop(&s, size);
     }
+    return_target(c, selector, &t);
+    if (pops_stack && c->mode != VMC_MODE_64) {
+        sp = vmc_pop(&s, size);
+        ss_selector = (uint16_t)vmc_pop(&s, size);
+    }
+    if (pops_stack)
+        return_stack(c, ss_selector, &t, &ss);
     check_rip(c, &t);
 
     flags = merge_flags(c, flags, mask);

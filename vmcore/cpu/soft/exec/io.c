@@ -153,6 +153,7 @@ static void run_steps(VmcCpu *c, const struct vmc_uop *u, void (*one)(VmcCpu *, 
         c->rip = vmc_after(c, u);
         return;
     }
+    check_ports(c, (uint16_t)c->gpr[VMC_RDX], u->x); /* even if nothing is to be moved */
     while (c->gpr[VMC_RCX] & mask) {
         one(c, u);
         add_to(c, VMC_RCX, u->scale, -1);

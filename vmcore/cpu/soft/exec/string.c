@@ -122,8 +122,8 @@ static void step_scas(VmcCpu *c, const struct vmc_uop *u, unsigned size)
 }
 static void step_cmps(VmcCpu *c, const struct vmc_uop *u, unsigned size)
 {
+    uint64_t b = load(c, u, dest_va(c, u, size, false), size); /* first: its fault is the one reported if both would */
     uint64_t a = load(c, u, source_va(c, u, size), size);
-    uint64_t b = load(c, u, dest_va(c, u, size, false), size);
     compare(c, size, a, b);
     advance(c, u, VMC_RSI, step_of(c, size));
     advance(c, u, VMC_RDI, step_of(c, size));

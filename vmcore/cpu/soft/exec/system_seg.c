@@ -283,7 +283,7 @@ static VMC_NOINLINE void lar_lsl(VmcCpu *c, const struct vmc_uop *u)
     set_zf(c, ok);
     if (!ok)
         return;
-    uint32_t value = u->imm ? vmc_desc_limit(&d) : d.hi & 0x00f0ff00u;
+    uint32_t value = u->imm ? vmc_desc_limit(&d) : d.hi & 0x00ffff00u;
     if (u->x == 2)
         R16(c, u->reg) = (uint16_t)value;
     else
