@@ -170,6 +170,10 @@ void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_cas
 unsigned compare_outcomes(const struct diff_case *c, const struct diff_outcome *native,
                           const struct diff_outcome *soft, char *text, size_t size);
 
+/* If two outcomes differ: a known difference between the host's make of CPU and ours, by name, or NULL. */
+const char *compare_known(const struct judge *j, const struct diff_case *c, const struct diff_outcome *native,
+                          const struct diff_outcome *soft);
+
 /* ---- corpus.c ---- */
 /* A line that brings the case back: mode, bytes, seeds and every register that matters. */
 void corpus_print(const struct diff_case *c, char *text, size_t size);

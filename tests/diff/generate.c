@@ -394,7 +394,20 @@ void generate_branch(struct generator *g, struct diff_case *c, unsigned at, cons
     memcpy(c->code + at + i->insn.raw.imm[0].offset, &value, size);
 }
 
-/* TZCNT and LZCNT are BSF and BSR to a CPU without them; F2 is ignored by both kinds of CPU. */
+static void replace_prefix(struct diff_case *c, unsigned at, const struct judged *i, uint8_t from, uint8_t to)
+{
+    for (unsigned p = 0; p < i->insn.raw.prefix_count; p++)
+        if (i->insn.raw.prefixes[p].value == from)
+            c->native_code[at + p] = to;
+}
+
+static bool is_near_branch(const struct judged *i)
+{
+    return i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT || i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR;
+}
+
+/* What the host gets where a prefix means something else to it. TZCNT and LZCNT are BSF and BSR to a CPU without them;
+ * F2 is ignored by both kinds. 66 on a near branch in 64-bit mode is ignored by Intel and ours, not by AMD. */
 static void native_bytes(const struct judge *j, struct diff_case *c)
 {
     unsigned at = 0;
@@ -407,9 +420,9 @@ static void native_bytes(const struct judge *j, struct diff_case *c)
         if (!i.valid)
             return;
         if (i.insn.mnemonic == ZYDIS_MNEMONIC_BSF || i.insn.mnemonic == ZYDIS_MNEMONIC_BSR)
-            for (unsigned p = 0; p < i.insn.raw.prefix_count; p++)
-                if (i.insn.raw.prefixes[p].value == 0xf3)
-                    c->native_code[at + p] = 0xf2;
+            replace_prefix(c, at, &i, 0xf3, 0xf2);
+        if (j->host_amd && c->mode == MODE_64 && is_near_branch(&i))
+            replace_prefix(c, at, &i, 0x66, 0x3e);
         at += i.insn.length;
     }
 }

@@ -79,7 +79,7 @@ static const ZydisISASet baseline[] = {
     ZYDIS_ISA_SET_I386,          ZYDIS_ISA_SET_I486,         ZYDIS_ISA_SET_I486REAL, ZYDIS_ISA_SET_PENTIUMREAL,
     ZYDIS_ISA_SET_PPRO,          ZYDIS_ISA_SET_X87,          ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PAUSE,
     ZYDIS_ISA_SET_LONGMODE,      ZYDIS_ISA_SET_PREFETCH_NOP, ZYDIS_ISA_SET_AMD,      ZYDIS_ISA_SET_RDPMC,
-    ZYDIS_ISA_SET_SSE_PREFETCH,
+    ZYDIS_ISA_SET_SSE_PREFETCH,  ZYDIS_ISA_SET_PREFETCHWT1, /* a hint by any other name */
 };
 
 /* Left out, and why. */
@@ -137,7 +137,6 @@ void judge_init(struct judge *j)
         ZydisDecoder *d = &j->decoder[m];
 
         ZydisDecoderInit(d, kinds[m].mode, kinds[m].stack);
-        ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_AMD_BRANCHES, j->host_amd);
         /* Not advertised, and then what they were before: NOPs, BSF and BSR, WBINVD. */
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
@@ -161,8 +160,57 @@ void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32
         j->advertised[baseline[i]] = true;
 }
 
+static bool has_prefix(const struct judged *i, uint8_t byte)
+{
+    for (unsigned p = 0; p < i->insn.raw.prefix_count; p++)
+        if (i->insn.raw.prefixes[p].value == byte)
+            return true;
+    return false;
+}
+
+/* Our CPUID says Intel. What an AMD host does otherwise: */
+static const char *amd_exclusion(const struct judged *i)
+{
+    const ZydisDecodedInstruction *z = &i->insn;
+    bool wide = z->attributes & ZYDIS_ATTRIB_HAS_REX && z->raw.rex.W;
+
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_LSS:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+        return wide ? "AMD has no 64-bit far pointers in memory" : NULL;
+    case ZYDIS_MNEMONIC_CALL:
+    case ZYDIS_MNEMONIC_JMP:
+        return wide && z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ? "AMD has no 64-bit far pointers in memory" : NULL;
+    case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_SYSEXIT:
+        return z->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 ? "AMD has SYSRET and not SYSEXIT here, Intel the reverse"
+                                                             : NULL;
+    case ZYDIS_MNEMONIC_LOOPE:
+    case ZYDIS_MNEMONIC_LOOPNE:
+        return has_prefix(i, 0xf2) || has_prefix(i, 0xf3) ? "AMD lets F2 and F3 choose the condition of LOOPcc" : NULL;
+    case ZYDIS_MNEMONIC_NOP:
+        return z->opcode_map == ZYDIS_OPCODE_MAP_0F && z->opcode == 0x0d ? "AMD has no register form of PREFETCH"
+                                                                         : NULL;
+    case ZYDIS_MNEMONIC_PUSH:
+        return z->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 && z->operand_width == 32 &&
+                       i->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                       ZydisRegisterGetClass(i->ops[0].reg.value) == ZYDIS_REGCLASS_SEGMENT
+                   ? "AMD pushes a selector as four bytes, Intel writes two of them"
+                   : NULL;
+    case ZYDIS_MNEMONIC_INT1:
+        return "the host's hypervisor gives it back as a fault";
+    default:
+        return NULL;
+    }
+}
+
 static const char *exclusion(const struct judge *j, const struct judged *i)
 {
+    const char *amd = j->host_amd ? amd_exclusion(i) : NULL;
+
+    if (amd)
+        return amd;
     for (unsigned n = 0; n < sizeof(excluded) / sizeof(excluded[0]); n++)
         if (excluded[n].mnemonic == i->insn.mnemonic)
             return excluded[n].reason;

@@ -76,7 +76,7 @@ static void print_excluded(GPtrArray *tallies)
         struct tally *t = tallies->pdata[i];
         GString *names;
 
-        if (!t->reason || t->tried)
+        if (!t->reason)
             continue;
         names = g_hash_table_lookup(by_reason, t->reason);
         if (!names) {
@@ -84,6 +84,8 @@ static void print_excluded(GPtrArray *tallies)
             g_hash_table_insert(by_reason, (gpointer)t->reason, names);
         }
         g_string_append_printf(names, "%s%s", names->len ? "; " : "", t->form);
+        if (t->tried)
+            g_string_append_printf(names, " (%lu of %lu)", t->excluded, t->excluded + t->tried);
     }
     g_hash_table_iter_init(&iter, by_reason);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
