@@ -43,6 +43,56 @@ static const vmc_op jcc_after[CC_COUNT][16] = {
     ROW(ADD), ROW(SUB), ROW(LOGIC), ROW(INC), ROW(DEC), ROW(SHL), ROW(SAR),
 };
 
+/* ---- SETcc and CMOVcc after a known producer: the compares and tests alone ---- */
+
+#define DEFINE_CONDITIONAL(COND, NAME, BITS)                                                                           \
+    OP(setcc_##NAME##_##BITS##_##COND)                                                                                 \
+    {                                                                                                                  \
+        R8(c, u->rm) = vmc_cc_condition(c, CC_##NAME | LG##BITS, COND);                                                \
+        VMC_NEXT(c, u);                                                                                                \
+    }                                                                                                                  \
+    OP(cmov32_##NAME##_##BITS##_##COND)                                                                                \
+    {                                                                                                                  \
+        R64(c, u->reg) = vmc_cc_condition(c, CC_##NAME | LG##BITS, COND) ? R32(c, u->rm) : R32(c, u->reg);             \
+        VMC_NEXT(c, u);                                                                                                \
+    }                                                                                                                  \
+    OP(cmov64_##NAME##_##BITS##_##COND)                                                                                \
+    {                                                                                                                  \
+        R64(c, u->reg) = vmc_cc_condition(c, CC_##NAME | LG##BITS, COND) ? R64(c, u->rm) : R64(c, u->reg);             \
+        VMC_NEXT(c, u);                                                                                                \
+    }
+#define DEFINE_CONDITIONALS(BITS)                                                                                      \
+    FOR_CONDITIONS(DEFINE_CONDITIONAL, SUB, BITS) FOR_CONDITIONS(DEFINE_CONDITIONAL, LOGIC, BITS)
+FOR_WIDTHS(DEFINE_CONDITIONALS)
+
+#define CONDITIONAL_ENTRY(COND, NAME, WHAT, BITS) op_##WHAT##_##NAME##_##BITS##_##COND,
+#define CONDITIONAL_ROW(NAME, BITS)                                                                                    \
+    [CC_##NAME | LG##BITS] = {                                                                                         \
+        {FOR_CONDITIONS(CONDITIONAL_ENTRY, NAME, setcc, BITS)},                                                        \
+        {FOR_CONDITIONS(CONDITIONAL_ENTRY, NAME, cmov32, BITS)},                                                       \
+        {FOR_CONDITIONS(CONDITIONAL_ENTRY, NAME, cmov64, BITS)},                                                       \
+    },
+#define CONDITIONAL_ROWS(BITS) CONDITIONAL_ROW(SUB, BITS) CONDITIONAL_ROW(LOGIC, BITS)
+/* [producer][SETcc, CMOV r32, CMOV r64][condition] */
+static const vmc_op conditional_after[CC_COUNT][3][16] = {FOR_WIDTHS(CONDITIONAL_ROWS)};
+
+/* Gives SETcc r8 and CMOVcc r, r the handler for this producer, if there is one. */
+static void specialise_conditional(int producer, const struct vmc_insn *d, struct vmc_uop *u)
+{
+    if (producer < 0 || d->map != VMC_MAP_0F || d->is_mem)
+        return;
+    unsigned kind;
+    if ((d->opcode & 0xf0) == 0x90)
+        kind = 0;
+    else if ((d->opcode & 0xf0) == 0x40 && d->opsize >= 4)
+        kind = d->opsize == 8 ? 2 : 1;
+    else
+        return;
+    vmc_op fn = conditional_after[producer][kind][d->opcode & 15];
+    if (fn)
+        u->fn = fn;
+}
+
 /* ---- compare and jump in one ---- */
 
 #define COMPARE_CMP(BITS)  T##BITS r = (T##BITS)(a - b); SET_CC(CC_SUB, BITS, r, b)
@@ -158,10 +208,11 @@ static bool is_jcc(const struct vmc_insn *d)
 
 void vmc_fuse(struct vmc_fuse *f, const struct vmc_insn *d, struct vmc_block *b)
 {
-    struct vmc_uop *jump = &b->uops[b->n_uops - 1];
+    struct vmc_uop *jump = &b->uops[b->n_uops - 1]; /* or whatever d became */
     unsigned kind, immediate, width;
     if (!is_jcc(d)) {
         int p = producer(d);
+        specialise_conditional(f->producer, d, jump);
         if (p != KEEPS)
             f->producer = p;
         f->last = *d;
