@@ -25,7 +25,8 @@ DEMO = os.path.join(GUEST, "initrd.img")
 SERIAL = os.path.join(GUEST, "initrd-serial.img")
 PEER = os.environ.get("ESPALIER_PEER", "")
 CPU = os.environ.get("ESPALIER_CPU", "soft")
-# A guest on an interpreter with sanitizers is slow; a machine that runs other things, too.
+# A guest on an interpreter is slow on a machine that does other things, too; more so with sanitizers (tests/run).
+PATIENCE = float(os.environ.get("ESPALIER_PATIENCE", "1"))
 BOOT_SECONDS = 100
 
 
@@ -66,7 +67,7 @@ class Process:
 
     def expect(self, pattern, seconds=BOOT_SECONDS):
         """Waits until the output since the last match has this regular expression; returns the match."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         alive = True
         while True:
             match = re.compile(pattern, re.M).search(self.seen, self.mark)
@@ -95,7 +96,7 @@ class Process:
 
     def wait(self, seconds=30):
         """Waits for the end; returns the exit status (negative: a signal)."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < end and self._read(min(end - time.monotonic(), 0.5)):
             pass
         try:
