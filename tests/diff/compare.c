@@ -161,6 +161,11 @@ unsigned compare_outcomes(const struct diff_case *c, const struct diff_outcome *
     return o.count;
 }
 
+static bool faults(const struct diff_outcome *o)
+{
+    return (o->vector >= 12 && o->vector <= 14) || o->vector == 17;
+}
+
 const char *compare_known(const struct judge *j, const struct diff_case *c, const struct diff_outcome *native,
                           const struct diff_outcome *soft)
 {
@@ -174,8 +179,23 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     if (native->vector == 13 && soft->vector == 14 && c->mode == MODE_64 &&
         i.insn.attributes & (ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS))
         return "AMD faults on a non-canonical offset even if FS or GS base make it canonical";
-    if (native->vector == 14 && soft->vector == 13 && i.insn.mnemonic == ZYDIS_MNEMONIC_RET &&
-        i.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-        return "AMD reads the outer stack pointer before it looks at CS";
-    return NULL;
+    if (!faults(native) || !faults(soft))
+        return NULL;
+    switch (i.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_RET:
+        if (i.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR)
+            return NULL;
+        return "a far return that faults twice: AMD reads CS first, and the outer stack pointer before it looks at CS";
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+        return native->vector == soft->vector ? "an IRET with two pages to fault on: AMD reads the flags first" : NULL;
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ:
+        return "CMPS with both operands at fault: which is reported first";
+    default:
+        return NULL;
+    }
 }

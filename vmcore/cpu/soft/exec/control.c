@@ -44,10 +44,29 @@ VMC_NOINLINE static _Noreturn void bad_target(VmcCpu *c, const struct vmc_uop *u
     c->cur = u;
     vmc_gp0(c);
 }
+/* Of calls, after the store has been found possible. */
+VMC_NOINLINE static _Noreturn void bad_call_target(VmcCpu *c, const struct vmc_uop *u)
+{
+    vmc_probe(c, u, RSP - 8, 8, VMC_WRITE);
+    bad_target(c, u);
+}
+/* UF_SS is about the memory operand where there is one: the stack beside it is checked here. */
+VMC_NOINLINE static _Noreturn void bad_stack(VmcCpu *c, const struct vmc_uop *u)
+{
+    c->cur = u;
+    vmc_fault_code(c, EXC_SS, 0);
+}
+#define CHECK_STACK(va)                                                                                                \
+    if (vmc_unlikely(!CANONICAL(va) || !CANONICAL((va) + 7)))                                                          \
+        bad_stack(c, u);
 #define CANONICAL(va) ((uint64_t)((int64_t)((va) << 16) >> 16) == (va))
 #define SLOW_CHECK(S, va)                                                                                              \
     if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
         bad_target(c, u);
+#define SLOW_CALL_CHECK(S, va)                                                                                         \
+    if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
+        bad_call_target(c, u);
+#define FAST_CALL_CHECK FAST_CHECK
 #define FAST_CHECK(S, va)                                                                                              \
     if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
         FAST_LEAVE(S)
@@ -58,7 +77,7 @@ VMC_NOINLINE static _Noreturn void bad_target(VmcCpu *c, const struct vmc_uop *u
     VMC_JUMP(c, TARGET);
 #define BODY_CALL_R(P, S)                                                                                              \
     uint64_t target = R64(c, u->rm);                                                                                   \
-    P##_CHECK(S, target)                                                                                               \
+    P##_CALL_CHECK(S, target)                                                                                          \
     P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
     RSP -= 8;                                                                                                          \
     VMC_JUMP(c, target);
@@ -74,7 +93,9 @@ BRANCH_OP(ret_64, BODY_RET)
 OP(call_m_64)
 {
     uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
-    SLOW_CHECK(, target)
+    if (vmc_unlikely(!CANONICAL(target)))
+        bad_call_target(c, u);
+    CHECK_STACK(RSP - 8)
     vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
     RSP -= 8;
     VMC_JUMP(c, target);
@@ -129,6 +150,7 @@ MEM_OP(pop_r_64, BODY_POP, )
 OP(push_m_64)
 {
     uint64_t v = vmc_ld64(c, u, vmc_ea(c, u));
+    CHECK_STACK(RSP - 8)
     vmc_st64(c, u, RSP - 8, v);
     RSP -= 8;
     VMC_NEXT(c, u);
@@ -136,10 +158,11 @@ OP(push_m_64)
 /* POP [mem]: an address with RSP in it counts RSP after the increment; a fault on the store takes it back. */
 OP(pop_m_64)
 {
+    CHECK_STACK(RSP)
     uint64_t v = vmc_ld64(c, u, RSP);
     uint64_t va = vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 8u : 0u);
-    if (u->flags & UF_A32)
-        va = (uint32_t)va + (u->seg == VMC_SEG_FLAT ? 0 : 0);
+    if ((u->flags & UF_A32) && u->seg == VMC_SEG_FLAT)
+        va = (uint32_t)va;
     vmc_st64(c, u, va, v);
     RSP += 8;
     VMC_NEXT(c, u);
@@ -172,6 +195,7 @@ OP(pop_r_64_16)
 }
 OP(pop_m_64_16)
 {
+    CHECK_STACK(RSP)
     uint16_t v = vmc_ld16(c, u, RSP);
     vmc_st16(c, u, vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 2u : 0u), v);
     RSP += 2;
@@ -232,7 +256,8 @@ OP(enter_64)
 static enum vmc_bound use(struct vmc_uop *u, vmc_op fn)
 {
     u->fn = fn;
-    u->flags |= UF_SS; /* stack accesses: #SS for a non-canonical RSP */
+    if (!(u->flags & UF_MEM))
+        u->flags |= UF_SS; /* stack accesses: #SS for a non-canonical RSP */
     return VMC_BIND_OK;
 }
 
