@@ -128,7 +128,7 @@ static void op_to_cr(VmcCpu *c, const struct vmc_uop *u)
     c->rip = after;
 }
 
-static uint64_t read_cr(VmcCpu *c, unsigned n)
+VMC_OUTLINE static uint64_t read_cr(VmcCpu *c, unsigned n)
 {
     switch (n) {
     case 0:
