@@ -87,7 +87,7 @@ enum vmc_bound vmc_bind(const struct vmc_insn *d, struct vmc_uop *u)
     if (d->has_modrm && d->is_mem)
         bind_memory(d, u);
     /* MOV CR, MOV DR with LOCK name CR8 on AMD; there is no such thing here. */
-    if (d->lock && !lockable(d))
+    if (d->vex || (d->lock && !lockable(d)))
         return VMC_BIND_UD;
     for (unsigned i = 0; i < G_N_ELEMENTS(families); i++) {
         enum vmc_bound r = families[i](d, u);
