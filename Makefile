@@ -116,6 +116,9 @@ $(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-
 # The software CPU against the real one.
 -include tests/diff/diff.mk
 
+# What runs on our CPUs alone, without an operating system.
+-include tests/guest/bare/bare.mk
+
 ifdef WAY
 .PHONY: all run demo test check-sanitize bench lint fuzz install guest
 PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)

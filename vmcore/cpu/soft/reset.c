@@ -131,7 +131,7 @@ bool vmc_soft_set_state(VmcCpu *c, const VmcCpuState *s, GError **error)
     }
     c->halted = s->halted;
     c->wait_sipi = s->wait_for_sipi;
-    c->inhibit = c->inhibit_db = c->nmi_blocked = c->shutdown = false;
+    c->inhibit = c->inhibit_db = c->nmi_blocked = c->nmi_waiting = c->shutdown = false;
     c->delivering = -1;
     c->db_pending = 0;
     c->cur = NULL;

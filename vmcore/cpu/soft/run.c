@@ -188,6 +188,10 @@ static bool serve_requests(VmcCpu *c, VmcCpuExit *exit)
         vmc_deliver(c, VMC_EVENT_NMI, EXC_NMI, false, 0);
         return true;
     }
+    if ((request & REQ_NMI) && c->nmi_blocked) {
+        atomic_fetch_and(&c->request, ~REQ_NMI);
+        c->nmi_waiting = true; /* IRET asks again (exec/far.c) */
+    }
     if (((request & REQ_INTR) || c->intr_waiting) && take_interrupt(c))
         return true;
     if (c->halted) {

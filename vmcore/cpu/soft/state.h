@@ -238,6 +238,7 @@ struct VmcCpu {
     GError *fatal;       /* set with REQ_KICK by what cannot go on */
     bool shutdown;       /* triple fault */
     bool nmi_blocked;
+    bool nmi_waiting;    /* one came meanwhile; IRET lets it in */
     bool event_taken;    /* set by every delivery: an INT n has no single-step trap behind it */
     uint64_t db_pending; /* DR6 bits of debug traps to deliver after this instruction */
 

@@ -409,6 +409,10 @@ static void finish_iret(VmcCpu *c, uint64_t flags)
 {
     vmc_set_rflags(c, flags);
     c->nmi_blocked = false;
+    if (vmc_unlikely(c->nmi_waiting)) {
+        c->nmi_waiting = false;
+        vmc_request(c, REQ_NMI);
+    }
     vmc_flags_loaded(c);
     vmc_mode_changed(c);
 }
