@@ -5,10 +5,10 @@
  *
  * Sources: PCI Local Bus 3.0; PCI Express Base 4.0 s7.5 (ECAM); MSI-X: PCI 3.0 s6.8.2.
  *
- * Threads: devices are added before the machine runs. Configuration and MSI-X table accesses come from vCPU threads
- * and are serialised by the bus lock, which is not held while a device's BAR handlers run.
- * vmc_pci_msix_notify and vmc_pci_intx may be called from any thread: they take a lock of their own, never the bus
- * lock, so a config hook may wait for the I/O thread.
+ * Threads: devices are added before the machine runs. Configuration and MSI-X table accesses come from vCPU
+ * threads and are serialised by the bus lock, which is not held while a device's BAR handlers run.
+ * vmc_pci_msix_notify and vmc_pci_intx may be called from any thread: they take a lock of their own, never
+ * the bus lock, so a config hook may wait for the I/O thread.
  */
 #pragma once
 
@@ -51,11 +51,11 @@ typedef struct VmcPciIdentity {
 
 #define VMC_PCI_CONFIG_SIZE 4096u
 typedef struct VmcPciBar {
-    uint64_t size; /* power of two; 0: not there */
+    uint64_t size;           /* power of two; 0: not there */
     bool io, wide, prefetch; /* port BAR; 64-bit; prefetchable */
-    uint64_t mapped_at; /* where it is on the bus now, or UINT64_MAX */
-    VmcPciDevice *dev;  /* whose it is and */
-    unsigned index;     /* which: what the bus region's handlers are given */
+    uint64_t mapped_at;      /* where it is on the bus now, or UINT64_MAX */
+    VmcPciDevice *dev;       /* whose it is and */
+    unsigned index;          /* which: what the bus region's handlers are given */
 } VmcPciBar;
 
 struct VmcPciDevice {
@@ -80,20 +80,22 @@ void vmc_pci_bus_free(VmcPciBus *bus); /* frees its devices through ops->free */
 uint32_t vmc_pci_bus_config_read(VmcPciBus *bus, unsigned devfn, unsigned offset, unsigned size);
 void vmc_pci_bus_config_write(VmcPciBus *bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value);
 void vmc_pci_bus_reset(VmcPciBus *bus);
-/* For firmware-less boots: gives every BAR an address from the windows, sets interrupt lines and enables decoding,
- * as a BIOS would. `irq_of_pirq` maps PIRQ A..H to the value of the Interrupt Line register. */
+/* For firmware-less boots: gives every BAR an address from the windows, sets interrupt lines and enables
+ * decoding, as a BIOS would. `irq_of_pirq` maps PIRQ A..H to the value of the Interrupt Line register. */
 void vmc_pci_bus_assign(VmcPciBus *bus, uint64_t mmio_base, uint64_t mmio_end, uint16_t io_base,
                         const uint8_t irq_of_pirq[8]);
 
 /* Sets up a device the caller allocated: identity, header type 0. Not on a bus yet. */
 void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const VmcPciIdentity *identity);
 void vmc_pci_device_clear(VmcPciDevice *dev);
-void vmc_pci_device_add_bar(VmcPciDevice *dev, unsigned bar, uint64_t size, bool io, bool wide, bool prefetch);
+void vmc_pci_device_add_bar(VmcPciDevice *dev, unsigned bar, uint64_t size, bool io, bool wide,
+                            bool prefetch);
 /* Reserves `size` bytes for a capability and returns its offset; the two header bytes are filled in. */
 unsigned vmc_pci_device_add_capability(VmcPciDevice *dev, uint8_t id, unsigned size);
 /* MSI-X with its table and PBA in a BAR of their own. */
 void vmc_pci_device_add_msix(VmcPciDevice *dev, unsigned bar, unsigned vectors);
-/* Puts it on the bus, which owns it from now on. `slot` 0..31, or -1 for the next free one from 1 on. False: full. */
+/* Puts it on the bus, which owns it from now on. `slot` 0..31, or -1 for the next free one from 1 on. False:
+ * full. */
 bool vmc_pci_bus_add(VmcPciBus *bus, VmcPciDevice *dev, int slot, unsigned function);
 
 bool vmc_pci_msix_enabled(VmcPciDevice *dev);
