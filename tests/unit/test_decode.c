@@ -105,6 +105,48 @@ static void compare_memory(const struct judge *j, const uint8_t *bytes, const st
         AGREE("segment", ZydisRegisterGetId(op->mem.segment), seg);
 }
 
+/* Size and direction of the memory operand, as far as libzydis knows them: it has whole structures for some system
+ * instructions and nothing for BT's reach. Only what we could run: the later extensions are no instructions to us. */
+static void compare_access(const struct judge *j, const uint8_t *bytes, const struct vmc_insn *d,
+                           const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
+{
+    bool write;
+    unsigned size = vmc_insn_access(d, &write);
+
+    switch (z->meta.isa_set) {
+    case ZYDIS_ISA_SET_I86:
+    case ZYDIS_ISA_SET_I186:
+    case ZYDIS_ISA_SET_I286PROTECTED:
+    case ZYDIS_ISA_SET_I386:
+    case ZYDIS_ISA_SET_I486REAL:
+    case ZYDIS_ISA_SET_PENTIUMREAL:
+    case ZYDIS_ISA_SET_CMOV:
+    case ZYDIS_ISA_SET_X87:
+    case ZYDIS_ISA_SET_PENTIUMMMX:
+    case ZYDIS_ISA_SET_SSE:
+    case ZYDIS_ISA_SET_SSE2:
+    case ZYDIS_ISA_SET_SSE2MMX:
+    case ZYDIS_ISA_SET_SSE3:
+    case ZYDIS_ISA_SET_SSSE3:
+    case ZYDIS_ISA_SET_SSSE3MMX:
+    case ZYDIS_ISA_SET_SSE4:
+    case ZYDIS_ISA_SET_SSE42:
+    case ZYDIS_ISA_SET_SSEMXCSR:
+    case ZYDIS_ISA_SET_FXSAVE:
+    case ZYDIS_ISA_SET_FXSAVE64:
+    case ZYDIS_ISA_SET_CMPXCHG16B:
+    case ZYDIS_ISA_SET_POPCNT:
+        break;
+    default:
+        return;
+    }
+    if (op->mem.type != ZYDIS_MEMOP_TYPE_MEM || z->meta.category == ZYDIS_CATEGORY_SYSTEM)
+        return;
+    AGREE("size of memory operand", op->size / 8u, size);
+    if (size)
+        AGREE("memory written", (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0, write);
+}
+
 static void compare_operands(const struct judge *j, const uint8_t *bytes, const struct vmc_insn *d,
                              const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops)
 {
@@ -113,6 +155,8 @@ static void compare_operands(const struct judge *j, const uint8_t *bytes, const 
 
         if (ops[i].encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM && ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
             compare_memory(j, bytes, d, z, &ops[i]);
+        if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && ops[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+            compare_access(j, bytes, d, z, &ops[i]);
         if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
             continue;
         switch (ZydisRegisterGetClass(ops[i].reg.value)) {

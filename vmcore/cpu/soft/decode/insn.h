@@ -66,3 +66,8 @@ static inline unsigned vmc_insn_stack_size(const struct vmc_insn *insn)
 {
     return insn->mode == VMC_MODE_64 && insn->opsize == 4 ? 8 : insn->opsize;
 }
+
+/* Bytes of the explicit memory operand (ModRM or moffs) that the instruction reads or writes, 0 if it touches none, and
+ * whether it writes. Of instructions that do not exist, anything. For BT and its kin the bytes at the address
+ * itself, for FXSAVE 512. */
+unsigned vmc_insn_access(const struct vmc_insn *insn, bool *write);
