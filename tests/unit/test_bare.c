@@ -37,8 +37,15 @@ static const struct guest {
     unsigned cpus;
     enum expect expect;
 } guests[] = {
-    {"paging", 1, EXPECT_PASS},     {"privilege", 1, EXPECT_PASS},  {"exceptions", 1, EXPECT_PASS},
-    {"interrupts", 1, EXPECT_PASS}, {"triple", 1, EXPECT_SHUTDOWN},
+    // clang-format off
+    {"paging", 1, EXPECT_PASS},
+    {"privilege", 1, EXPECT_PASS},
+    {"exceptions", 1, EXPECT_PASS},
+    {"interrupts", 1, EXPECT_PASS},
+    {"debug", 1, EXPECT_PASS},
+    {"smp", 3, EXPECT_PASS},
+    {"triple", 1, EXPECT_SHUTDOWN},
+    // clang-format on
 };
 
 struct machine {

@@ -17,6 +17,12 @@
 /* Requests that end a sleep; HALT and STEP are the CPU's own. */
 #define WAKING (REQ_INTR | REQ_NMI | REQ_INIT | REQ_SIPI | REQ_KICK | REQ_CODE)
 
+/* With any breakpoint on, instructions run one by one: a data breakpoint traps right behind the one that touched it. */
+static bool breakpoints(const VmcCpu *c)
+{
+    return c->dr[7] & 0xff;
+}
+
 static bool breakpoints_on_code(const VmcCpu *c)
 {
     for (unsigned i = 0; i < 4; i++)
@@ -43,7 +49,7 @@ void vmc_soft_update_mode(VmcCpu *c)
         c->tlb = c->tlbs[(c->eflags & FL_AC) ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER];
     c->jump_key = c->tlb_gen | (uint64_t)(c->cpl == 3) << 12 | (uint64_t)c->mode << 13 | (uint64_t)c->stack32 << 15 | 1ull << 16;
 
-    if ((c->eflags & FL_TF) || c->inhibit || c->db_pending || breakpoints_on_code(c))
+    if ((c->eflags & FL_TF) || c->inhibit || c->db_pending || breakpoints(c))
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);
 }
 
@@ -100,7 +106,7 @@ static void step(VmcCpu *c)
     run_block(c, b);
     if (rf)
         c->eflags &= ~FL_RF;
-    if (!c->inhibit && !(c->eflags & FL_TF) && !breakpoints_on_code(c))
+    if (!c->inhibit && !(c->eflags & FL_TF) && !breakpoints(c))
         atomic_fetch_and_explicit(&c->request, ~REQ_STEP, memory_order_relaxed);
     (void)shadow;
     if (trap && !c->event_taken)
