@@ -156,7 +156,7 @@ VmcIo *vmc_io_new(GError **error)
     io->context = g_main_context_new();
     io->loop = g_main_loop_new(io->context, FALSE);
     io->clock = g_unix_fd_source_new(fd, G_IO_IN);
-    g_source_set_priority(io->clock, G_PRIORITY_HIGH);
+    /* No higher a priority than the rest: a timer that is always due would starve every device. */
     g_source_set_callback(io->clock, G_SOURCE_FUNC(clock_dispatch), io, NULL);
     g_source_attach(io->clock, io->context);
     io->thread = vmc_thread_new("vmc-io", io_thread, io, error);

@@ -1,0 +1,178 @@
+/* Guest memory: what is RAM and what is not, across slots, lazily, and the code words of its pages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+
+#define GIB (1ull << 30)
+
+static VmcMemory *memory_with(uint64_t gpa, uint64_t size)
+{
+    VmcMemory *mem = vmc_memory_new();
+
+    assert_true(vmc_memory_add(mem, "test", gpa, size, false, NULL));
+    return mem;
+}
+
+static void test_what_is_written_is_read(void **state)
+{
+    VmcMemory *mem = memory_with(0x10000, 0x4000);
+    char out[8] = "";
+
+    assert_true(vmc_memory_write(mem, 0x10ffd, "across", 7));
+    assert_true(vmc_memory_read(mem, 0x10ffd, out, 7));
+    assert_string_equal(out, "across");
+    assert_string_equal(vmc_memory_host(mem, 0x10ffd, 7), "across");
+    vmc_memory_free(mem);
+}
+
+static void test_fresh_memory_is_zero(void **state)
+{
+    VmcMemory *mem = memory_with(0, 0x2000);
+    uint64_t word = ~0ull;
+
+    assert_true(vmc_memory_read(mem, 0x1ff8, &word, 8));
+    assert_int_equal(word, 0);
+    vmc_memory_free(mem);
+}
+
+static void test_nothing_is_copied_unless_all_is_ram(void **state)
+{
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+    char out[4] = "abc";
+
+    assert_false(vmc_memory_write(mem, 0x1ffe, "wxyz", 4));
+    assert_int_equal(*(uint16_t *)vmc_memory_host(mem, 0x1ffe, 2), 0);
+    assert_false(vmc_memory_read(mem, 0xffe, out, 4));
+    assert_string_equal(out, "abc");
+    assert_false(vmc_memory_read(mem, UINT64_MAX - 1, out, 4));
+    assert_null(vmc_memory_host(mem, 0x1ffe, 4));
+    assert_null(vmc_memory_host(mem, 0x1000, UINT64_MAX));
+    assert_null(vmc_memory_host(mem, 0x1000, 0));
+    vmc_memory_free(mem);
+}
+
+static void test_copies_run_on_into_the_next_slot(void **state)
+{
+    VmcMemory *mem = memory_with(0x2000, 0x1000);
+    char out[5] = "";
+
+    assert_true(vmc_memory_add(mem, "before", 0x1000, 0x1000, false, NULL));
+    assert_true(vmc_memory_write(mem, 0x1ffe, "seam", 5));
+    assert_true(vmc_memory_read(mem, 0x1ffe, out, 5));
+    assert_string_equal(out, "seam");
+    assert_null(vmc_memory_host(mem, 0x1ffe, 4));
+    vmc_memory_free(mem);
+}
+
+static void test_rom_is_not_written(void **state)
+{
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+
+    assert_true(vmc_memory_add(mem, "rom", 0x2000, 0x1000, true, NULL));
+    assert_false(vmc_memory_write(mem, 0x2000, "x", 1));
+    assert_false(vmc_memory_write(mem, 0x1fff, "xy", 2));
+    assert_int_equal(*(uint8_t *)vmc_memory_host(mem, 0x1fff, 1), 0);
+    vmc_memory_free(mem);
+}
+
+static void test_slots_that_make_no_sense_are_refused(void **state)
+{
+    static const uint64_t bad[][2] = {
+        {0x3000, 0},
+        {0x3001, 0x1000},
+        {0x3000, 0x800},
+        {0x0, 0x2000},
+        {0x1000, 0x1000},
+        {0xfffffffffffff000, 0x2000},
+        {0x800, ~0ull & ~0xfffull},
+        {0x0, 1ull << 63},
+    };
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        GError *error = NULL;
+
+        assert_false(vmc_memory_add(mem, "bad", bad[i][0], bad[i][1], false, &error));
+        assert_non_null(error);
+        assert_non_null(strstr(error->message, "bad"));
+        g_error_free(error);
+    }
+    assert_int_equal(mem->n_slots, 1);
+    vmc_memory_free(mem);
+}
+
+static unsigned long resident_kib(void)
+{
+    unsigned long size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu %lu", &size, &resident), 2);
+    fclose(file);
+    return resident * 4;
+}
+
+static void test_memory_costs_what_is_touched(void **state)
+{
+    unsigned long before = resident_kib();
+    VmcMemory *mem = memory_with(0, 16 * GIB);
+
+    assert_true(vmc_memory_write(mem, 15 * GIB, "x", 1));
+    assert_in_range(resident_kib() - before, 0, 4096);
+    vmc_memory_free(mem);
+}
+
+static void test_a_write_kills_code_of_its_pages_only(void **state)
+{
+    VmcMemory *mem = memory_with(0x1000, 0x5000);
+    _Atomic uint32_t *words = mem->slots[0].code_words;
+
+    for (unsigned page = 0; page < 5; page++)
+        atomic_store(&words[page], page == 2 ? 8 : 9); /* page 2 holds no code */
+    assert_true(vmc_memory_write(mem, 0x2fff, "abcd", 4));
+    vmc_memory_written(mem, 0x3000, 1);
+    assert_int_equal(words[0], 9);
+    assert_int_equal(words[1], 10);
+    assert_int_equal(words[2], 8);
+    assert_int_equal(words[3], 9);
+    vmc_memory_written(mem, 0, UINT64_MAX); /* outside RAM is fine */
+    assert_int_equal(words[0], 10);
+    assert_int_equal(words[4], 10);
+    vmc_memory_free(mem);
+}
+
+static void test_host_pointers_stay(void **state)
+{
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+    void *before = vmc_memory_host(mem, 0x1000, 1);
+
+    for (unsigned i = 1; i < VMC_MEM_SLOTS_MAX; i++)
+        assert_true(vmc_memory_add(mem, "more", i * GIB, GIB, false, NULL));
+    assert_ptr_equal(vmc_memory_host(mem, 0x1000, 1), before);
+    assert_false(vmc_memory_add(mem, "one too many", 100 * GIB, GIB, false, NULL));
+    vmc_memory_free(mem);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_written_is_read),
+        cmocka_unit_test(test_fresh_memory_is_zero),
+        cmocka_unit_test(test_nothing_is_copied_unless_all_is_ram),
+        cmocka_unit_test(test_copies_run_on_into_the_next_slot),
+        cmocka_unit_test(test_rom_is_not_written),
+        cmocka_unit_test(test_slots_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_memory_costs_what_is_touched),
+        cmocka_unit_test(test_a_write_kills_code_of_its_pages_only),
+        cmocka_unit_test(test_host_pointers_stay),
+    };
+
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}
