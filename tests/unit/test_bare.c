@@ -42,6 +42,8 @@ static const struct guest {
     {"privilege", 1, EXPECT_PASS},
     {"exceptions", 1, EXPECT_PASS},
     {"interrupts", 1, EXPECT_PASS},
+    {"registers", 1, EXPECT_PASS},
+    {"segments", 1, EXPECT_PASS},
     {"debug", 1, EXPECT_PASS},
     {"smp", 3, EXPECT_PASS},
     {"triple", 1, EXPECT_SHUTDOWN},
