@@ -1,11 +1,12 @@
 /*
  * The Q35-compatible PC board: everything between the CPUs and the devices a user adds.
  *
- * Order of use (machine/machine.c): vmc_board_new; for each CPU backend->cpu_new with vmc_board_lapic(i), then
- * vmc_board_attach_cpu; devices onto vmc_board_pci / vmc_board_add_uart; vmc_board_prepare_boot; run.
+ * Order of use (machine/machine.c): vmc_board_new; for each CPU backend->cpu_new with vmc_board_lapic(i),
+ * then vmc_board_attach_cpu; devices onto vmc_board_pci / vmc_board_add_uart; vmc_board_prepare_boot; run.
  *
- * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; framebuffer slot at VMC_PC_FB_BASE; ECAM at
- * VMC_PC_ECAM_BASE; PCI window VMC_PC_PCI_BASE..VMC_PC_PCI_END; IOAPIC FEC0_0000, HPET FED0_0000 (later), LAPIC FEE0_0000.
+ * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; framebuffer slot at VMC_PC_FB_BASE; ECAM
+ * at VMC_PC_ECAM_BASE; PCI window VMC_PC_PCI_BASE..VMC_PC_PCI_END; IOAPIC FEC0_0000, HPET FED0_0000 (later),
+ * LAPIC FEE0_0000.
  */
 #pragma once
 
@@ -64,10 +65,11 @@ typedef struct VmcFramebufferInfo {
     unsigned width, height, stride;
 } VmcFramebufferInfo;
 
-/* Everything back to power-on (CPUs are not running), PCI resources assigned, ACPI tables, kernel, initrd, command line
- * and boot_params written to memory, CPU states set: CPU 0 at the 64-bit entry, the others waiting for SIPI.
- * Used for the first boot and for every guest reset. */
-bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb, GError **error);
+/* Everything back to power-on (CPUs are not running), PCI resources assigned, ACPI tables, kernel, initrd,
+ * command line and boot_params written to memory, CPU states set: CPU 0 at the 64-bit entry, the others
+ * waiting for SIPI. Used for the first boot and for every guest reset. */
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb,
+                            GError **error);
 
 /* ACPI power button (any thread). */
 void vmc_board_power_button(VmcBoard *board);

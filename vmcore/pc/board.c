@@ -1,0 +1,379 @@
+/*
+ * The board put together: who is wired to whom, and what firmware would have done before an operating system
+ * starts.
+ *
+ * With a backend that has the interrupt chips in the kernel (KVM), local APICs, IOAPIC, PIC and PIT are not
+ * made here: wires and messages go to the backend. Everything else is the same.
+ */
+#include "pc/board.h"
+
+#include <string.h>
+
+#include "boot/linux.h"
+#include "pc/acpi.h"
+#include "pc/clock.h"
+#include "pc/host_bridge.h"
+#include "pc/ioapic.h"
+#include "pc/lapic.h"
+#include "pc/legacy.h"
+#include "pc/lpc.h"
+#include "pc/pic.h"
+#include "pc/pit.h"
+#include "pc/pm.h"
+#include "pc/rtc.h"
+#include "pc/uart.h"
+#include "pc/wires.h"
+#include "vmcore/error.h"
+
+#define GSI_RTC     8
+#define GSI_SCI     9
+#define UARTS_MAX   4
+#define PCI_IO_BASE 0xc000
+
+/* Conventional memory ends here; what is above up to 1 MiB is not handed out as RAM. */
+#define CONVENTIONAL_END 0x9fc00u
+#define ONE_MIB          0x100000u
+
+static const struct {
+    uint16_t port;
+    uint8_t irq;
+} com_ports[UARTS_MAX] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
+
+/* Where PIRQ A..H go for a guest that uses the 8259s; level triggered, as is the SCI. */
+static const uint8_t irq_of_pirq[8] = {10, 11, 10, 11, 10, 11, 10, 11};
+#define LEVEL_IRQS (1u << GSI_SCI | 1u << 10 | 1u << 11)
+
+struct VmcBoard {
+    VmcBoardParams params;
+    VmcClock *clock;
+    VmcWires *wires;
+    VmcCpu **cpus;
+
+    /* NULL with an in-kernel irqchip */
+    VmcLapics *lapics;
+    VmcIoapic *ioapic;
+    VmcPic *pic;
+    VmcPit *pit;
+
+    VmcRtc *rtc;
+    VmcPm *pm;
+    VmcLegacy *legacy;
+    VmcPciBus *pci;
+    VmcHostBridge *bridge; /* these two belong to pci */
+    VmcLpc *lpc;
+    VmcUart *uarts[UARTS_MAX];
+    VmcIrq uart_irqs[UARTS_MAX];
+    unsigned n_uarts;
+};
+
+/* ---- interrupt wiring ---- */
+
+/* Our chips: ISA interrupts go to both the 8259s and the IOAPIC, where the PIT is on pin 2 (the MADT says
+ * so). */
+static void gsi_to_chips(void *opaque, unsigned gsi, bool level)
+{
+    VmcBoard *board = opaque;
+    if (gsi < 16)
+        vmc_pic_set_irq(board->pic, gsi, level);
+    if (gsi == 0)
+        vmc_ioapic_set_pin(board->ioapic, 2, level);
+    else if (gsi != 2)
+        vmc_ioapic_set_pin(board->ioapic, gsi, level);
+}
+
+static void gsi_to_backend(void *opaque, unsigned gsi, bool level)
+{
+    VmcBoard *board = opaque;
+    board->params.backend->set_gsi(board->params.vm, gsi, level);
+}
+
+/* INTR of the 8259s: LINT0 of every CPU, and pin 0 of the IOAPIC. */
+static void pic_intr(void *opaque, bool level)
+{
+    VmcBoard *board = opaque;
+    if (board->lapics)
+        vmc_lapics_set_extint(board->lapics, level);
+    if (board->ioapic)
+        vmc_ioapic_set_pin(board->ioapic, 0, level);
+}
+
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    VmcBoard *board = opaque;
+    if (board->lapics)
+        vmc_lapics_msi(board->lapics, address, data);
+    else
+        board->params.backend->send_msi(board->params.vm, address, data);
+}
+
+/* ---- what the guest asks for ---- */
+
+static void on_power_off(void *opaque)
+{
+    VmcBoard *board = opaque;
+    board->params.power_off(board->params.opaque);
+}
+
+static void on_reset(void *opaque)
+{
+    VmcBoard *board = opaque;
+    board->params.reset(board->params.opaque);
+}
+
+/* ---- assembly ---- */
+
+bool vmc_board_add_ram(VmcMemory *memory, uint64_t bytes, GError **error)
+{
+    uint64_t low = MIN(bytes, VMC_PC_LOW_RAM_END);
+    if (!vmc_memory_add(memory, "vmc-ram-low", 0, low, false, error))
+        return false;
+    return bytes == low || vmc_memory_add(memory, "vmc-ram-high", VMC_PC_HIGH_RAM, bytes - low, false, error);
+}
+
+/* Bytes of RAM from `base` on, 0 if none begins there. */
+static uint64_t ram_at(const VmcBoard *board, uint64_t base)
+{
+    const VmcMemSlot *slot = vmc_memory_slot(board->params.memory, base);
+    return slot && slot->gpa == base ? slot->size : 0;
+}
+
+static void make_interrupt_chips(VmcBoard *board)
+{
+    const VmcBoardParams *p = &board->params;
+    if (p->backend->in_kernel_irqchip) {
+        board->wires = vmc_wires_new(gsi_to_backend, board);
+        return;
+    }
+    VmcLapicsParams lapics = {p->n_cpus, p->backend, p->vm, board->clock};
+    board->lapics = vmc_lapics_new(&lapics);
+    board->pic = vmc_pic_new(p->pio, pic_intr, board);
+    board->ioapic = vmc_ioapic_new(p->mmio, board->lapics);
+    vmc_lapics_connect(board->lapics, board->pic, board->ioapic);
+    board->wires = vmc_wires_new(gsi_to_chips, board);
+    VmcIrq irq0 = vmc_wires_add(board->wires, 0);
+    board->pit = vmc_pit_new(p->pio, board->clock, &irq0);
+}
+
+static void make_pci(VmcBoard *board)
+{
+    const VmcBoardParams *p = &board->params;
+    VmcPciBusParams pci = {.pio = p->pio, .mmio = p->mmio, .msi = {send_msi, board}};
+    board->lpc = vmc_lpc_new(board->pm, board->wires);
+    for (unsigned i = 0; i < 8; i++)
+        pci.intx[i] = (VmcIrq){vmc_lpc_pirq, board->lpc, i};
+    board->pci = vmc_pci_bus_new(&pci);
+    vmc_lpc_add(board->lpc, board->pci);
+    board->bridge = vmc_host_bridge_new(board->pci, p->pio, p->mmio, board->legacy);
+}
+
+VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
+{
+    VmcBoard *board = g_new0(VmcBoard, 1);
+    board->params = *params;
+    board->cpus = g_new0(VmcCpu *, params->n_cpus);
+    board->clock = vmc_clock_new(params->io);
+    make_interrupt_chips(board);
+    VmcIrq irq8 = vmc_wires_add(board->wires, GSI_RTC);
+    board->rtc = vmc_rtc_new(params->pio, board->clock, &irq8);
+    VmcPmParams pm = {
+        .pio = params->pio,
+        .clock = board->clock,
+        .sci = vmc_wires_add(board->wires, GSI_SCI),
+        .power_off = on_power_off,
+        .opaque = board,
+    };
+    board->pm = vmc_pm_new(&pm);
+    board->legacy = vmc_legacy_new(params->pio, on_reset, board);
+    make_pci(board);
+    return board;
+}
+
+void vmc_board_free(VmcBoard *board)
+{
+    if (!board)
+        return;
+    vmc_pci_bus_free(board->pci); /* devices first: they use everything else */
+    for (unsigned i = 0; i < board->n_uarts; i++)
+        vmc_uart_free(board->uarts[i]);
+    vmc_legacy_free(board->legacy);
+    vmc_pm_free(board->pm);
+    vmc_rtc_free(board->rtc);
+    vmc_pit_free(board->pit);
+    vmc_ioapic_free(board->ioapic);
+    vmc_lapics_free(board->lapics);
+    vmc_pic_free(board->pic);
+    vmc_wires_free(board->wires);
+    vmc_clock_free(board->clock);
+    g_free(board->cpus);
+    g_free(board);
+}
+
+VmcPciBus *vmc_board_pci(VmcBoard *board)
+{
+    return board->pci;
+}
+
+const VmcLocalApic *vmc_board_lapic(VmcBoard *board, unsigned cpu)
+{
+    return board->lapics ? vmc_lapics_get(board->lapics, cpu) : NULL;
+}
+
+void vmc_board_attach_cpu(VmcBoard *board, unsigned index, VmcCpu *cpu)
+{
+    if (index >= board->params.n_cpus)
+        return;
+    board->cpus[index] = cpu;
+    if (board->lapics)
+        vmc_lapics_attach_cpu(board->lapics, index, cpu);
+}
+
+bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error)
+{
+    unsigned n = board->n_uarts;
+    if (n == UARTS_MAX) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "a PC has at most %d serial ports", UARTS_MAX);
+        return false;
+    }
+    VmcUartParams params = {
+        .pio = board->params.pio,
+        .io = board->params.io,
+        .clock = board->clock,
+        .port = com_ports[n].port,
+        .irq = vmc_wires_add(board->wires, com_ports[n].irq),
+        .fd_in = fd_in,
+        .fd_out = fd_out,
+    };
+    board->uarts[n] = vmc_uart_new(&params, error);
+    if (!board->uarts[n])
+        return false;
+    board->n_uarts++;
+    return true;
+}
+
+/* ---- reset and boot ---- */
+
+/* RESET. PCI first: its devices let go of their interrupt wires before the chips at the other end are reset.
+ */
+static void reset_board(VmcBoard *board)
+{
+    vmc_pci_bus_reset(board->pci);
+    for (unsigned i = 0; i < board->n_uarts; i++)
+        vmc_uart_reset(board->uarts[i]);
+    vmc_legacy_reset(board->legacy);
+    vmc_pm_reset(board->pm);
+    vmc_rtc_reset(board->rtc);
+    vmc_rtc_set_memory(board->rtc, ram_at(board, 0), ram_at(board, VMC_PC_HIGH_RAM), board->params.n_cpus);
+    if (board->lapics) {
+        vmc_pit_reset(board->pit);
+        vmc_pic_reset(board->pic);
+        vmc_ioapic_reset(board->ioapic);
+        vmc_lapics_reset(board->lapics, false);
+    }
+}
+
+/* What a BIOS does to the chips before it hands over. */
+static void set_up_as_firmware(VmcBoard *board)
+{
+    vmc_host_bridge_firmware_setup(board->bridge, VMC_PC_ECAM_BASE);
+    vmc_lpc_firmware_setup(board->lpc, irq_of_pirq);
+    vmc_pci_bus_assign(board->pci, VMC_PC_PCI_BASE, VMC_PC_PCI_END, PCI_IO_BASE, irq_of_pirq);
+    if (board->lapics) {
+        vmc_pic_set_elcr(board->pic, LEVEL_IRQS);
+        vmc_lapics_reset(board->lapics, true);
+    }
+}
+
+static bool write_acpi_tables(VmcBoard *board, GError **error)
+{
+    VmcAcpiParams params = {.n_cpus = board->params.n_cpus, .n_uarts = board->n_uarts};
+    memcpy(params.irq_of_pirq, irq_of_pirq, sizeof irq_of_pirq);
+    GByteArray *tables = vmc_acpi_build(&params, VMC_ACPI_BASE);
+    bool ok = tables->len <= VMC_ACPI_SIZE &&
+              vmc_memory_write(board->params.memory, VMC_ACPI_BASE, tables->data, tables->len);
+    if (!ok)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
+                    "%u bytes of ACPI tables do not fit into the BIOS area", tables->len);
+    g_byte_array_unref(tables);
+    return ok;
+}
+
+/* The memory map a BIOS would report, ascending. */
+static unsigned fill_map(const VmcBoard *board, const VmcFramebufferInfo *fb, VmcE820Entry map[8])
+{
+    unsigned n = 0;
+    uint64_t low = ram_at(board, 0), high = ram_at(board, VMC_PC_HIGH_RAM);
+    map[n++] = (VmcE820Entry){0, CONVENTIONAL_END, VMC_E820_RAM};
+    map[n++] = (VmcE820Entry){CONVENTIONAL_END, 0xa0000 - CONVENTIONAL_END, VMC_E820_RESERVED};
+    map[n++] = (VmcE820Entry){VMC_ACPI_BASE, VMC_ACPI_SIZE, VMC_E820_ACPI};
+    map[n++] = (VmcE820Entry){ONE_MIB, low - ONE_MIB, VMC_E820_RAM};
+    if (fb && fb->gpa)
+        map[n++] = (VmcE820Entry){VMC_PC_FB_BASE, VMC_PC_FB_END - VMC_PC_FB_BASE, VMC_E820_RESERVED};
+    map[n++] = (VmcE820Entry){VMC_PC_ECAM_BASE, VMC_PC_ECAM_SIZE, VMC_E820_RESERVED};
+    if (high)
+        map[n++] = (VmcE820Entry){VMC_PC_HIGH_RAM, high, VMC_E820_RAM};
+    return n;
+}
+
+static bool boot_linux(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb,
+                       VmcCpuState *state, GError **error)
+{
+    VmcE820Entry map[8];
+    VmcLinuxParams params = {
+        .memory = board->params.memory,
+        .boot = boot,
+        .low_ram_end = ram_at(board, 0),
+        .map = map,
+        .n_map = fill_map(board, fb, map),
+        .rsdp = VMC_ACPI_BASE,
+    };
+    if (fb) {
+        params.fb_gpa = fb->gpa;
+        params.fb_width = fb->width;
+        params.fb_height = fb->height;
+        params.fb_stride = fb->stride;
+    }
+    set_up_as_firmware(board);
+    return write_acpi_tables(board, error) && vmc_linux_load(&params, state, error);
+}
+
+static bool set_cpu_states(VmcBoard *board, VmcCpuState *first, GError **error)
+{
+    for (unsigned i = 0; i < board->params.n_cpus; i++) {
+        VmcCpuState other, *state = first;
+        if (i > 0) {
+            vmc_cpu_state_reset(&other);
+            other.apic_base = VMC_LAPIC_BASE | 1u << 11;
+            other.wait_for_sipi = true;
+            state = &other;
+        }
+        if (board->cpus[i] && !board->params.backend->set_state(board->cpus[i], state, error))
+            return false;
+    }
+    return true;
+}
+
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb,
+                            GError **error)
+{
+    VmcCpuState state;
+    vmc_cpu_state_reset(&state);
+    reset_board(board);
+    if (boot->kind == VMC_BOOT_LINUX && !boot_linux(board, boot, fb, &state, error))
+        return false;
+    return set_cpu_states(board, &state, error);
+}
+
+void vmc_board_power_button(VmcBoard *board)
+{
+    vmc_pm_power_button(board->pm);
+}
+
+void vmc_board_pause(VmcBoard *board)
+{
+    vmc_clock_pause(board->clock);
+}
+
+void vmc_board_resume(VmcBoard *board)
+{
+    vmc_clock_resume(board->clock);
+}
