@@ -38,6 +38,7 @@ static void bind_memory(const struct vmc_insn *d, struct vmc_uop *u)
     }
     u->seg = d->seg != VMC_NO_REG ? d->seg : d->ss_default ? VMC_SS : VMC_DS;
     u->flags |= UF_EA_SLOW | UF_SEG;
+    vmc_ea_note_access(d, u);
 }
 
 /* LOCK is allowed on a memory destination of the read-modify-write instructions only (SDM vol. 2, LOCK). */

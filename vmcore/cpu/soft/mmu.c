@@ -632,12 +632,29 @@ uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64
     return (uint32_t)(off + s->base);
 }
 
-/* Size and direction of the access are the handler's; the limit is checked for the first byte here and the handlers'
- * widths are covered by checking one operand size (u->x is free for handlers, so 1 is used). */
-uint64_t vmc_ea_slow(VmcCpu *c, const struct vmc_uop *u)
+/* Sizes of segmented operands, as uop.scale names them; LEA and the like access nothing and are not checked. */
+static const uint16_t access_sizes[] = {0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 28, 94, 108, 512};
+
+void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u)
 {
-    uint64_t off = vmc_ea_offset(c, u);
+    bool write;
+    unsigned size = vmc_insn_access(d, &write);
+    for (unsigned i = 0; i < G_N_ELEMENTS(access_sizes); i++)
+        if (access_sizes[i] == size)
+            u->scale |= (uint8_t)(i << 2);
+    if (write)
+        u->flags |= UF_WRITE;
+}
+
+uint64_t vmc_ea_linear(VmcCpu *c, const struct vmc_uop *u, uint64_t off)
+{
     if (!(u->flags & UF_SEG))
         return off + c->seg_base[u->seg];
-    return vmc_seg_linear(c, u, u->seg, off, 1, false);
+    unsigned size = access_sizes[u->scale >> 2];
+    return vmc_seg_linear(c, u, u->seg, off, size ? size : 1, u->flags & UF_WRITE);
+}
+
+uint64_t vmc_ea_slow(VmcCpu *c, const struct vmc_uop *u)
+{
+    return vmc_ea_linear(c, u, vmc_ea_offset(c, u));
 }

@@ -16,6 +16,10 @@ enum vmc_access { VMC_READ = 0, VMC_WRITE = 1, VMC_EXEC = 2 };
 
 /* ---- mmu.c ---- */
 uint64_t vmc_ea_slow(VmcCpu *c, const struct vmc_uop *u);
+/* The linear address of offset `off` (already cut to the address size) in the operand's segment, checked. */
+uint64_t vmc_ea_linear(VmcCpu *c, const struct vmc_uop *u, uint64_t off);
+/* Binding: notes in u what vmc_ea_slow has to check of a segmented operand. */
+void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u);
 /* Segment check + base for legacy modes: linear address of [seg:off, size), #GP/#SS if outside or not allowed. */
 uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64_t off, unsigned size, bool write);
 uint64_t vmc_ld_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size);
@@ -60,7 +64,7 @@ static inline uint64_t vmc_ea(VmcCpu *c, const struct vmc_uop *u)
 /* The same without segment base and checks: LEA. Truncated to the address size. */
 static inline uint64_t vmc_ea_offset(VmcCpu *c, const struct vmc_uop *u)
 {
-    uint64_t ea = R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp;
+    uint64_t ea = R64(c, u->base) + (R64(c, u->index) << (u->scale & 3)) + (uint64_t)(int64_t)u->disp;
     if (u->flags & UF_A32)
         ea = (uint32_t)ea;
     else if (u->flags & UF_A16)

@@ -27,7 +27,7 @@ struct vmc_uop {
     vmc_op fn;
     uint8_t reg, rm;      /* byte offsets into VmcCpu of the ModRM.reg and register-form ModRM.rm operands */
     uint8_t base, index;  /* byte offsets: a GPR, VMC_SLOT_ZERO or VMC_SLOT_RIP */
-    uint8_t scale;
+    uint8_t scale;        /* with UF_SEG and UF_MEM: bits 7:2 say how many bytes are accessed (mmu.c) */
     uint8_t seg;          /* index into seg_base */
     uint8_t len;          /* of the instruction */
     uint8_t flags;        /* UF_* */
@@ -45,6 +45,7 @@ enum {
     UF_SEG = 8,     /* check limit and rights of segment `seg` (protected and real mode) */
     UF_SS = 16,     /* non-canonical addresses raise #SS(0) instead of #GP(0) */
     UF_MEM = 32,    /* the rm operand is in memory */
+    UF_WRITE = 64,  /* with UF_SEG: it is written */
 };
 
 #define VMC_NOINLINE  __attribute__((noinline, cold))

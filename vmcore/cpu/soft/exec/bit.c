@@ -26,7 +26,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
         off = (uint32_t)off;
     else if (u->flags & UF_A16)
         off = (uint16_t)off;
-    return u->flags & UF_SEG ? vmc_seg_linear(c, u, u->seg, off, 1, false) : off + c->seg_base[u->seg];
+    return vmc_ea_linear(c, u, off);
 }
 
 #define DEFINE_BIT_REG(NAME, BITS)                                                                                     \

@@ -329,8 +329,6 @@ static VMC_NOINLINE void arpl(VmcCpu *c, const struct vmc_uop *u)
     if (u->flags & UF_MEM) {
         if (raise)
             vmc_st16(c, u, va, dst);
-        else
-            vmc_probe(c, u, va, 2, VMC_WRITE); /* the destination is written either way */
     } else {
         R16(c, u->rm) = dst;
     }
