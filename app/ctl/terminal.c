@@ -76,6 +76,17 @@ void esp_terminal_restore(void)
     }
 }
 
+/* Tells the watchdog that all is in order: it must not touch the terminal once the shell has it back. */
+static void release_watchdog(void)
+{
+    ssize_t written;
+
+    if (terminal.watchdog_pipe < 0)
+        return;
+    written = write(terminal.watchdog_pipe, "", 1);
+    (void)written;
+}
+
 /* Restores and lets the signal do what it would have done. Raised again, it arrives when this handler
  * returns. */
 static void on_ending_signal(int signal_number)
@@ -83,6 +94,7 @@ static void on_ending_signal(int signal_number)
     int saved = errno;
 
     esp_terminal_restore();
+    release_watchdog();
     sigaction(signal_number, &terminal.old[signal_number], NULL);
     raise(signal_number);
     errno = saved;
