@@ -30,7 +30,9 @@ $(B)/schemas/gschemas.compiled: data/org.espalier.Espalier.gschema.xml
 	@mkdir -p $(@D)
 	$(Q)glib-compile-schemas --strict --targetdir=$(@D) data
 
-# A test of the drawing code on a display of its own; tests/ui/run starts one.
+# The tests of widgets; tests/ui/test_*.py of the same name gives each a display.
+UI_TESTS := $(patsubst tests/ui/%.c,$(B)/tests-ui/%,$(wildcard tests/ui/*.c))
+
 $(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)) $(B)/libespalier.a $(B)/libvmcore.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o %.a,$^) -o $@ -lcmocka $(UI_LIBS) $(BUNDLE_LIBS) $(CORE_LIBS)
@@ -38,3 +40,10 @@ $(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)
 $(B)/obj/tests-ui/%.o: tests/ui/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) $(UI_CFLAGS) -c $< -o $@
+
+ifdef WAY
+test: $(UI_TESTS)
+
+demo: $(B)/espalier $(GUEST)
+	$(Q)/usr/bin/python3 tests/ui/demo.py
+endif

@@ -1,0 +1,494 @@
+/*
+ * The widget with the guest's screen, fed with pixels of our own and asked what it shows and what it sends
+ * on.
+ *
+ * A real widget in a real window: pixels are read back from the X server, events go in where GTK would put
+ * them. Run by test_display_view.py, which gives it a display.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <gtk/gtk.h>
+#include <linux/input-event-codes.h>
+#include <string.h>
+
+#include "ui/display_view.h"
+
+#define PADDING   32u /* pixels of each row that are not of the screen: they must never be seen */
+#define LETTERBOX 0x0e0e0eu
+
+typedef struct Screen {
+    unsigned width, height;
+    uint32_t *pixels;
+    VmcRect damage[4];
+    unsigned n_damage;
+    bool refresh;
+} Screen;
+
+typedef struct Fixture {
+    GtkWidget *window;
+    EspDisplayView *view;
+    Screen screen;
+    GString *sent; /* what reached the sink, as text */
+    bool released;
+} Fixture;
+
+/* --- A screen of our own ------------------------------------------------------------------------ */
+
+static bool screen_collect(void *opaque, VmcFrame *frame)
+{
+    Screen *screen = opaque;
+    frame->width = screen->width;
+    frame->height = screen->height;
+    frame->stride = (screen->width + PADDING) * 4;
+    frame->pixels = (const uint8_t *)screen->pixels;
+    frame->n_damage = screen->n_damage;
+    memcpy(frame->damage, screen->damage, sizeof(screen->damage));
+    if (screen->refresh) {
+        frame->damage[0] = (VmcRect){0, 0, screen->width, screen->height};
+        frame->n_damage = 1;
+    }
+    bool any = frame->n_damage > 0;
+    screen->n_damage = 0;
+    screen->refresh = false;
+    frame->serial += any;
+    return any;
+}
+
+static void screen_refresh(void *opaque)
+{
+    ((Screen *)opaque)->refresh = true;
+}
+
+static const EspDisplaySource source = {.collect = screen_collect, .refresh = screen_refresh};
+
+/* Every pixel another colour, the padding a loud one. */
+static uint32_t colour(unsigned x, unsigned y, unsigned round)
+{
+    return ((x * 7 + round * 90) & 0xff) << 16 | ((y * 5 + round * 45) & 0xff) << 8 | ((x ^ y) & 0xff);
+}
+
+static void screen_resize(Screen *screen, unsigned width, unsigned height)
+{
+    screen->width = width;
+    screen->height = height;
+    screen->pixels = g_renew(uint32_t, screen->pixels, (width + PADDING) * height);
+    for (unsigned y = 0; y < height; y++)
+        for (unsigned x = 0; x < width + PADDING; x++)
+            screen->pixels[y * (width + PADDING) + x] = x < width ? colour(x, y, 0) : 0xff00ff;
+}
+
+static void screen_repaint(Screen *screen, unsigned round)
+{
+    for (unsigned y = 0; y < screen->height; y++)
+        for (unsigned x = 0; x < screen->width; x++)
+            screen->pixels[y * (screen->width + PADDING) + x] = colour(x, y, round);
+}
+
+/* --- A sink that writes down -------------------------------------------------------------------- */
+
+static void sink_key(void *opaque, unsigned keycode, bool down)
+{
+    g_string_append_printf(opaque, "%c%u ", down ? '+' : '-', keycode);
+}
+
+static void sink_pointer(void *opaque, unsigned x, unsigned y)
+{
+    g_string_append_printf(opaque, "@%u,%u ", x, y);
+}
+
+static void sink_button(void *opaque, unsigned button, bool down)
+{
+    g_string_append_printf(opaque, "%sbutton%#x ", down ? "+" : "-", button);
+}
+
+static void sink_wheel(void *opaque, int vertical, int horizontal)
+{
+    g_string_append_printf(opaque, "wheel%d,%d ", vertical, horizontal);
+}
+
+static const EspInputSink sink = {
+    .key = sink_key, .pointer = sink_pointer, .button = sink_button, .wheel = sink_wheel};
+
+static void assert_sent(Fixture *f, const char *expected)
+{
+    assert_string_equal(g_strchomp(f->sent->str), expected);
+    g_string_truncate(f->sent, 0);
+}
+
+/* --- The window --------------------------------------------------------------------------------- */
+
+static void spin(unsigned ms)
+{
+    gint64 end = g_get_monotonic_time() + (gint64)ms * 1000;
+    while (g_get_monotonic_time() < end)
+        if (!g_main_context_iteration(NULL, FALSE))
+            g_usleep(2000);
+}
+
+static void on_release(Fixture *f)
+{
+    f->released = true;
+}
+
+static int setup_view(void **state)
+{
+    Fixture *f = g_new0(Fixture, 1);
+    f->sent = g_string_new(NULL);
+    screen_resize(&f->screen, 320, 200);
+    f->screen.refresh = true;
+    f->window = gtk_window_new(GTK_WINDOW_POPUP); /* no window manager has a say in its size */
+    f->view = ESP_DISPLAY_VIEW(esp_display_view_new());
+    gtk_container_add(GTK_CONTAINER(f->window), GTK_WIDGET(f->view));
+    gtk_widget_show(GTK_WIDGET(f->view));
+    gtk_window_resize(GTK_WINDOW(f->window), 320, 200);
+    esp_display_view_set_source(f->view, &source, &f->screen);
+    esp_display_view_set_sink(f->view, &sink, f->sent);
+    esp_display_view_set_active(f->view, true);
+    esp_display_view_set_grab_on_click(f->view, false);
+    g_signal_connect_swapped(f->view, "release", G_CALLBACK(on_release), f);
+    gtk_widget_show(f->window);
+    spin(300);
+    *state = f;
+    return 0;
+}
+
+static int teardown_view(void **state)
+{
+    Fixture *f = *state;
+    gtk_widget_destroy(f->window);
+    g_string_free(f->sent, TRUE);
+    g_free(f->screen.pixels);
+    g_free(f);
+    return 0;
+}
+
+static void resize_window(Fixture *f, int width, int height)
+{
+    gtk_window_resize(GTK_WINDOW(f->window), width, height);
+    spin(300);
+}
+
+/* What the X server has at a point of the window. */
+static uint32_t shown(GdkPixbuf *picture, int x, int y)
+{
+    const guchar *p = gdk_pixbuf_get_pixels(picture) + y * gdk_pixbuf_get_rowstride(picture) +
+                      x * gdk_pixbuf_get_n_channels(picture);
+    return (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+}
+
+static GdkPixbuf *look(Fixture *f)
+{
+    GdkWindow *window = gtk_widget_get_window(f->window);
+    GdkPixbuf *picture =
+        gdk_pixbuf_get_from_window(window, 0, 0, gdk_window_get_width(window), gdk_window_get_height(window));
+    assert_non_null(picture);
+    return picture;
+}
+
+/* Every pixel of `picture` in a rectangle against `round`'s colours, the guest's screen at 1:1 from x0, y0.
+ */
+static unsigned count_wrong(GdkPixbuf *picture, int x0, int y0, const VmcRect *rect, unsigned round)
+{
+    unsigned wrong = 0;
+    for (unsigned y = rect->y; y < rect->y + rect->height; y++)
+        for (unsigned x = rect->x; x < rect->x + rect->width; x++)
+            wrong += shown(picture, x0 + (int)x, y0 + (int)y) != colour(x, y, round);
+    return wrong;
+}
+
+/* --- Pixels ------------------------------------------------------------------------------------- */
+
+static void every_pixel_is_shown_as_it_is(void **state)
+{
+    Fixture *f = *state;
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){0, 0, 320, 200}, 0), 0);
+}
+
+static void only_what_is_damaged_is_uploaded(void **state)
+{
+    Fixture *f = *state;
+    const VmcRect damage[] = {{16, 24, 64, 32}, {200, 150, 120, 50}};
+    screen_repaint(&f->screen, 1);
+    memcpy(f->screen.damage, damage, sizeof(damage));
+    f->screen.n_damage = 2;
+    spin(200);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(count_wrong(picture, 0, 0, &damage[0], 1), 0);
+    assert_int_equal(count_wrong(picture, 0, 0, &damage[1], 1), 0);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){0, 0, 320, 24}, 0), 0);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){80, 24, 240, 100}, 0), 0);
+}
+
+static void damage_outside_the_screen_is_ignored(void **state)
+{
+    Fixture *f = *state;
+    f->screen.damage[0] = (VmcRect){300, 190, 100, 100};
+    f->screen.damage[1] = (VmcRect){~0u, ~0u, 8, 8};
+    f->screen.n_damage = 2;
+    spin(200);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){0, 0, 320, 200}, 0), 0);
+}
+
+static void a_guest_may_change_its_size(void **state)
+{
+    Fixture *f = *state;
+    screen_resize(&f->screen, 240, 160);
+    f->screen.refresh = true;
+    resize_window(f, 240, 160);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){0, 0, 240, 160}, 0), 0);
+    unsigned width, height;
+    esp_display_view_get_guest_size(f->view, &width, &height);
+    assert_int_equal(width, 240);
+    assert_int_equal(height, 160);
+}
+
+static void a_whole_scale_gives_sharp_squares(void **state)
+{
+    Fixture *f = *state;
+    resize_window(f, 960, 600);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    unsigned wrong = 0;
+    for (int y = 0; y < 600; y++)
+        for (int x = 0; x < 960; x++)
+            wrong += shown(picture, x, y) != colour((unsigned)x / 3, (unsigned)y / 3, 0);
+    assert_int_equal(wrong, 0);
+}
+
+static void what_is_left_is_letterbox(void **state)
+{
+    Fixture *f = *state;
+    resize_window(f, 640, 500); /* twice the size, 50 rows above and below */
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(shown(picture, 0, 0), LETTERBOX);
+    assert_int_equal(shown(picture, 320, 49), LETTERBOX);
+    assert_int_equal(shown(picture, 0, 50), colour(0, 0, 0));
+    assert_int_equal(shown(picture, 639, 449), colour(319, 199, 0));
+    assert_int_equal(shown(picture, 639, 450), LETTERBOX);
+}
+
+static void one_to_one_stays_one_to_one(void **state)
+{
+    Fixture *f = *state;
+    esp_display_view_set_scaling(f->view, ESP_SCALING_ONE_TO_ONE);
+    resize_window(f, 640, 500);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(count_wrong(picture, 160, 150, &(VmcRect){0, 0, 320, 200}, 0), 0);
+    assert_int_equal(shown(picture, 159, 150), LETTERBOX);
+}
+
+static void a_picture_is_all_of_the_screen(void **state)
+{
+    Fixture *f = *state;
+    screen_repaint(&f->screen, 2); /* not even announced as damage */
+    g_autoptr(GdkPixbuf) picture = esp_display_view_take_picture(f->view);
+    assert_non_null(picture);
+    assert_int_equal(gdk_pixbuf_get_width(picture), 320);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){0, 0, 320, 200}, 2), 0);
+}
+
+static void it_starts_over_after_being_hidden(void **state)
+{
+    Fixture *f = *state;
+    gtk_widget_hide(f->window);
+    gtk_widget_unrealize(f->window);
+    spin(50);
+    gtk_widget_show(f->window);
+    resize_window(f, 320, 200);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){0, 0, 320, 200}, 0), 0);
+}
+
+/* --- Keys --------------------------------------------------------------------------------------- */
+
+static void key(Fixture *f, unsigned keycode, bool down)
+{
+    GdkEvent *event = gdk_event_new(down ? GDK_KEY_PRESS : GDK_KEY_RELEASE);
+    event->key.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    event->key.hardware_keycode = (guint16)(keycode + 8);
+    gdk_event_set_device(event,
+                         gdk_seat_get_keyboard(gdk_display_get_default_seat(gdk_display_get_default())));
+    gtk_widget_event(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+}
+
+static void keys_arrive_by_their_place(void **state)
+{
+    Fixture *f = *state;
+    key(f, KEY_A, true);
+    key(f, KEY_A, false);
+    key(f, KEY_102ND, true);
+    key(f, KEY_102ND, false);
+    key(f, KEY_TAB, true);
+    key(f, KEY_TAB, false);
+    assert_sent(f, "+30 -30 +86 -86 +15 -15");
+}
+
+static void the_hosts_repeats_are_dropped(void **state)
+{
+    Fixture *f = *state;
+    key(f, KEY_J, true);
+    key(f, KEY_J, true);
+    key(f, KEY_J, true);
+    key(f, KEY_J, false);
+    key(f, KEY_J, false);
+    assert_sent(f, "+36 -36");
+}
+
+static void focus_out_lets_go_of_all(void **state)
+{
+    Fixture *f = *state;
+    key(f, KEY_LEFTALT, true);
+    key(f, KEY_TAB, true);
+    GdkEvent *event = gdk_event_new(GDK_FOCUS_CHANGE);
+    event->focus_change.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    gtk_widget_send_focus_change(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+    assert_sent(f, "+56 +15 -15 -56");
+}
+
+static void control_alt_alone_asks_for_release(void **state)
+{
+    Fixture *f = *state;
+    key(f, KEY_LEFTCTRL, true);
+    key(f, KEY_LEFTALT, true);
+    assert_false(f->released);
+    key(f, KEY_LEFTALT, false);
+    assert_true(f->released);
+    key(f, KEY_LEFTCTRL, false);
+    assert_sent(f, "+29 +56 -56 -29");
+}
+
+static void control_alt_with_a_key_does_not(void **state)
+{
+    Fixture *f = *state;
+    key(f, KEY_LEFTCTRL, true);
+    key(f, KEY_LEFTALT, true);
+    key(f, KEY_F2, true);
+    key(f, KEY_F2, false);
+    key(f, KEY_LEFTALT, false);
+    key(f, KEY_LEFTCTRL, false);
+    assert_false(f->released);
+    assert_sent(f, "+29 +56 +60 -60 -56 -29");
+}
+
+static void a_chord_is_pressed_and_let_go(void **state)
+{
+    Fixture *f = *state;
+    const unsigned chord[] = {KEY_LEFTCTRL, KEY_LEFTALT, KEY_DELETE};
+    esp_display_view_send_chord(f->view, chord, 3);
+    assert_sent(f, "+29 +56 +111");
+    spin(200);
+    assert_sent(f, "-111 -56 -29");
+}
+
+/* --- Pointer ------------------------------------------------------------------------------------ */
+
+static void point(Fixture *f, double x, double y)
+{
+    GdkEvent *event = gdk_event_new(GDK_MOTION_NOTIFY);
+    event->motion.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    event->motion.x = x;
+    event->motion.y = y;
+    gtk_widget_event(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+}
+
+static void the_pointer_reaches_the_corners(void **state)
+{
+    Fixture *f = *state;
+    point(f, 0, 0);
+    point(f, 319, 0);
+    point(f, 0, 199);
+    point(f, 319, 199);
+    assert_sent(f, "@0,0 @32767,0 @0,32767 @32767,32767");
+}
+
+static void the_letterbox_is_the_edge(void **state)
+{
+    Fixture *f = *state;
+    resize_window(f, 640, 500);
+    g_string_truncate(f->sent, 0);
+    point(f, 0, 3);
+    point(f, 639, 499);
+    point(f, 0, 50);
+    assert_sent(f, "@0,0 @32767,32767 @0,0");
+}
+
+static void click(Fixture *f, GdkEventType type, guint button)
+{
+    GdkEvent *event = gdk_event_new(type);
+    event->button.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    event->button.button = button;
+    gtk_widget_event(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+}
+
+static void buttons_are_pressed_where_the_pointer_is(void **state)
+{
+    Fixture *f = *state;
+    click(f, GDK_BUTTON_PRESS, 1);
+    click(f, GDK_2BUTTON_PRESS, 1);
+    click(f, GDK_BUTTON_RELEASE, 1);
+    click(f, GDK_BUTTON_PRESS, 3);
+    esp_display_view_ungrab(f->view);
+    click(f, GDK_BUTTON_PRESS, 77);
+    assert_sent(f, "@0,0 +button0x110 @0,0 -button0x110 @0,0 +button0x111 -button0x111 @0,0");
+}
+
+static void scroll(Fixture *f, GdkScrollDirection direction, double dx, double dy)
+{
+    GdkEvent *event = gdk_event_new(GDK_SCROLL);
+    event->scroll.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    event->scroll.direction = direction;
+    event->scroll.delta_x = dx;
+    event->scroll.delta_y = dy;
+    gtk_widget_event(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+}
+
+static void the_wheel_turns_in_clicks(void **state)
+{
+    Fixture *f = *state;
+    scroll(f, GDK_SCROLL_UP, 0, 0);
+    scroll(f, GDK_SCROLL_SMOOTH, 0, 0.4);
+    scroll(f, GDK_SCROLL_SMOOTH, 0, 0.4);
+    scroll(f, GDK_SCROLL_SMOOTH, 0, 0.4);
+    scroll(f, GDK_SCROLL_SMOOTH, 0, -1.0);
+    scroll(f, GDK_SCROLL_SMOOTH, 2.0, 0);
+    assert_sent(f, "@0,0 wheel1,0 @0,0 @0,0 @0,0 wheel-1,0 @0,0 wheel1,0 @0,0 wheel0,2");
+}
+
+#define VIEW_TEST(name) cmocka_unit_test_setup_teardown(name, setup_view, teardown_view)
+
+int main(int argc, char **argv)
+{
+    gtk_init(&argc, &argv);
+    const struct CMUnitTest tests[] = {
+        VIEW_TEST(every_pixel_is_shown_as_it_is),
+        VIEW_TEST(only_what_is_damaged_is_uploaded),
+        VIEW_TEST(damage_outside_the_screen_is_ignored),
+        VIEW_TEST(a_guest_may_change_its_size),
+        VIEW_TEST(a_whole_scale_gives_sharp_squares),
+        VIEW_TEST(what_is_left_is_letterbox),
+        VIEW_TEST(one_to_one_stays_one_to_one),
+        VIEW_TEST(a_picture_is_all_of_the_screen),
+        VIEW_TEST(it_starts_over_after_being_hidden),
+        VIEW_TEST(keys_arrive_by_their_place),
+        VIEW_TEST(the_hosts_repeats_are_dropped),
+        VIEW_TEST(focus_out_lets_go_of_all),
+        VIEW_TEST(control_alt_alone_asks_for_release),
+        VIEW_TEST(control_alt_with_a_key_does_not),
+        VIEW_TEST(a_chord_is_pressed_and_let_go),
+        VIEW_TEST(the_pointer_reaches_the_corners),
+        VIEW_TEST(the_letterbox_is_the_edge),
+        VIEW_TEST(buttons_are_pressed_where_the_pointer_is),
+        VIEW_TEST(the_wheel_turns_in_clicks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
