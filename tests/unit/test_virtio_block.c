@@ -1,0 +1,497 @@
+/*
+ * virtio-blk as a guest uses it, on a real file; and on a disk whose operations can be held back, to see what
+ * is in flight when the guest resets the device or the machine stops.
+ */
+#include "tests/unit/virtio_rig.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <linux/virtio_blk.h>
+#include <unistd.h>
+
+#define SIZE     256u
+#define SECTORS  64u
+#define FEATURES (RIG_FEATURES | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_SEG_MAX)
+
+typedef struct Block {
+    Rig rig;
+    char *path;
+    uint64_t header, data, status; /* guest memory of the synchronous requests */
+} Block;
+
+static void bring_up(Block *b, uint64_t features)
+{
+    Rig *rig = &b->rig;
+
+    rig_bring_up(rig, features, 1, SIZE);
+    b->header = rig_alloc(rig, sizeof(struct virtio_blk_outhdr));
+    b->data = rig_alloc(rig, 1 << 20);
+    b->status = rig_alloc(rig, 1);
+}
+
+static Block *block_new(bool readonly)
+{
+    Block *b = g_new0(Block, 1);
+    GError *error = NULL;
+    char *sector = g_malloc0(512);
+
+    int fd = g_file_open_tmp("vmcore-blk-XXXXXX", &b->path, NULL);
+    for (unsigned i = 0; i < SECTORS; i++) {
+        memset(sector, (int)i, 512);
+        assert_int_equal(write(fd, sector, 512), 512);
+    }
+    g_free(sector);
+    close(fd);
+    rig_init(&b->rig);
+    VmcDisk *disk = vmc_disk_open_raw(b->path, readonly, &error);
+    assert_null(error);
+    rig_plug(&b->rig, vmc_virtio_block_new(&b->rig.host, disk, "a-serial-number-of-more-than-20-bytes"));
+    return b;
+}
+
+static int setup(void **state)
+{
+    Block *b = block_new(false);
+
+    bring_up(b, FEATURES);
+    *state = b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    Block *b = *state;
+
+    rig_clear(&b->rig);
+    if (b->path)
+        g_remove(b->path);
+    g_free(b->path);
+    g_free(b);
+    return 0;
+}
+
+static void put_header(Rig *rig, uint64_t at, uint32_t type, uint64_t sector)
+{
+    *(struct virtio_blk_outhdr *)rig_host(rig, at, 16) =
+        (struct virtio_blk_outhdr){.type = type, .sector = sector};
+}
+
+/* One request, header and data and status in one buffer each; returns the status byte. */
+static uint8_t request(Block *b, uint32_t type, uint64_t sector, uint32_t len)
+{
+    Rig *rig = &b->rig;
+    bool to_guest = type != VIRTIO_BLK_T_OUT;
+    RigBuffer buffers[3] = {{b->header, 16}, {b->data, len}, {b->status, 1}};
+    uint8_t *status = rig_host(rig, b->status, 1);
+
+    put_header(rig, b->header, type, sector);
+    if (!len)
+        buffers[1] = buffers[2];
+    *status = 0xee;
+    rig_add(rig, &rig->queues[0], buffers, 1 + (len && !to_guest), 1 + (len && to_guest));
+    rig_kick(rig, &rig->queues[0]);
+    struct vring_used_elem used = rig_used(rig, &rig->queues[0]);
+    assert_in_range(used.len, 1, 1 + (to_guest ? len : 0));
+    return *status;
+}
+
+static void expect_all(const uint8_t *bytes, uint8_t what, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (bytes[i] != what)
+            fail_msg("byte %zu is %#x, not %#x", i, bytes[i], what);
+}
+
+static void test_config(void **state)
+{
+    Block *b = *state;
+    Rig *rig = &b->rig;
+    uint64_t offered = rig_offered(rig);
+
+    assert_int_equal(rig_config(rig, PCI_DEVICE_ID, 2), 0x1042);
+    assert_int_equal(vmc_bus_read(rig->mmio, rig->device + offsetof(struct virtio_blk_config, capacity), 8),
+                     SECTORS);
+    assert_int_equal(vmc_bus_read(rig->mmio, rig->device + offsetof(struct virtio_blk_config, blk_size), 4),
+                     512);
+    assert_int_equal(vmc_bus_read(rig->mmio, rig->device + offsetof(struct virtio_blk_config, seg_max), 4),
+                     SIZE - 2);
+    assert_int_equal(
+        vmc_bus_read(rig->mmio, rig->device + offsetof(struct virtio_blk_config, physical_block_exp), 1), 3);
+    assert_int_equal(vmc_bus_read(rig->mmio, rig->device + 4000, 8), 0);
+    assert_true(offered & 1ull << VIRTIO_BLK_F_FLUSH);
+    assert_false(offered & 1ull << VIRTIO_BLK_F_RO);
+}
+
+static void test_read_write(void **state)
+{
+    Block *b = *state;
+    uint8_t *data = rig_host(&b->rig, b->data, 1 << 20);
+
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 5, 1024), VIRTIO_BLK_S_OK);
+    expect_all(data, 5, 512);
+    expect_all(data + 512, 6, 512);
+    expect_all(data + 1024, 0, 512);
+    memset(data, 0xa5, 1024);
+    assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 7, 1024), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(b, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 6, 2048), VIRTIO_BLK_S_OK);
+    expect_all(data, 6, 512);
+    expect_all(data + 512, 0xa5, 1024);
+    expect_all(data + 1536, 9, 512);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 0, SECTORS * 512), VIRTIO_BLK_S_OK);
+    expect_all(data + (SECTORS - 1) * 512, SECTORS - 1, 512);
+
+    char *file;
+    assert_true(g_file_get_contents(b->path, &file, NULL, NULL));
+    expect_all((uint8_t *)file + 7 * 512, 0xa5, 1024);
+    g_free(file);
+}
+
+static void test_get_id(void **state)
+{
+    Block *b = *state;
+    uint8_t *data = rig_host(&b->rig, b->data, 64);
+
+    memset(data, '.', 64);
+    assert_int_equal(request(b, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES), VIRTIO_BLK_S_OK);
+    assert_memory_equal(data, "a-serial-number-of-m.", 21);
+    memset(data, '.', 64);
+    assert_int_equal(request(b, VIRTIO_BLK_T_GET_ID, 0, 8), VIRTIO_BLK_S_OK);
+    assert_memory_equal(data, "a-serial.", 9);
+}
+
+static void test_errors(void **state)
+{
+    Block *b = *state;
+
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, SECTORS, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_OUT, SECTORS - 1, 1024), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, UINT64_MAX, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, UINT64_MAX / 512, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 1ull << 55, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 0, 511), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, 513), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, 99, 0, 512), VIRTIO_BLK_S_UNSUPP);
+    assert_int_equal(request(b, VIRTIO_BLK_T_DISCARD, 0, 16), VIRTIO_BLK_S_UNSUPP);
+    /* The file has become shorter. */
+    assert_int_equal(truncate(b->path, 10 * 512), 0);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 20, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 9, 512), VIRTIO_BLK_S_OK);
+}
+
+static void test_readonly(void **state)
+{
+    Block *b = block_new(true);
+
+    assert_true(rig_offered(&b->rig) & 1ull << VIRTIO_BLK_F_RO);
+    bring_up(b, FEATURES | 1ull << VIRTIO_BLK_F_RO);
+    memset(rig_host(&b->rig, b->data, 512), 0xff, 512);
+    assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 3, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 3, 512), VIRTIO_BLK_S_OK);
+    expect_all(rig_host(&b->rig, b->data, 512), 3, 512);
+    assert_int_equal(request(b, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+    void *again = b;
+    teardown(&again);
+}
+
+/* How a request is cut into buffers is the driver's business (s2.7.4). */
+static void test_any_layout(void **state)
+{
+    Block *b = *state;
+    Rig *rig = &b->rig;
+    RigBuffer buffers[] = {
+        {b->header, 1}, {b->header + 1, 15}, {b->data, 100}, {b->data + 100, 13}, {b->data + 113, 400}};
+
+    put_header(rig, b->header, VIRTIO_BLK_T_IN, 11);
+    rig_add(rig, &rig->queues[0], buffers, 2, 3);
+    rig_kick(rig, &rig->queues[0]);
+    assert_int_equal(rig_used(rig, &rig->queues[0]).len, 513);
+    expect_all(rig_host(rig, b->data, 512), 11, 512);
+    assert_int_equal(*(uint8_t *)rig_host(rig, b->data + 512, 1), VIRTIO_BLK_S_OK);
+
+    /* Header and data in one. */
+    put_header(rig, b->data, VIRTIO_BLK_T_OUT, 12);
+    memset(rig_host(rig, b->data + 16, 512), 0x5a, 512);
+    RigBuffer joined[] = {{b->data, 528}, {b->status, 1}};
+    rig_add(rig, &rig->queues[0], joined, 1, 1);
+    rig_kick(rig, &rig->queues[0]);
+    assert_int_equal(rig_used(rig, &rig->queues[0]).len, 1);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 12, 512), VIRTIO_BLK_S_OK);
+    expect_all(rig_host(rig, b->data, 512), 0x5a, 512);
+}
+
+/* As Linux does it: one indirect table for each request, many requests at once, more than the device has out.
+ */
+static void test_many_in_flight(void **state)
+{
+    Block *b = *state;
+    Rig *rig = &b->rig;
+    RigQueue *q = &rig->queues[0];
+    uint64_t area = rig_alloc(rig, SIZE * 1024);
+    unsigned seen[SIZE] = {0};
+
+    for (unsigned i = 0; i < SIZE; i++) {
+        uint64_t at = area + i * 1024;
+        struct vring_desc *table = rig_host(rig, at + 64, 48);
+        put_header(rig, at, VIRTIO_BLK_T_IN, i % SECTORS);
+        *(uint8_t *)rig_host(rig, at + 32, 1) = 0xee;
+        table[0] = (struct vring_desc){at, 16, VRING_DESC_F_NEXT, 1};
+        table[1] = (struct vring_desc){at + 512, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2};
+        table[2] = (struct vring_desc){at + 32, 1, VRING_DESC_F_WRITE, 0};
+        *rig_desc(rig, q, i) = (struct vring_desc){at + 64, 48, VRING_DESC_F_INDIRECT, 0};
+        rig_offer(rig, q, (uint16_t)i);
+        if (i % 50 == 0)
+            rig_kick(rig, q);
+    }
+    rig_kick(rig, q);
+    for (unsigned i = 0; i < SIZE; i++) {
+        unsigned id = rig_used(rig, q).id;
+        assert_true(id < SIZE && !seen[id]++);
+        assert_int_equal(*(uint8_t *)rig_host(rig, area + id * 1024 + 32, 1), VIRTIO_BLK_S_OK);
+        expect_all(rig_host(rig, area + id * 1024 + 512, 512), (uint8_t)(id % SECTORS), 512);
+    }
+}
+
+static void test_not_a_request(void **state)
+{
+    Block *b = *state;
+    Rig *rig = &b->rig;
+    const RigBuffer bad[][2] = {
+        {{b->header, 15}, {b->status, 1}}, /* half a header */
+        {{b->header, 16}, {b->status, 0}}, /* nowhere to put the status */
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        rig_add(rig, &rig->queues[0], bad[i], 1, 1);
+        rig_kick(rig, &rig->queues[0]);
+        rig_expect_needs_reset(rig);
+        rig_bring_up(rig, FEATURES, 1, SIZE);
+        assert_int_equal(request(b, VIRTIO_BLK_T_IN, 1, 512), VIRTIO_BLK_S_OK);
+    }
+}
+
+/* A request of gigabytes onto the same few pages is refused for its size, not attempted. */
+static void test_huge_request(void **state)
+{
+    Block *b = *state;
+    Rig *rig = &b->rig;
+    RigBuffer buffers[200];
+
+    put_header(rig, b->header, VIRTIO_BLK_T_IN, 0);
+    buffers[0] = (RigBuffer){b->header, 16};
+    for (unsigned i = 1; i < 199; i++)
+        buffers[i] = (RigBuffer){0, RIG_RAM};
+    buffers[199] = (RigBuffer){b->status, 1};
+    rig_add(rig, &rig->queues[0], buffers, 1, 199);
+    rig_kick(rig, &rig->queues[0]);
+    rig_used(rig, &rig->queues[0]);
+    assert_int_equal(*(uint8_t *)rig_host(rig, b->status, 1), VIRTIO_BLK_S_IOERR);
+}
+
+/* ---- requests in flight ---- */
+
+/* A disk in memory whose reads wait at a gate: a slow disk, made to order. */
+typedef struct Gate {
+    GMutex lock;
+    GCond cond;
+    bool closed, disk_closed;
+    unsigned inside, flushes;
+    VmcDisk disk;
+} Gate;
+
+static Gate *gate_of(VmcDisk *disk)
+{
+    return (Gate *)((char *)disk - offsetof(Gate, disk));
+}
+
+static int slow_read(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n)
+{
+    Gate *gate = gate_of(disk);
+
+    g_mutex_lock(&gate->lock);
+    gate->inside++;
+    g_cond_broadcast(&gate->cond);
+    while (gate->closed)
+        g_cond_wait(&gate->cond, &gate->lock);
+    gate->inside--;
+    g_mutex_unlock(&gate->lock);
+    for (unsigned i = 0; i < n; i++)
+        memset(iov[i].iov_base, 0x77, iov[i].iov_len);
+    return 0;
+}
+
+static int slow_write(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n)
+{
+    return 0;
+}
+
+static int slow_flush(VmcDisk *disk)
+{
+    Gate *gate = gate_of(disk);
+
+    g_mutex_lock(&gate->lock);
+    gate->flushes++;
+    g_mutex_unlock(&gate->lock);
+    return 0;
+}
+
+static void slow_close(VmcDisk *disk)
+{
+    gate_of(disk)->disk_closed = true;
+}
+
+static const VmcDiskOps slow_ops = {"slow", slow_read, slow_write, slow_flush, slow_close};
+
+static void set_gate(Gate *gate, bool closed)
+{
+    g_mutex_lock(&gate->lock);
+    gate->closed = closed;
+    g_cond_broadcast(&gate->cond);
+    g_mutex_unlock(&gate->lock);
+}
+
+static Block *slow_block_new(Gate *gate)
+{
+    Block *b = g_new0(Block, 1);
+
+    memset(gate, 0, sizeof(*gate));
+    gate->disk = (VmcDisk){.ops = &slow_ops, .size = 1 << 20, .block_size = 512};
+    rig_init(&b->rig);
+    rig_plug(&b->rig, vmc_virtio_block_new(&b->rig.host, &gate->disk, NULL));
+    bring_up(b, FEATURES);
+    return b;
+}
+
+/* Starts `n` reads and waits until at least one is at the gate. */
+static void start_reads(Block *b, Gate *gate, unsigned n)
+{
+    Rig *rig = &b->rig;
+    RigBuffer buffers[3] = {{b->header, 16}, {b->data, 512}, {b->status, 1}};
+
+    set_gate(gate, true);
+    put_header(rig, b->header, VIRTIO_BLK_T_IN, 0);
+    memset(rig_host(rig, b->data, 512), 0, 512);
+    for (unsigned i = 0; i < n; i++)
+        rig_add(rig, &rig->queues[0], buffers, 1, 2);
+    rig_kick(rig, &rig->queues[0]);
+    g_mutex_lock(&gate->lock);
+    while (!gate->inside)
+        assert_true(g_cond_wait_until(&gate->cond, &gate->lock, g_get_monotonic_time() + RIG_TIMEOUT));
+    g_mutex_unlock(&gate->lock);
+}
+
+/* The guest's reset does not wait for the disk; status stays up until the last request is back, and only then
+ * may the guest have its memory back (s4.1.4.3.2). */
+static void test_reset_with_requests_in_flight(void **state)
+{
+    Gate gate;
+    Block *b = slow_block_new(&gate);
+    Rig *rig = &b->rig;
+
+    start_reads(b, &gate, 50);
+    int64_t before = g_get_monotonic_time();
+    rig_write(rig, RIG_COMMON(device_status), 1, 0);
+    assert_true(g_get_monotonic_time() - before < G_TIME_SPAN_SECOND);
+    assert_int_not_equal(rig_status(rig), 0);
+    rig_set_status(rig, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+    set_gate(&gate, false);
+    rig_reset(rig);
+    memset(rig_host(rig, b->data, 512), 0, 512);
+    g_usleep(20000);
+    expect_all(rig_host(rig, b->data, 512), 0, 512);
+    bring_up(b, FEATURES);
+    assert_int_equal(request(b, VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
+    expect_all(rig_host(rig, b->data, 512), 0x77, 512);
+    void *again = b;
+    teardown(&again);
+    assert_true(gate.disk_closed);
+}
+
+static gpointer open_gate_later(gpointer data)
+{
+    g_usleep(50000);
+    set_gate(data, false);
+    return NULL;
+}
+
+/* Power-on reset and the machine's end do wait: afterwards no worker touches guest memory. */
+static void test_end_with_requests_in_flight(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        Gate gate;
+        Block *b = slow_block_new(&gate);
+        start_reads(b, &gate, 80);
+        GThread *thread = g_thread_new("gate", open_gate_later, &gate);
+        if (i)
+            vmc_pci_bus_reset(b->rig.pci);
+        else
+            g_clear_pointer(&b->rig.pci, vmc_pci_bus_free);
+        assert_int_equal(gate.inside, 0);
+        memset(rig_host(&b->rig, b->data, 512), 0, 512);
+        g_thread_join(thread);
+        g_usleep(20000);
+        expect_all(rig_host(&b->rig, b->data, 512), 0, 512);
+        void *again = b;
+        teardown(&again);
+        assert_true(gate.disk_closed);
+    }
+}
+
+/* The I/O thread goes on while the disk hangs. */
+static void note_ran(void *data)
+{
+    *(bool *)data = true;
+}
+
+static void test_io_thread_never_waits(void **state)
+{
+    Gate gate;
+    Block *b = slow_block_new(&gate);
+    bool ran = false;
+
+    start_reads(b, &gate, 200 / 3);
+    int64_t before = g_get_monotonic_time();
+    vmc_io_call_sync(b->rig.io, note_ran, &ran);
+    assert_true(ran && g_get_monotonic_time() - before < G_TIME_SPAN_SECOND);
+    set_gate(&gate, false);
+    for (unsigned i = 0; i < 200 / 3; i++)
+        rig_used(&b->rig, &b->rig.queues[0]);
+    void *again = b;
+    teardown(&again);
+}
+
+/* A driver that cannot flush is promised that its writes last (s5.2.6.2). */
+static void test_write_through(void **state)
+{
+    Gate gate;
+    Block *b = slow_block_new(&gate);
+
+    assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(gate.flushes, 0);
+    bring_up(b, RIG_FEATURES);
+    assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(gate.flushes, 1);
+    void *again = b;
+    teardown(&again);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_config, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_read_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_get_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+        cmocka_unit_test(test_readonly),
+        cmocka_unit_test_setup_teardown(test_any_layout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_in_flight, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_a_request, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_huge_request, setup, teardown),
+        cmocka_unit_test(test_reset_with_requests_in_flight),
+        cmocka_unit_test(test_end_with_requests_in_flight),
+        cmocka_unit_test(test_io_thread_never_waits),
+        cmocka_unit_test(test_write_through),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
