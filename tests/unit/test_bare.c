@@ -38,15 +38,18 @@ static const struct guest {
     enum expect expect;
 } guests[] = {
     // clang-format off
+    {"modes", 1, EXPECT_PASS},
     {"paging", 1, EXPECT_PASS},
     {"privilege", 1, EXPECT_PASS},
     {"exceptions", 1, EXPECT_PASS},
     {"interrupts", 1, EXPECT_PASS},
     {"registers", 1, EXPECT_PASS},
     {"segments", 1, EXPECT_PASS},
+    {"legacy", 1, EXPECT_PASS},
     {"debug", 1, EXPECT_PASS},
     {"smp", 3, EXPECT_PASS},
     {"triple", 1, EXPECT_SHUTDOWN},
+    {"task", 1, EXPECT_REFUSAL}, /* what the software CPU does not do ends with a sentence */
     // clang-format on
 };
 
