@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include "block/disk.h"
-#include "machine/images.h"
+#include "boot/bzimage.h"
+#include "machine/initrd.h"
 #include "vmcore/config.h"
 
 #define MIB               ((uint64_t)1 << 20)
@@ -77,36 +78,50 @@ static void check_memory(GPtrArray *faults, const VmcConfig *config)
                   mib, host / MIB);
 }
 
-static void check_kernel(GPtrArray *faults, const VmcConfig *config, VmcKernelFacts *facts)
+/* `cmdline_max` is set if the kernel says it. */
+static void check_kernel(GPtrArray *faults, const VmcConfig *config, unsigned *cmdline_max)
 {
+    const char *path = config->boot.kernel;
     GError *error = NULL;
+    VmcBzImage image;
+    uint64_t size, end;
+    int fd;
 
-    if (!config->boot.kernel || !*config->boot.kernel)
+    if (!path || !*path) {
         add_fault(faults, "boot.kernel", "no kernel is given; give the path of a bzImage");
-    else if (!vmc_kernel_check(config->boot.kernel, facts, &error))
+        return;
+    }
+    fd = vmc_boot_file_open("kernel", path, &size, &error);
+    if (fd < 0 || !vmc_bzimage_read(&image, fd, path, &error)) {
         add_error(faults, "boot.kernel", error);
-    else if (facts->init_size > config->memory)
-        add_fault(faults, "boot.kernel",
-                  "“%s” needs %" G_GUINT64_FORMAT " MiB to unpack itself; give the guest more memory",
-                  config->boot.kernel, (facts->init_size + MIB - 1) / MIB);
+    } else {
+        *cmdline_max = image.cmdline_max;
+        end = image.load_address + image.memory_size;
+        if (end > config->memory)
+            add_fault(faults, "memory",
+                      "the kernel “%s” needs %" G_GUINT64_FORMAT
+                      " MiB to unpack itself; give at least so much",
+                      path, (end + MIB - 1) / MIB);
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 static void check_boot(GPtrArray *faults, const VmcConfig *config)
 {
-    VmcKernelFacts facts = {0};
+    unsigned cmdline_max = 0;
     GError *error = NULL;
-    uint64_t size;
 
     if (config->boot.kind != VMC_BOOT_LINUX) {
         add_fault(faults, "boot", "there is nothing to boot; give a Linux kernel");
         return;
     }
-    check_kernel(faults, config, &facts);
-    if (config->boot.initrd && !vmc_initrd_check(config->boot.initrd, config->memory, &size, &error))
+    check_kernel(faults, config, &cmdline_max);
+    if (config->boot.initrd && !vmc_initrd_check(config->boot.initrd, config->memory, &error))
         add_error(faults, "boot.initrd", error);
-    if (config->boot.cmdline && facts.cmdline_max && strlen(config->boot.cmdline) > facts.cmdline_max)
+    if (config->boot.cmdline && cmdline_max && strlen(config->boot.cmdline) > cmdline_max)
         add_fault(faults, "boot.cmdline", "the command line has %zu bytes; this kernel takes at most %u",
-                  strlen(config->boot.cmdline), facts.cmdline_max);
+                  strlen(config->boot.cmdline), cmdline_max);
 }
 
 static void check_log_path(GPtrArray *faults, const char *field, const char *path)

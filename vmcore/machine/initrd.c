@@ -1,28 +1,23 @@
 /*
- * Is this file a kernel, is that one an initramfs, and is all of it there?
+ * Is this file an initramfs, and is all of it there?
  *
- * Sources: Linux Documentation/arch/x86/boot.rst (the setup header),
- * Documentation/driver-api/early-userspace/ buffer-format.rst (an initramfs is a chain of cpio archives, each
- * plain or compressed), RFC 1952 (gzip), RFC 8878 s3.1.1 (zstd frames), the xz file format 1.2 s2.1.2 (stream
- * footer), the kernel's lz4 legacy frames.
+ * Sources: Linux Documentation/driver-api/early-userspace/buffer-format.rst (an initramfs is a chain of cpio
+ * archives, each plain or compressed), RFC 1952 (gzip), RFC 8878 s3.1.1 (zstd frames), the xz file format 1.2
+ * s2.1.2 (stream footer), the kernel's lz4 legacy frames.
  *
  * A truncated initramfs makes a guest panic minutes later with a message about a missing root device, so it
  * is worth a look before. A plain cpio, zstd and lz4 are walked by their headers without unpacking, xz has a
  * footer. gzip has only its last eight bytes: if they look like those of an archive they are believed, and
  * only if not is the file unpacked to know for sure.
  */
-#include "machine/images.h"
+#include "machine/initrd.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <gio/gio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "boot/bzimage.h"
 #include "vmcore/error.h"
-
-#define SETUP_HEADER_END 0x268
 
 static uint16_t le16(const uint8_t *p)
 {
@@ -32,66 +27,6 @@ static uint16_t le16(const uint8_t *p)
 static uint32_t le32(const uint8_t *p)
 {
     return le16(p) | (uint32_t)le16(p + 2) << 16;
-}
-
-int vmc_image_open(const char *path, uint64_t *size, GError **error)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” cannot be opened: %s", path, g_strerror(errno));
-        return -1;
-    }
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” is %s, not a file", path,
-                    S_ISDIR(st.st_mode) ? "a directory" : "a device or socket");
-        close(fd);
-        return -1;
-    }
-    *size = (uint64_t)st.st_size;
-    return fd;
-}
-
-/* What is wrong with a setup header, or NULL. `got` bytes of it were there. */
-static const char *header_fault(const uint8_t *header, size_t got, VmcKernelFacts *facts)
-{
-    uint64_t setup_bytes, kernel_bytes;
-
-    if (got < SETUP_HEADER_END || le16(header + 0x1fe) != 0xaa55 || memcmp(header + 0x202, "HdrS", 4) != 0)
-        return "is not a Linux kernel; give a bzImage, such as a distribution's /boot/vmlinuz";
-    if (le16(header + 0x206) < 0x020c || !(header[0x211] & 1) || !(le16(header + 0x236) & 1))
-        return "is a Linux kernel without a 64-bit entry; give a bzImage for x86-64, version 3.8 or later";
-    setup_bytes = ((header[0x1f1] ? header[0x1f1] : 4) + 1u) * 512u;
-    kernel_bytes = (uint64_t)le32(header + 0x1f4) * 16u;
-    /* syssize counts paragraphs, rounded up. */
-    if (facts->file_size + 15 < setup_bytes + kernel_bytes)
-        return "is a Linux kernel whose end is missing; copy or download it again";
-    facts->init_size = le32(header + 0x260);
-    facts->cmdline_max = le32(header + 0x238);
-    return NULL;
-}
-
-bool vmc_kernel_check(const char *path, VmcKernelFacts *facts, GError **error)
-{
-    uint8_t header[SETUP_HEADER_END];
-    const char *fault;
-    ssize_t got;
-    int fd = vmc_image_open(path, &facts->file_size, error);
-
-    if (fd < 0)
-        return false;
-    got = pread(fd, header, sizeof header, 0);
-    if (got < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” cannot be read: %s", path, g_strerror(errno));
-        close(fd);
-        return false;
-    }
-    close(fd);
-    fault = header_fault(header, (size_t)got, facts);
-    if (fault)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” %s", path, fault);
-    return !fault;
 }
 
 /* A piece of the file, ever shorter from the front. */
@@ -275,53 +210,33 @@ static bool initrd_complete(Bytes bytes)
     return true;
 }
 
-/* All of the file in memory, or NULL. Read rather than mapped: a file that shrinks meanwhile must not fault.
- */
-static uint8_t *read_all(int fd, size_t size)
+bool vmc_initrd_check(const char *path, uint64_t limit, GError **error)
 {
-    uint8_t *data = g_try_malloc(size);
-    size_t at = 0;
-
-    while (data && at < size) {
-        ssize_t got = pread(fd, data + at, size - at, (off_t)at);
-
-        if (got <= 0) {
-            g_free(data);
-            data = NULL;
-            errno = got == 0 ? EIO : errno;
-        } else {
-            at += (size_t)got;
-        }
-    }
-    return data;
-}
-
-bool vmc_initrd_check(const char *path, uint64_t limit, uint64_t *size, GError **error)
-{
-    int fd = vmc_image_open(path, size, error);
-    bool complete;
-    uint8_t *data;
+    g_autofree uint8_t *data = NULL;
+    uint64_t size;
+    bool ok;
+    int fd = vmc_boot_file_open("initrd", path, &size, error);
 
     if (fd < 0)
         return false;
-    if (*size == 0 || *size > limit) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” is %s", path,
-                    *size
-                        ? "larger than the guest's memory; give the guest more memory or a smaller initramfs"
-                        : "empty; give an initramfs image");
+    if (size <= limit)
+        data = g_try_malloc(size);
+    if (!data) {
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_IMAGE,
+            "the initrd “%s” is larger than the guest's memory; give the guest more, or a smaller initrd",
+            path);
         close(fd);
         return false;
     }
-    data = read_all(fd, *size);
-    if (!data)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” cannot be read: %s", path, g_strerror(errno));
+    /* Read rather than mapped: a file that shrinks meanwhile must not fault. */
+    ok = vmc_boot_file_read(fd, "initrd", path, 0, data, size, error);
     close(fd);
-    if (!data)
+    if (!ok)
         return false;
-    complete = initrd_complete((Bytes){data, *size});
-    g_free(data);
-    if (!complete)
+    ok = initrd_complete((Bytes){data, size});
+    if (!ok)
         g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                    "“%s” is an initramfs whose end is missing; make or download it again", path);
-    return complete;
+                    "the initrd “%s” is not complete: its end is missing; make or download it again", path);
+    return ok;
 }
