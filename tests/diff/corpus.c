@@ -41,9 +41,11 @@ static void defaults(struct diff_case *c, enum diff_mode mode)
     c->offset = 0x100;
     c->in.gpr[4] = STACK_BASE + PAGE;
     c->in.rflags = 0x202;
-    c->in.cs = mode == MODE_64 ? 0x33 : 0x23;
-    c->in.ss = 0x2b;
-    c->in.ds = c->in.es = mode == MODE_64 ? 0 : 0x2b;
+    c->in.cs = mode == MODE_64 ? 0x33 : mode == MODE_32 ? 0x23 : LDT_CODE16;
+    c->in.ss = mode == MODE_16 ? LDT_STACK16 : 0x2b;
+    c->in.ds = c->in.es = mode == MODE_64 ? 0 : mode == MODE_32 ? 0x2b : LDT_DATA16;
+    if (mode == MODE_16)
+        c->in.gpr[4] = PAGE;
     memcpy(c->in.fx, &fcw, 2);
     memcpy(c->in.fx + 24, &mxcsr, 4);
 }
@@ -179,7 +181,7 @@ bool corpus_parse(const struct judge *j, const char *line, struct diff_case *c, 
     *why = "off must be inside the code pages";
     if (c->offset >= 2 * PAGE)
         return false;
-    c->in.rip = CODE_BASE + c->offset;
+    c->in.rip = diff_start_rip(c);
     generate_finish(j, c);
     *why = NULL;
     return true;

@@ -42,6 +42,20 @@ extern const struct area diff_areas[AREA_COUNT];
 
 enum diff_mode { MODE_64, MODE_32, MODE_16, MODE_COUNT };
 
+/* Local descriptors for 16- and 32-bit code: 16-bit segments, small ones, expand-down ones, read-only and absent ones.
+ * Both worlds have the same. */
+struct descriptor {
+    uint32_t base, limit;
+    uint8_t contents; /* 0 data, 1 expand-down data, 2 code */
+    bool wide, read_only, pages, absent;
+};
+#define LDT_COUNT   9
+#define LDT_SEL(n)  ((uint16_t)((n) * 8 + 7))
+#define LDT_CODE16  LDT_SEL(0)
+#define LDT_STACK16 LDT_SEL(1)
+#define LDT_DATA16  LDT_SEL(2)
+extern const struct descriptor diff_ldt[LDT_COUNT];
+
 /* Registers as FXSAVE and the exception frame show them. */
 struct diff_regs {
     uint8_t fx[512] __attribute__((aligned(16)));
@@ -84,6 +98,10 @@ struct diff_outcome {
 /* Fills an image: code pages with INT3 and the snippet, the others from the seed. Remembers the last one made. */
 void diff_image(const struct diff_case *c, bool native, uint8_t image[IMAGE_SIZE]);
 uint64_t diff_random(uint64_t *state);
+/* Where a segment begins; 0 for those of the GDT. */
+uint32_t diff_segment_base(uint16_t selector);
+/* RIP of the first instruction, as an offset in CS. */
+uint64_t diff_start_rip(const struct diff_case *c);
 
 /* ---- native.c ---- */
 struct native;

@@ -142,6 +142,38 @@ static void random_fx(struct generator *g, uint8_t *fx)
         random_xmm(g, fx + 160 + 16 * i);
 }
 
+/* Data segments: the usual one of the mode mostly, else any of the GDT's and LDT's. */
+static uint16_t random_segment(struct generator *g, const struct diff_case *c)
+{
+    static const uint16_t others[] = {0,          0x2b,       LDT_SEL(1), LDT_SEL(2), LDT_SEL(3),
+                                      LDT_SEL(4), LDT_SEL(5), LDT_SEL(7), LDT_SEL(0)};
+
+    if (CHANCE(g, c->mode == MODE_16 ? 60 : 85))
+        return c->mode == MODE_16 ? LDT_DATA16 : 0x2b;
+    return PICK(g, others);
+}
+
+static void legacy_segments(struct generator *g, struct diff_case *c)
+{
+    struct diff_regs *in = &c->in;
+
+    in->fs_base = in->gs_base = 0;
+    in->cs = c->mode == MODE_32 ? 0x23 : LDT_CODE16;
+    in->ss = c->mode == MODE_32 ? 0x2b : LDT_STACK16;
+    in->ds = random_segment(g, c);
+    in->es = random_segment(g, c);
+    in->fs = random_segment(g, c);
+    in->gs = random_segment(g, c);
+    for (unsigned i = 0; i < 16; i++)
+        in->gpr[i] = i < 8 ? (uint32_t)in->gpr[i] : 0;
+    if (c->mode == MODE_16) {
+        in->gpr[4] -= STACK_BASE;
+        if (CHANCE(g, 30))
+            in->gpr[4] |= (uint32_t)RND(g) << 16;
+        in->rflags &= ~0x100ull; /* it would trap on the way in */
+    }
+}
+
 void generate_registers(struct generator *g, struct diff_case *c)
 {
     struct diff_regs *in = &c->in;
@@ -166,16 +198,12 @@ void generate_registers(struct generator *g, struct diff_case *c)
     in->fs_base = CHANCE(g, 80) ? DATA_BASE + 0x200 : RND(g) & 0x7fffffffffff;
     in->gs_base = CHANCE(g, 80) ? DATA_BASE + 0x1200 : RND(g) & 0x7fffffffffff;
     in->fs = in->gs = 0;
-    in->cs = c->mode == MODE_64 ? 0x33 : 0x23;
+    in->cs = 0x33;
     in->ss = 0x2b;
-    in->ds = in->es = c->mode == MODE_64 ? 0 : 0x2b;
-    if (c->mode != MODE_64) {
-        in->fs_base = in->gs_base = 0;
-        for (unsigned i = 0; i < 16; i++)
-            in->gpr[i] = i < 8 ? (uint32_t)in->gpr[i] : 0;
-        in->fs = in->gs = CHANCE(g, 70) ? 0x2b : 0;
-    }
-    in->rip = CODE_BASE + c->offset;
+    in->ds = in->es = 0;
+    if (c->mode != MODE_64)
+        legacy_segments(g, c);
+    in->rip = diff_start_rip(c);
 }
 
 /* ---- memory operands ---- */
@@ -209,8 +237,11 @@ static uint64_t random_target(struct generator *g, unsigned size)
 
 static uint64_t segment_base(const struct diff_case *c, ZydisRegister segment)
 {
+    const struct diff_regs *in = &c->in;
+    const uint16_t selectors[6] = {in->es, in->cs, in->ss, in->ds, in->fs, in->gs};
+
     if (c->mode != MODE_64)
-        return 0;
+        return segment == ZYDIS_REGISTER_NONE ? 0 : diff_segment_base(selectors[ZydisRegisterGetId(segment)]);
     return segment == ZYDIS_REGISTER_FS ? c->in.fs_base : segment == ZYDIS_REGISTER_GS ? c->in.gs_base : 0;
 }
 
@@ -260,7 +291,7 @@ static void aim_operand(struct generator *g, struct diff_case *c, const struct j
     }
     rest = target - (uint64_t)disp;
     if (!base && !index) {
-        if (op->mem.disp.has_displacement && i->insn.raw.disp.size >= 32)
+        if (op->mem.disp.has_displacement && i->insn.raw.disp.size >= 16)
             patch_disp(c, 0, i, target);
     } else if (!base) {
         *index = rest / (op->mem.scale ? op->mem.scale : 1);

@@ -230,7 +230,7 @@ static bool run_corpus(struct run *r)
 
 static bool wanted(const struct run *r, enum diff_mode mode)
 {
-    return r->mode < 0 ? mode != MODE_16 : r->mode == (int)mode;
+    return r->mode < 0 || r->mode == (int)mode;
 }
 
 static void run_enumerated(struct run *r)
@@ -244,7 +244,7 @@ static void run_enumerated(struct run *r)
             if (c.length)
                 submit(r, &c);
         flush(r);
-        printf("enumerated, %s: done, %.1f s left, %lu differ\n", mode == MODE_64 ? "64-bit" : "32-bit",
+        printf("enumerated, %s: done, %.1f s left, %lu differ\n", mode == MODE_64 ? "64-bit" : mode == MODE_32 ? "32-bit" : "16-bit",
                r->until - now(), report_failures(r->report));
         fflush(stdout);
     }
@@ -255,7 +255,7 @@ static void run_random(struct run *r)
     struct diff_case c;
 
     for (unsigned long n = 0; now() < r->until; n++) {
-        enum diff_mode mode = r->mode >= 0 ? (enum diff_mode)r->mode : n % 4 == 3 ? MODE_32 : MODE_64;
+        enum diff_mode mode = r->mode >= 0 ? (enum diff_mode)r->mode : n % 8 == 7 ? MODE_16 : n % 4 == 3 ? MODE_32 : MODE_64;
 
         for (unsigned i = 0; i < NATIVE_BATCH; i++) {
             if (r->sequences_only || (i % 3 == 0 && !r->only))

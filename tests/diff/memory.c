@@ -13,6 +13,30 @@ const struct area diff_areas[AREA_COUNT] = {
     [AREA_STACK] = {STACK_BASE, 2, 5, true, false},
 };
 
+const struct descriptor diff_ldt[LDT_COUNT] = {
+    {.base = CODE_BASE, .limit = 0x1fff, .contents = 2},
+    {.base = STACK_BASE, .limit = 0x1fff},
+    {.base = DATA_BASE, .limit = 0x1fff},
+    {.base = DATA_BASE, .limit = 0xfff, .contents = 1},
+    {.base = RO_BASE, .limit = 0xfff, .read_only = true},
+    {.base = DATA_BASE - 0x1000, .limit = 0x27ff, .wide = true},
+    {.base = DATA_BASE, .limit = 0x1fff, .absent = true},
+    {.base = 0, .limit = 0x1ffff, .contents = 1, .wide = true, .pages = true},
+    {.base = CODE_BASE, .limit = 1, .contents = 2, .wide = true, .pages = true, .read_only = true},
+};
+
+uint32_t diff_segment_base(uint16_t selector)
+{
+    unsigned n = selector >> 3;
+
+    return (selector & 7) == 7 && n < LDT_COUNT ? diff_ldt[n].base : 0;
+}
+
+uint64_t diff_start_rip(const struct diff_case *c)
+{
+    return CODE_BASE + c->offset - diff_segment_base(c->in.cs);
+}
+
 uint64_t diff_random(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15ull;

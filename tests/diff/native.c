@@ -14,6 +14,7 @@
  * Inside the handler FS may point anywhere: nothing there may use thread-local storage until native_leave has put
  * it back, so this file is compiled without stack protector and sanitizers.
  */
+#include <asm/ldt.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -28,6 +29,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -36,6 +38,10 @@
 #include "diff.h"
 
 #define TICK_US 10000
+
+/* IRET to a 16-bit stack segment leaves the upper half of ESP as it was, so 16-bit code is entered from a few
+ * instructions of 32-bit code here: LSS ESP and a far jump, whose pointers lie behind. */
+#define TRAMPOLINE 0x0ff00000u
 
 /* Shared between parent and child. */
 struct batch {
@@ -243,17 +249,65 @@ static uint8_t *child_memory(void)
     return alias == MAP_FAILED ? NULL : alias;
 }
 
+static bool child_descriptors(void)
+{
+    static const uint8_t code[] = {0x2e, 0x0f, 0xb2, 0x25, 0x20, 0x00, 0xf0, 0x0f,  /* lss esp, cs:[TRAMPOLINE + 20] */
+                                   0x2e, 0xff, 0x2d, 0x28, 0x00, 0xf0, 0x0f};       /* jmp far cs:[TRAMPOLINE + 28] */
+    void *page = mmap((void *)(uintptr_t)TRAMPOLINE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (page == MAP_FAILED)
+        return false;
+    memcpy(page, code, sizeof(code));
+    for (unsigned i = 0; i < LDT_COUNT; i++) {
+        const struct descriptor *d = &diff_ldt[i];
+        struct user_desc u = {.entry_number = i,
+                              .base_addr = d->base,
+                              .limit = d->limit,
+                              .seg_32bit = d->wide,
+                              .contents = d->contents,
+                              .read_exec_only = d->read_only,
+                              .limit_in_pages = d->pages,
+                              .seg_not_present = d->absent};
+
+        if (syscall(SYS_modify_ldt, 0x11, &u, sizeof(u)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The frame for IRET: straight to the snippet, or to the trampoline for a 16-bit stack. */
+static void child_entry(const struct diff_case *c)
+{
+    struct {
+        uint32_t offset;
+        uint16_t selector;
+    } __attribute__((packed)) *pointers = (void *)(uintptr_t)(TRAMPOLINE + 0x20);
+
+    n_in.frame[0] = c->in.rip;
+    n_in.frame[1] = c->in.cs;
+    n_in.frame[2] = c->in.rflags;
+    n_in.frame[3] = c->in.gpr[4];
+    n_in.frame[4] = c->in.ss;
+    if (c->mode != MODE_16)
+        return;
+    pointers[0].offset = (uint32_t)c->in.gpr[4];
+    pointers[0].selector = c->in.ss;
+    pointers = (void *)(uintptr_t)(TRAMPOLINE + 0x28);
+    pointers[0].offset = (uint32_t)c->in.rip;
+    pointers[0].selector = c->in.cs;
+    n_in.frame[0] = TRAMPOLINE;
+    n_in.frame[1] = 0x23;
+    n_in.frame[4] = 0x2b;
+}
+
 static void child_case(const struct diff_case *c, struct diff_outcome *o, uint8_t *memory)
 {
     memset(o, 0, offsetof(struct diff_outcome, image));
     diff_image(c, true, memory);
     memcpy(n_in.fx, c->in.fx, sizeof(n_in.fx));
     memcpy(n_in.gpr, c->in.gpr, sizeof(n_in.gpr));
-    n_in.frame[0] = c->in.rip;
-    n_in.frame[1] = c->in.cs;
-    n_in.frame[2] = c->in.rflags;
-    n_in.frame[3] = c->in.gpr[4];
-    n_in.frame[4] = c->in.ss;
+    child_entry(c);
     n_in.fs_base = c->in.fs_base;
     n_in.gs_base = c->in.gs_base;
     n_in.ds = c->in.ds;
@@ -270,7 +324,7 @@ _Noreturn static void child_main(struct batch *batch, int commands, int replies)
 {
     struct itimerval tick = {{0, TICK_US}, {0, TICK_US}};
     uint8_t *memory = child_memory();
-    char byte = memory && child_seccomp() ? 'k' : 'x';
+    char byte = memory && child_descriptors() && child_seccomp() ? 'k' : 'x';
 
     child_signals();
     setitimer(ITIMER_REAL, &tick, NULL);
@@ -365,7 +419,7 @@ struct native *native_new(const char **why)
     }
     n->cpu_limit = pin_and_ask();
     if (!start_child(n)) {
-        *why = "the child that runs snippets cannot map its pages or install its seccomp filter";
+        *why = "the child that runs snippets cannot map its pages, set up its LDT or install its seccomp filter";
         stop_child(n);
         free(n);
         return NULL;

@@ -107,8 +107,9 @@ static void append(struct builder *b, const void *bytes, unsigned n)
 /* One random instruction that suits. */
 static void add_random(struct builder *b)
 {
-    static const uint8_t pointers[] = {3, 5, 6, 7};
+    static const uint8_t pointers_32[] = {3, 5, 6, 7}, pointers_16[] = {4, 5, 6, 7};
     enum diff_mode mode = (enum diff_mode)b->c->mode;
+    const uint8_t *pointers = mode == MODE_16 ? pointers_16 : pointers_32;
     struct judged i;
     uint8_t code[16];
 
@@ -186,9 +187,15 @@ static void set_pointers(struct generator *g, struct diff_case *c)
 {
     static const uint8_t pointers[] = {3, 5, 6, 7};
 
+    uint64_t data = c->mode == MODE_16 ? 0 : DATA_BASE, stack = c->mode == MODE_16 ? 0 : STACK_BASE;
+
     for (unsigned i = 0; i < 4; i++)
-        c->in.gpr[pointers[i]] = DATA_BASE + 0x100 + i * 0x600 + (CHANCE(g, 80) ? 0 : RND(g) % 16);
-    c->in.gpr[4] = STACK_BASE + PAGE - 64;
+        c->in.gpr[pointers[i]] = data + 0x100 + i * 0x600 + (CHANCE(g, 80) ? 0 : RND(g) % 16);
+    c->in.gpr[4] = stack + PAGE - 64;
+    if (c->mode != MODE_64) {
+        c->in.ds = c->mode == MODE_16 ? LDT_DATA16 : 0x2b;
+        c->in.es = c->in.fs = c->in.gs = c->in.ds;
+    }
     c->in.rflags &= ~0x100ull;
 }
 
@@ -223,7 +230,7 @@ void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_cas
             b.keep |= 2;
             c->in.gpr[1] = 1 + RND(g) % 5;
         }
-        c->in.rip = CODE_BASE + c->offset;
+        c->in.rip = diff_start_rip(c);
         while (n--) {
             if (CHANCE(g, 15))
                 add_branch(&b);

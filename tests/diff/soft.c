@@ -26,6 +26,7 @@
 #define PHYS_TSS    0x12000u
 #define PHYS_STUBS  0x13000u
 #define PHYS_STACK  0x14000u /* one page */
+#define PHYS_LDT    0x15000u
 #define PHYS_IMAGE  0x20000u
 #define KERNEL      0xffff900000000000ull /* where physical 0 is seen by the supervisor */
 #define STACK_TOP   (KERNEL + PHYS_STACK + 0x1000)
@@ -112,6 +113,20 @@ static void make_gdt(struct soft *s, uint32_t cpu_limit)
                                   4ull << 52);
 }
 
+/* The LDT as Linux makes it from what modify_ldt is told: always accessed, DPL 3. */
+static void make_ldt(struct soft *s)
+{
+    for (unsigned i = 0; i < LDT_COUNT; i++) {
+        const struct descriptor *d = &diff_ldt[i];
+        uint64_t type = 1u | (d->read_only ? 0u : 2u) | (uint64_t)d->contents << 2;
+        uint64_t high = 0x70u | type | (d->absent ? 0u : 0x80u);
+
+        put64(s, PHYS_LDT + i * 8,
+              (d->limit & 0xffffull) | (d->base & 0xffffffull) << 16 | high << 40 | (uint64_t)(d->limit >> 16 & 15) << 48 |
+                  (d->wide ? 1ull << 54 : 0) | (d->pages ? 1ull << 55 : 0) | (uint64_t)(d->base >> 24) << 56);
+    }
+}
+
 static void make_idt(struct soft *s)
 {
     for (unsigned v = 0; v < 256; v++) {
@@ -128,9 +143,20 @@ static void make_idt(struct soft *s)
     s->ram[PHYS_TSS + 0x66] = 0x68; /* no I/O bitmap */
 }
 
-static VmcSegment segment(uint16_t selector, uint16_t attr, uint64_t base)
+/* What a segment register holds once loaded with this selector. */
+static VmcSegment segment(struct soft *s, uint16_t selector)
 {
-    return (VmcSegment){.base = base, .limit = 0xffffffff, .selector = selector, .attr = attr};
+    uint64_t d = get64(s, (selector & 4 ? PHYS_LDT : PHYS_GDT) + (selector & ~7u));
+    VmcSegment seg = {.selector = selector};
+
+    if (selector < 4)
+        return seg;
+    seg.base = (d >> 16 & 0xffffff) | (d >> 56 & 0xff) << 24;
+    seg.limit = (uint32_t)((d & 0xffff) | (d >> 48 & 15) << 16);
+    if (d >> 55 & 1)
+        seg.limit = seg.limit << 12 | 0xfff;
+    seg.attr = (uint16_t)(d >> 40 & 0xf0ff);
+    return seg;
 }
 
 static void make_start(struct soft *s)
@@ -147,7 +173,7 @@ static void make_start(struct soft *s)
     st->idt.base = KERNEL + PHYS_IDT;
     st->idt.limit = 4095;
     st->tr = (VmcSegment){.base = KERNEL + PHYS_TSS, .limit = 0x67, .selector = 0x40, .attr = 0x8b};
-    st->ldt = (VmcSegment){.selector = 0};
+    st->ldt = (VmcSegment){.base = KERNEL + PHYS_LDT, .limit = LDT_COUNT * 8 - 1, .selector = 0x50, .attr = 0x82};
 }
 
 /* ---- the board: one port range, and a local APIC with nothing to say ---- */
@@ -258,6 +284,7 @@ struct soft *soft_new(uint32_t cpu_limit)
         g_error("%s", error->message);
     make_paging(s);
     make_gdt(s, cpu_limit);
+    make_ldt(s);
     make_idt(s);
     make_start(s);
     s->watchdog = g_thread_new("watchdog", watchdog_main, s);
@@ -278,19 +305,21 @@ void soft_free(struct soft *s)
 
 static void load_case(struct soft *s, const struct diff_case *c, VmcCpuState *st)
 {
-    uint16_t code = c->mode == MODE_64 ? 0xa0fb : 0xc0fb;
-
     *st = s->start;
     memcpy(st->gpr, c->in.gpr, sizeof(st->gpr));
     memcpy(st->fxsave, c->in.fx, sizeof(st->fxsave));
     st->rip = c->in.rip;
     st->rflags = c->in.rflags | 2;
-    st->seg[VMC_CS] = segment(c->in.cs, code, 0);
-    st->seg[VMC_SS] = segment(c->in.ss, 0xc0f3, 0);
-    st->seg[VMC_DS] = segment(c->in.ds, c->in.ds ? 0xc0f3 : 0, 0);
-    st->seg[VMC_ES] = segment(c->in.es, c->in.es ? 0xc0f3 : 0, 0);
-    st->seg[VMC_FS] = segment(c->in.fs, c->in.fs ? 0xc0f3 : 0, c->in.fs ? 0 : c->in.fs_base);
-    st->seg[VMC_GS] = segment(c->in.gs, c->in.gs ? 0xc0f3 : 0, c->in.gs ? 0 : c->in.gs_base);
+    st->seg[VMC_CS] = segment(s, c->in.cs);
+    st->seg[VMC_SS] = segment(s, c->in.ss);
+    st->seg[VMC_DS] = segment(s, c->in.ds);
+    st->seg[VMC_ES] = segment(s, c->in.es);
+    st->seg[VMC_FS] = segment(s, c->in.fs);
+    st->seg[VMC_GS] = segment(s, c->in.gs);
+    if (!c->in.fs)
+        st->seg[VMC_FS].base = c->in.fs_base;
+    if (!c->in.gs)
+        st->seg[VMC_GS].base = c->in.gs_base;
 }
 
 static bool has_error_code(int vector)
