@@ -32,22 +32,22 @@
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-#define BODY_RM(P, S, NAME, BITS)                                                                                      \
-    uint64_t va = P##_EA(S);                                                                                           \
+#define BODY_RM(P, S, E, NAME, BITS)                                                                                      \
+    uint64_t va = P##_##E(S);                                                                                           \
     T##BITS b = P##_LD(BITS, S, va), a = GET##BITS(c, u->reg), r;                                                      \
     uint64_t k = K_##NAME;                                                                                             \
     (void)k;                                                                                                           \
     DO_##NAME(BITS);                                                                                                   \
     CC_OF_##NAME(BITS);                                                                                                \
     PUT##BITS(c, u->reg, r);
-#define BODY_RMW(P, S, NAME, BITS, SOURCE)                                                                             \
-    uint64_t va = P##_EA(S), k = K_##NAME;                                                                             \
+#define BODY_RMW(P, S, E, NAME, BITS, SOURCE)                                                                             \
+    uint64_t va = P##_##E(S), k = K_##NAME;                                                                             \
     T##BITS a, b = SOURCE, r;                                                                                          \
     (void)k;                                                                                                           \
     P##_RW(BITS, S, va, DO_##NAME(BITS));                                                                              \
     CC_OF_##NAME(BITS);
-#define BODY_COMPARE(P, S, NAME, BITS, FIRST, SECOND)                                                                  \
-    uint64_t va = P##_EA(S);                                                                                           \
+#define BODY_COMPARE(P, S, E, NAME, BITS, FIRST, SECOND)                                                                  \
+    uint64_t va = P##_##E(S);                                                                                           \
     T##BITS m = P##_LD(BITS, S, va), a = FIRST, b = SECOND, r;                                                         \
     DO_##NAME(BITS);
 
@@ -63,7 +63,8 @@
         PUT##BITS(c, u->reg, r);                                                                                       \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    MEM_OP(NAME##_rm_##BITS, BODY_RM, NAME, BITS)                                                                      \
+    MEM_OP(NAME##_rm_##BITS, BODY_RM, EA, NAME, BITS)                                                                  \
+    MEM_OP(NAME##_rb_##BITS, BODY_RM, EB, NAME, BITS)                                                                  \
     OP(NAME##_ri_##BITS)                                                                                               \
     {                                                                                                                  \
         T##BITS a = GET##BITS(c, u->reg), b = (T##BITS)u->imm, r;                                                      \
@@ -74,8 +75,10 @@
         PUT##BITS(c, u->reg, r);                                                                                       \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    MEM_OP(NAME##_mr_##BITS, BODY_RMW, NAME, BITS, GET##BITS(c, u->reg))                                               \
-    MEM_OP(NAME##_mi_##BITS, BODY_RMW, NAME, BITS, (T##BITS)u->imm)                                                    \
+    MEM_OP(NAME##_mr_##BITS, BODY_RMW, EA, NAME, BITS, GET##BITS(c, u->reg))                                           \
+    MEM_OP(NAME##_br_##BITS, BODY_RMW, EB, NAME, BITS, GET##BITS(c, u->reg))                                           \
+    MEM_OP(NAME##_mi_##BITS, BODY_RMW, EA, NAME, BITS, (T##BITS)u->imm)                                                \
+    MEM_OP(NAME##_bi_##BITS, BODY_RMW, EB, NAME, BITS, (T##BITS)u->imm)                                                \
     DEFINE_ALU_LOCKED(NAME, BITS, mr_lock, GET##BITS(c, u->reg))                                                       \
     DEFINE_ALU_LOCKED(NAME, BITS, mi_lock, (T##BITS)u->imm)
 
@@ -106,9 +109,12 @@
         DO_##NAME(BITS);                                                                                               \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    MEM_OP(NAME##_rm_##BITS, BODY_COMPARE, NAME, BITS, GET##BITS(c, u->reg), m)                                        \
-    MEM_OP(NAME##_mr_##BITS, BODY_COMPARE, NAME, BITS, m, GET##BITS(c, u->reg))                                        \
-    MEM_OP(NAME##_mi_##BITS, BODY_COMPARE, NAME, BITS, m, (T##BITS)u->imm)
+    MEM_OP(NAME##_rm_##BITS, BODY_COMPARE, EA, NAME, BITS, GET##BITS(c, u->reg), m)                                    \
+    MEM_OP(NAME##_rb_##BITS, BODY_COMPARE, EB, NAME, BITS, GET##BITS(c, u->reg), m)                                    \
+    MEM_OP(NAME##_mr_##BITS, BODY_COMPARE, EA, NAME, BITS, m, GET##BITS(c, u->reg))                                    \
+    MEM_OP(NAME##_br_##BITS, BODY_COMPARE, EB, NAME, BITS, m, GET##BITS(c, u->reg))                                    \
+    MEM_OP(NAME##_mi_##BITS, BODY_COMPARE, EA, NAME, BITS, m, (T##BITS)u->imm)                                         \
+    MEM_OP(NAME##_bi_##BITS, BODY_COMPARE, EB, NAME, BITS, m, (T##BITS)u->imm)
 
 /* INC, DEC, NEG, NOT: operand in u->rm. */
 #define DO_INC(BITS) r = (T##BITS)(a + 1)
@@ -173,17 +179,18 @@ OP(TEST_same_64)
     VMC_NEXT(c, u);
 }
 
-enum form { RR, RM, RI, MR, MI, MR_LOCK, MI_LOCK, N_FORMS };
+/* The three plain memory forms are each followed by their base-and-displacement variant. */
+enum form { RR, RI, RM, RB, MR, BR, MI, BI, MR_LOCK, MI_LOCK, N_FORMS };
 #define WIDTHS(NAME, FORM) {op_##NAME##_##FORM##_8, op_##NAME##_##FORM##_16, op_##NAME##_##FORM##_32, op_##NAME##_##FORM##_64}
 #define FORMS(NAME)                                                                                                    \
     {                                                                                                                  \
         [RR] = WIDTHS(NAME, rr), [RM] = WIDTHS(NAME, rm), [RI] = WIDTHS(NAME, ri), [MR] = WIDTHS(NAME, mr),            \
-        [MI] = WIDTHS(NAME, mi), [MR_LOCK] = WIDTHS(NAME, mr_lock), [MI_LOCK] = WIDTHS(NAME, mi_lock)                  \
+        [RB] = WIDTHS(NAME, rb), [BR] = WIDTHS(NAME, br), [BI] = WIDTHS(NAME, bi), [MI] = WIDTHS(NAME, mi), [MR_LOCK] = WIDTHS(NAME, mr_lock), [MI_LOCK] = WIDTHS(NAME, mi_lock)                  \
     }
 #define COMPARE_FORMS(NAME)                                                                                            \
     {                                                                                                                  \
         [RR] = WIDTHS(NAME, rr), [RM] = WIDTHS(NAME, rm), [RI] = WIDTHS(NAME, ri), [MR] = WIDTHS(NAME, mr),            \
-        [MI] = WIDTHS(NAME, mi)                                                                                        \
+        [RB] = WIDTHS(NAME, rb), [BR] = WIDTHS(NAME, br), [BI] = WIDTHS(NAME, bi), [MI] = WIDTHS(NAME, mi)             \
     }
 
 /* In the order of the opcode's bits 5:3 and of group 1; TEST is the ninth. */
@@ -214,7 +221,7 @@ static enum vmc_bound bind_to_reg(const struct vmc_insn *d, struct vmc_uop *u, u
         u->reg = vmc_gpr8(d, d->reg);
         u->rm = vmc_gpr8(d, d->rm);
     }
-    u->fn = alu_table[op][d->is_mem ? RM : RR][w];
+    u->fn = alu_table[op][d->is_mem ? RM + vmc_has_plain_base(u) : RR][w];
     return VMC_BIND_OK;
 }
 
@@ -227,7 +234,7 @@ static enum vmc_bound bind_from_reg(const struct vmc_insn *d, struct vmc_uop *u,
         u->rm = vmc_gpr8(d, d->rm);
     }
     if (d->is_mem) {
-        u->fn = alu_table[op][d->lock ? MR_LOCK : MR][w];
+        u->fn = alu_table[op][d->lock ? MR_LOCK : MR + vmc_has_plain_base(u)][w];
         return VMC_BIND_OK;
     }
     bool same = u->reg == u->rm && w >= 2;
@@ -248,7 +255,7 @@ static enum vmc_bound bind_immediate(const struct vmc_insn *d, struct vmc_uop *u
 {
     unsigned w = vmc_width_index(d, byte);
     if (d->has_modrm && d->is_mem) {
-        u->fn = alu_table[op][d->lock ? MI_LOCK : MI][w];
+        u->fn = alu_table[op][d->lock ? MI_LOCK : MI + vmc_has_plain_base(u)][w];
         return VMC_BIND_OK;
     }
     unsigned n = d->has_modrm ? d->rm : VMC_RAX;

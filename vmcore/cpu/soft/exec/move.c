@@ -6,12 +6,12 @@
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-#define BODY_LOAD(P, S, BITS)                                                                                          \
-    uint64_t va = P##_EA(S);                                                                                           \
+#define BODY_LOAD(P, S, E, BITS)                                                                                          \
+    uint64_t va = P##_##E(S);                                                                                           \
     T##BITS v = P##_LD(BITS, S, va);                                                                                   \
     PUT##BITS(c, u->reg, v);
-#define BODY_STORE(P, S, BITS, SOURCE)                                                                                 \
-    uint64_t va = P##_EA(S);                                                                                           \
+#define BODY_STORE(P, S, E, BITS, SOURCE)                                                                                 \
+    uint64_t va = P##_##E(S);                                                                                           \
     P##_ST(BITS, S, va, SOURCE);
 
 #define DEFINE_MOV(BITS)                                                                                               \
@@ -20,9 +20,9 @@
         PUT##BITS(c, u->reg, GET##BITS(c, u->rm));                                                                     \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    MEM_OP(mov_rm_##BITS, BODY_LOAD, BITS)                                                                             \
-    MEM_OP(mov_mr_##BITS, BODY_STORE, BITS, GET##BITS(c, u->reg))                                                      \
-    MEM_OP(mov_mi_##BITS, BODY_STORE, BITS, (T##BITS)u->imm)                                                           \
+    MEM_OP(mov_rm_##BITS, BODY_LOAD, EA, BITS)                                                                             \
+    MEM_OP(mov_mr_##BITS, BODY_STORE, EA, BITS, GET##BITS(c, u->reg))                                                      \
+    MEM_OP(mov_mi_##BITS, BODY_STORE, EA, BITS, (T##BITS)u->imm)                                                           \
     OP(mov_ri_##BITS)                                                                                                  \
     {                                                                                                                  \
         PUT##BITS(c, u->reg, u->imm);                                                                                  \
@@ -64,13 +64,9 @@
 FOR_WIDTHS(DEFINE_MOV)
 
 /* The commonest address of all: base + displacement in 64-bit code, no segment. */
-#define BODY_LOAD_BASE(P, S, BITS)                                                                                     \
-    T##BITS v = P##_LD(BITS, S, R64(c, u->base) + (uint64_t)(int64_t)u->disp);                                         \
-    PUT##BITS(c, u->reg, v);
-#define BODY_STORE_BASE(P, S, BITS) P##_ST(BITS, S, R64(c, u->base) + (uint64_t)(int64_t)u->disp, GET##BITS(c, u->reg));
 #define DEFINE_MOV_BASE(BITS)                                                                                          \
-    MEM_OP(mov_rb_##BITS, BODY_LOAD_BASE, BITS)                                                                        \
-    MEM_OP(mov_br_##BITS, BODY_STORE_BASE, BITS)
+    MEM_OP(mov_rb_##BITS, BODY_LOAD, EB, BITS)                                                                        \
+    MEM_OP(mov_br_##BITS, BODY_STORE, EB, BITS, GET##BITS(c, u->reg))
 FOR_WIDTHS(DEFINE_MOV_BASE)
 
 /* LEA r64, [base + disp]: an addition. */
@@ -80,8 +76,8 @@ OP(lea_base_64)
     VMC_NEXT(c, u);
 }
 
-#define BODY_MOVX(P, S, FROM, TO, FROM_T, TO_T)                                                                        \
-    uint64_t va = P##_EA(S);                                                                                           \
+#define BODY_MOVX(P, S, E, FROM, TO, FROM_T, TO_T)                                                                        \
+    uint64_t va = P##_##E(S);                                                                                           \
     T##FROM v = P##_LD(FROM, S, va);                                                                                   \
     PUT##TO(c, u->reg, (TO_T)(FROM_T)v);
 #define DEFINE_MOVX(NAME, FROM, TO, FROM_T, TO_T)                                                                      \
@@ -90,7 +86,8 @@ OP(lea_base_64)
         PUT##TO(c, u->reg, (TO_T)(FROM_T)GET##FROM(c, u->rm));                                                         \
         VMC_NEXT(c, u);                                                                                                \
     }                                                                                                                  \
-    MEM_OP(NAME##_rm_##FROM##_##TO, BODY_MOVX, FROM, TO, FROM_T, TO_T)
+    MEM_OP(NAME##_rm_##FROM##_##TO, BODY_MOVX, EA, FROM, TO, FROM_T, TO_T)                                             \
+    MEM_OP(NAME##_rb_##FROM##_##TO, BODY_MOVX, EB, FROM, TO, FROM_T, TO_T)
 DEFINE_MOVX(movzx, 8, 16, T8, T16)
 DEFINE_MOVX(movzx, 8, 32, T8, T32)
 DEFINE_MOVX(movzx, 8, 64, T8, T64)
@@ -200,14 +197,15 @@ static const vmc_op mov_rr[4] = BY_WIDTH(mov_rr), mov_rm[4] = BY_WIDTH(mov_rm), 
                     mov_store_moffs[4] = BY_WIDTH(mov_store_moffs), lea[4] = BY_WIDTH(lea),
                     cmov_rr[4] = BY_WIDTH(cmov_rr), cmov_rm[4] = BY_WIDTH(cmov_rm);
 
-/* [from 8, 16, 32][register, memory][to 16, 32, 64] */
+/* [from 8, 16, 32][register, memory, base][to 16, 32, 64] */
 #define MOVX(name, from)                                                                                               \
     {                                                                                                                  \
         {op_##name##_rr_##from##_16, op_##name##_rr_##from##_32, op_##name##_rr_##from##_64},                          \
             {op_##name##_rm_##from##_16, op_##name##_rm_##from##_32, op_##name##_rm_##from##_64},                      \
+            {op_##name##_rb_##from##_16, op_##name##_rb_##from##_32, op_##name##_rb_##from##_64},                      \
     }
-static const vmc_op movzx[2][2][3] = {MOVX(movzx, 8), MOVX(movzx, 16)};
-static const vmc_op movsx[3][2][3] = {MOVX(movsx, 8), MOVX(movsx, 16), MOVX(movsx, 32)};
+static const vmc_op movzx[2][3][3] = {MOVX(movzx, 8), MOVX(movzx, 16)};
+static const vmc_op movsx[3][3][3] = {MOVX(movsx, 8), MOVX(movsx, 16), MOVX(movsx, 32)};
 
 static enum vmc_bound use(struct vmc_uop *u, vmc_op fn)
 {
@@ -215,9 +213,10 @@ static enum vmc_bound use(struct vmc_uop *u, vmc_op fn)
     return VMC_BIND_OK;
 }
 
-static bool plain_base(const struct vmc_uop *u)
+/* Register, memory, memory by base and displacement. */
+static unsigned memory_form(const struct vmc_insn *d, const struct vmc_uop *u)
 {
-    return !(u->flags & UF_EA_SLOW) && u->index == VMC_SLOT_ZERO && u->seg == VMC_SEG_FLAT;
+    return !d->is_mem ? 0 : vmc_has_plain_base(u) ? 2 : 1;
 }
 
 static enum vmc_bound bind_mov(const struct vmc_insn *d, struct vmc_uop *u, bool to_reg, bool byte)
@@ -235,7 +234,7 @@ static enum vmc_bound bind_mov(const struct vmc_insn *d, struct vmc_uop *u, bool
         }
         return use(u, mov_rr[w]);
     }
-    if (plain_base(u))
+    if (vmc_has_plain_base(u))
         return use(u, to_reg ? mov_rb[w] : mov_br[w]);
     return use(u, to_reg ? mov_rm[w] : mov_mr[w]);
 }
@@ -265,7 +264,7 @@ static enum vmc_bound bind_map_1(const struct vmc_insn *d, struct vmc_uop *u)
     case 0x63:
         if (d->mode != VMC_MODE_64)
             return VMC_BIND_NO; /* ARPL */
-        return use(u, movsx[2][d->is_mem][vmc_width_index(d, false) - 1]);
+        return use(u, movsx[2][memory_form(d, u)][vmc_width_index(d, false) - 1]);
     case 0x88: case 0x89:
         return bind_mov(d, u, false, byte);
     case 0x8a: case 0x8b:
@@ -335,7 +334,7 @@ enum vmc_bound vmc_bind_move(const struct vmc_insn *d, struct vmc_uop *u)
         bool word = op & 1;
         if (!word)
             u->rm = vmc_gpr8(d, d->rm);
-        return use(u, (op < 0xb8 ? movzx : movsx)[word][d->is_mem][vmc_width_index(d, false) - 1]);
+        return use(u, (op < 0xb8 ? movzx : movsx)[word][memory_form(d, u)][vmc_width_index(d, false) - 1]);
     }
     }
     return VMC_BIND_NO;

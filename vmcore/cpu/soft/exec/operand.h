@@ -112,8 +112,17 @@ FOR_WIDTHS(DEFINE_CAS)
  * Two versions of a handler with memory operands. The fast one has no call in it but the tail call, so it needs no stack frame:
  * whatever is not a TLB hit leaves for the slow one, which starts again from nothing (a body commits nothing before its
  * last memory access). A body is a macro BODY(P, S, ...): P is FAST or SLOW and chooses EA, LD, ST and RW below, S names the
- * slow handler.
+ * slow handler. EB is EA for the commonest address of all: base and displacement, 64 bits, no segment.
  */
+static inline bool vmc_has_plain_base(const struct vmc_uop *u)
+{
+    return !(u->flags & UF_EA_SLOW) && u->index == VMC_SLOT_ZERO && u->seg == VMC_SEG_FLAT;
+}
+static inline uint64_t vmc_ea_base(const VmcCpu *c, const struct vmc_uop *u)
+{
+    return R64(c, u->base) + (uint64_t)(int64_t)u->disp;
+}
+
 #define MEM_OP(NAME, BODY, ...)                                                                                        \
     VMC_NOINLINE static void slow_##NAME(VmcCpu *c, const struct vmc_uop *u)                                           \
     {                                                                                                                  \
@@ -127,6 +136,7 @@ FOR_WIDTHS(DEFINE_CAS)
     }
 
 #define SLOW_EA(S)               vmc_ea(c, u)
+#define SLOW_EB(S)               vmc_ea_base(c, u)
 #define SLOW_LD(BITS, S, va)     vmc_ld##BITS(c, u, va)
 #define SLOW_ST(BITS, S, va, v)  vmc_st##BITS(c, u, va, v)
 #define SLOW_RW(BITS, S, va, STMT) RMW(BITS, va, STMT)
@@ -142,6 +152,7 @@ FOR_WIDTHS(DEFINE_CAS)
             FAST_LEAVE(S)                                                                                              \
         R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp + c->seg_base[u->seg];           \
     })
+#define FAST_EB(S) vmc_ea_base(c, u)
 #define FAST_HOST(BITS, S, va, TAG)                                                                                    \
     ({                                                                                                                 \
         uint64_t va_ = (va);                                                                                           \
