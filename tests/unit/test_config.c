@@ -1,0 +1,463 @@
+/* Configurations: copied whole, and everything wrong with one said at once. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "block/disk.h"
+#include "tests/unit/tiny_kernel.h"
+#include "vmcore/config.h"
+
+typedef struct Files {
+    char *dir, *kernel, *disk;
+} Files;
+
+static int set_up(void **state)
+{
+    Files *files = g_new0(Files, 1);
+    TinyCode code = {.n = 0};
+    static const char zeros[4096];
+
+    files->dir = tiny_dir();
+    tiny_power_off(&code);
+    files->kernel = tiny_kernel(files->dir, "kernel", &code);
+    files->disk = g_build_filename(files->dir, "disk", NULL);
+    tiny_write_file(files->disk, zeros, sizeof zeros);
+    *state = files;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    Files *files = *state;
+
+    tiny_dir_remove(files->dir);
+    g_free(files->kernel);
+    g_free(files->disk);
+    g_free(files);
+    return 0;
+}
+
+static VmcConfig *good(Files *files)
+{
+    VmcConfig *config = vmc_config_new();
+
+    config->boot.kind = VMC_BOOT_LINUX;
+    config->boot.kernel = g_strdup(files->kernel);
+    return config;
+}
+
+/* The faults as "field: message" lines. */
+static char *faults_of(const VmcConfig *config)
+{
+    g_autoptr(GPtrArray) faults = vmc_config_validate(config);
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; i < faults->len; i++) {
+        const VmcFault *fault = g_ptr_array_index(faults, i);
+
+        g_string_append_printf(text, "%s: %s\n", fault->field, fault->message);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static unsigned lines(const char *text)
+{
+    unsigned n = 0;
+
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* Exactly one fault, of this field, that mentions `word`. Frees the config. */
+static void assert_fault(VmcConfig *config, const char *field, const char *word)
+{
+    g_autofree char *text = faults_of(config);
+
+    vmc_config_free(config);
+    if (lines(text) != 1 || !g_str_has_prefix(text, field) || text[strlen(field)] != ':' ||
+        !strstr(text, word))
+        fail_msg("expected one fault of %s with “%s”, got:\n%s", field, word, text);
+}
+
+static void assert_good(VmcConfig *config)
+{
+    g_autofree char *text = faults_of(config);
+
+    vmc_config_free(config);
+    assert_string_equal(text, "");
+}
+
+static char *in_dir(Files *files, const char *name)
+{
+    return g_build_filename(files->dir, name, NULL);
+}
+
+static VmcDeviceConfig *add_disk(VmcConfig *config, const char *path, bool readonly)
+{
+    VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BLOCK);
+
+    device->block.path = g_strdup(path);
+    device->block.readonly = readonly;
+    return device;
+}
+
+static void test_a_good_one_has_no_faults(void **state)
+{
+    VmcConfig *config = good(*state);
+
+    add_disk(config, ((Files *)*state)->disk, false)->block.id = g_strdup("12345678901234567890");
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_RNG);
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.fd_out = 1;
+    assert_good(config);
+}
+
+static void test_a_copy_has_everything(void **state)
+{
+    VmcConfig *config = good(*state), *copy;
+    VmcDeviceConfig *device;
+
+    config->cpus = 3;
+    config->memory = 77ull << 20;
+    config->cpu = VMC_CPU_SOFT;
+    config->boot.cmdline = g_strdup("quiet");
+    add_disk(config, "/some/disk", true)->block.id = g_strdup("id");
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = g_strdup("/some/log");
+    copy = vmc_config_copy(config);
+    vmc_config_free(config);
+    assert_int_equal(copy->cpus, 3);
+    assert_int_equal(copy->memory, 77ull << 20);
+    assert_int_equal(copy->cpu, VMC_CPU_SOFT);
+    assert_string_equal(copy->boot.cmdline, "quiet");
+    assert_null(copy->boot.initrd);
+    assert_int_equal(copy->devices->len, 2);
+    device = g_ptr_array_index(copy->devices, 0);
+    assert_string_equal(device->block.path, "/some/disk");
+    assert_string_equal(device->block.id, "id");
+    assert_true(device->block.readonly);
+    device = g_ptr_array_index(copy->devices, 1);
+    assert_string_equal(device->serial.log_path, "/some/log");
+    assert_int_equal(device->serial.fd_in, -1);
+    vmc_config_free(copy);
+    vmc_config_free(NULL);
+}
+
+static void test_cpus(void **state)
+{
+    static const unsigned bad[] = {0, 65, 10000, UINT32_MAX};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        VmcConfig *config = good(*state);
+
+        config->cpus = bad[i];
+        assert_fault(config, "cpus", "1 to 64");
+    }
+}
+
+static void test_memory(void **state)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *word;
+    } bad[] = {{(64ull << 20) + 1, "multiple of 1 MiB"},
+               {15ull << 20, "at least 16 MiB"},
+               {1ull << 50, "more than this computer has"}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        VmcConfig *config = good(*state);
+
+        config->memory = bad[i].bytes;
+        assert_fault(config, "memory", bad[i].word);
+    }
+}
+
+static void test_kernels_that_are_none(void **state)
+{
+    Files *files = *state;
+    g_autofree char *text = in_dir(files, "text"), *missing = in_dir(files, "missing"),
+                    *fifo = in_dir(files, "fifo"), *cut = in_dir(files, "cut");
+    const char *paths[] = {text, missing, fifo, cut, files->dir, "/dev/null"};
+    const char *words[] = {"bzImage", "No such file", "regular", "not complete", "directory", "regular"};
+    g_autofree char *contents = NULL;
+    gsize size;
+
+    assert_true(g_file_get_contents(files->kernel, &contents, &size, NULL));
+    tiny_write_file(cut, contents, size - 40);
+    memset(contents, 'x', size);
+    tiny_write_file(text, contents, size);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
+        VmcConfig *config = good(files);
+
+        g_free(config->boot.kernel);
+        config->boot.kernel = g_strdup(paths[i]);
+        assert_fault(config, "boot.kernel", words[i]);
+    }
+}
+
+static void test_no_kernel_and_too_long_a_command_line(void **state)
+{
+    VmcConfig *config = good(*state);
+
+    g_clear_pointer(&config->boot.kernel, g_free);
+    assert_fault(config, "boot.kernel", "bzImage");
+    config = good(*state);
+    config->boot.kind = VMC_BOOT_NONE;
+    assert_fault(config, "boot", "nothing to boot");
+    config = good(*state);
+    config->boot.cmdline = g_strnfill(256, 'a');
+    assert_fault(config, "boot.cmdline", "at most 255");
+}
+
+/* One cpio archive with one file, as the kernel's gen_init_cpio would write it. */
+static GString *cpio_archive(void)
+{
+    GString *archive = g_string_new(NULL);
+
+    g_string_append_printf(archive,
+                           "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x"
+                           "init",
+                           1, 0100755, 0, 0, 1, 0, 1000, 0, 0, 0, 0, 5, 0);
+    g_string_append_len(archive, "\0\0", 2); /* the name's NUL, and up to a multiple of 4 */
+    while (archive->len % 4)
+        g_string_append_c(archive, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        g_string_append_c(archive, (char)('a' + i * 7 % 26));
+    g_string_append_printf(archive,
+                           "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x"
+                           "TRAILER!!!",
+                           0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0);
+    g_string_append_c(archive, 0);
+    while (archive->len % 512)
+        g_string_append_c(archive, 0);
+    return archive;
+}
+
+/* By the packer's own program; NULL if that is not installed. */
+static GString *packed(Files *files, const char *program, const GString *plain)
+{
+    g_autofree char *in = in_dir(files, "plain"), *command = NULL, *out = NULL;
+    gsize size;
+
+    tiny_write_file(in, plain->str, plain->len);
+    command = g_strdup_printf("sh -c '%s < %s > %s.packed'", program, in, in);
+    if (!g_spawn_command_line_sync(command, NULL, NULL, NULL, NULL))
+        return NULL;
+    g_free(command);
+    command = g_strconcat(in, ".packed", NULL);
+    if (!g_file_get_contents(command, &out, &size, NULL) || size == 0)
+        return NULL;
+    return g_string_new_len(out, (gssize)size);
+}
+
+static void check_initrd(Files *files, const GString *data, gsize size, bool whole)
+{
+    VmcConfig *config = good(files);
+
+    config->boot.initrd = in_dir(files, "initrd");
+    tiny_write_file(config->boot.initrd, data->str, size);
+    if (whole)
+        assert_good(config);
+    else
+        assert_fault(config, "boot.initrd", "end is missing");
+}
+
+static void test_a_truncated_initrd_is_noticed(void **state)
+{
+    static const char *const packers[] = {"gzip -c", "zstd -c -q", "xz -c", "lz4 -l -c -q"};
+    GString *plain = cpio_archive();
+    unsigned tried = 0;
+
+    check_initrd(*state, plain, plain->len, true);
+    check_initrd(*state, plain, 700, false);
+    check_initrd(*state, plain, 60, false);
+    for (size_t i = 0; i < G_N_ELEMENTS(packers); i++) {
+        GString *data = packed(*state, packers[i], plain), *both;
+
+        if (!data)
+            continue;
+        tried++;
+        check_initrd(*state, data, data->len, true);
+        check_initrd(*state, data, data->len - 9, false);
+        check_initrd(*state, data, data->len / 2, false);
+        both = g_string_new_len(plain->str, (gssize)plain->len); /* microcode in front, as distributions do */
+        g_string_append_len(both, data->str, (gssize)data->len);
+        check_initrd(*state, both, both->len, true);
+        check_initrd(*state, both, both->len - 20, false);
+        g_string_free(both, TRUE);
+        g_string_free(data, TRUE);
+    }
+    g_string_free(plain, TRUE);
+    assert_true(tried >= 1); /* gzip is everywhere */
+}
+
+static void test_initrds_that_are_not_there(void **state)
+{
+    Files *files = *state;
+    VmcConfig *config = good(files);
+
+    config->boot.initrd = in_dir(files, "missing");
+    assert_fault(config, "boot.initrd", "No such file");
+    config = good(files);
+    config->boot.initrd = in_dir(files, "empty");
+    tiny_write_file(config->boot.initrd, "", 0);
+    assert_fault(config, "boot.initrd", "empty");
+    config = good(files);
+    config->boot.initrd = g_strdup(files->dir);
+    assert_fault(config, "boot.initrd", "directory");
+}
+
+static void test_disks(void **state)
+{
+    Files *files = *state;
+    g_autofree char *missing = in_dir(files, "missing");
+    VmcConfig *config = good(files);
+
+    add_disk(config, missing, false);
+    assert_fault(config, "devices[0].path", "missing");
+    assert_false(g_file_test(missing, G_FILE_TEST_EXISTS));
+    config = good(files);
+    add_disk(config, files->dir, false);
+    assert_fault(config, "devices[0].path", "directory");
+    config = good(files);
+    add_disk(config, NULL, false);
+    assert_fault(config, "devices[0].path", "no disk");
+    config = good(files);
+    add_disk(config, files->disk, false)->block.id = g_strdup("123456789012345678901");
+    assert_fault(config, "devices[0].deviceId", "at most 20");
+}
+
+static void test_a_disk_that_another_machine_uses(void **state)
+{
+    Files *files = *state;
+    VmcDisk *disk = vmc_disk_open_raw(files->disk, false, NULL);
+    VmcConfig *config = good(files);
+
+    assert_non_null(disk);
+    add_disk(config, files->disk, false);
+    assert_fault(config, "devices[0].path", "use");
+    vmc_disk_close(disk);
+    config = good(files);
+    add_disk(config, files->disk, false);
+    assert_good(config);
+}
+
+static void test_the_same_disk_twice(void **state)
+{
+    Files *files = *state;
+    g_autofree char *link = in_dir(files, "link");
+    VmcConfig *config = good(files);
+
+    assert_int_equal(symlink(files->disk, link), 0);
+    add_disk(config, files->disk, false);
+    add_disk(config, link, true);
+    assert_fault(config, "devices[1]", "devices[0]");
+    config = good(files);
+    add_disk(config, files->disk, true);
+    add_disk(config, link, true);
+    assert_good(config);
+}
+
+static void test_serial_lines(void **state)
+{
+    Files *files = *state;
+    VmcConfig *config = good(files);
+    VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_UART);
+
+    assert_fault(config, "devices[0]", "nowhere");
+    config = good(files);
+    device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE);
+    device->serial.log_path = g_build_filename(files->dir, "no", "such", "log", NULL);
+    assert_fault(config, "devices[0].logFilePath", "not there");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = g_strdup(files->dir);
+    assert_fault(config, "devices[0].logFilePath", "directory");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.fd_in = 0;
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.fd_in = 0;
+    assert_fault(config, "devices[1]", "only one");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.fd_out = 9999;
+    assert_fault(config, "devices[0]", "not open");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = in_dir(files, "log");
+    assert_good(config);
+    device = NULL;
+    {
+        g_autofree char *log = in_dir(files, "log");
+
+        assert_false(g_file_test(log, G_FILE_TEST_EXISTS)); /* a validation creates nothing */
+    }
+}
+
+static void test_displays(void **state)
+{
+    static const unsigned bad[][2] = {{0, 0}, {100, 800}, {1280, 100000}, {UINT32_MAX, UINT32_MAX}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        VmcConfig *config = good(*state);
+        VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
+
+        device->framebuffer.width = bad[i][0];
+        device->framebuffer.height = bad[i][1];
+        assert_fault(config, "devices[0]", "320 by 200");
+    }
+}
+
+static void test_too_many_devices(void **state)
+{
+    VmcConfig *config = good(*state);
+
+    for (unsigned i = 0; i < 28; i++)
+        vmc_config_add_device(config, VMC_DEVICE_VIRTIO_RNG);
+    assert_fault(config, "devices", "at most 27");
+    config = good(*state);
+    for (unsigned i = 0; i < 5; i++)
+        vmc_config_add_device(config, VMC_DEVICE_UART)->serial.fd_out = 1;
+    assert_fault(config, "devices", "at most 4");
+}
+
+static void test_all_faults_come_at_once(void **state)
+{
+    VmcConfig *config = good(*state);
+    g_autofree char *text = NULL;
+
+    config->cpus = 0;
+    config->memory = 1;
+    g_free(config->boot.kernel);
+    config->boot.kernel = g_strdup("/no/kernel");
+    config->boot.initrd = g_strdup("/no/initrd");
+    add_disk(config, "/no/disk", false);
+    text = faults_of(config);
+    vmc_config_free(config);
+    assert_int_equal(lines(text), 5);
+    assert_non_null(strstr(text, "cpus: "));
+    assert_non_null(strstr(text, "\nmemory: "));
+    assert_non_null(strstr(text, "\nboot.kernel: "));
+    assert_non_null(strstr(text, "\nboot.initrd: "));
+    assert_non_null(strstr(text, "\ndevices[0].path: "));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_good_one_has_no_faults),
+        TEST(test_a_copy_has_everything),
+        TEST(test_cpus),
+        TEST(test_memory),
+        TEST(test_kernels_that_are_none),
+        TEST(test_no_kernel_and_too_long_a_command_line),
+        TEST(test_a_truncated_initrd_is_noticed),
+        TEST(test_initrds_that_are_not_there),
+        TEST(test_disks),
+        TEST(test_a_disk_that_another_machine_uses),
+        TEST(test_the_same_disk_twice),
+        TEST(test_serial_lines),
+        TEST(test_displays),
+        TEST(test_too_many_devices),
+        TEST(test_all_faults_come_at_once),
+    };
+
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
