@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -28,28 +29,38 @@
 #define MAX_CPUS  4
 #define SECONDS   20
 
-static const VmcCpuBackend *const backends[] = {&vmc_cpu_soft};
+static const VmcCpuBackend *const backends[] = {&vmc_cpu_soft, &vmc_cpu_kvm};
 
 enum expect { EXPECT_PASS, EXPECT_SHUTDOWN, EXPECT_REFUSAL };
+
+/* Where a guest makes sense. */
+enum where {
+    ANYWHERE,      /* even on a KVM that emulates its guests instruction by instruction */
+    REAL_CPU,      /* such a KVM lacks instructions and exceptions it needs */
+    SOFTWARE_ONLY, /* about our own CPU's choices */
+};
 
 static const struct guest {
     const char *name;
     unsigned cpus;
     enum expect expect;
+    enum where where;
 } guests[] = {
     // clang-format off
-    {"modes", 1, EXPECT_PASS},
-    {"paging", 1, EXPECT_PASS},
-    {"privilege", 1, EXPECT_PASS},
-    {"exceptions", 1, EXPECT_PASS},
-    {"interrupts", 1, EXPECT_PASS},
-    {"registers", 1, EXPECT_PASS},
-    {"segments", 1, EXPECT_PASS},
-    {"legacy", 1, EXPECT_PASS},
-    {"debug", 1, EXPECT_PASS},
-    {"smp", 3, EXPECT_PASS},
-    {"triple", 1, EXPECT_SHUTDOWN},
-    {"task", 1, EXPECT_REFUSAL}, /* what the software CPU does not do ends with a sentence */
+    {"basic", 1, EXPECT_PASS, ANYWHERE},
+    {"wake", 3, EXPECT_PASS, ANYWHERE},
+    {"modes", 1, EXPECT_PASS, REAL_CPU},
+    {"paging", 1, EXPECT_PASS, REAL_CPU},
+    {"privilege", 1, EXPECT_PASS, REAL_CPU},
+    {"exceptions", 1, EXPECT_PASS, REAL_CPU},
+    {"interrupts", 1, EXPECT_PASS, REAL_CPU},
+    {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY},
+    {"segments", 1, EXPECT_PASS, REAL_CPU},
+    {"legacy", 1, EXPECT_PASS, REAL_CPU},
+    {"debug", 1, EXPECT_PASS, REAL_CPU},
+    {"smp", 3, EXPECT_PASS, REAL_CPU},
+    {"triple", 1, EXPECT_SHUTDOWN, ANYWHERE},
+    {"task", 1, EXPECT_REFUSAL, SOFTWARE_ONLY}, /* what the software CPU does not do ends with a sentence */
     // clang-format on
 };
 
@@ -292,12 +303,29 @@ static char *judge(const struct machine *m)
 struct one {
     const VmcCpuBackend *backend;
     const struct guest *guest;
+    bool skip;
 };
+
+/* Why this host's KVM cannot run even the simplest guests, or (in `slow`) not those that need more; NULL if
+ * it can. */
+static char *why_no_kvm(char **slow)
+{
+    char *reason = NULL;
+    *slow = NULL;
+    if (access("/dev/kvm", R_OK | W_OK) != 0)
+        return g_strdup("there is no /dev/kvm that may be used");
+    if (!vmc_cpu_kvm_probe(&reason))
+        *slow = g_steal_pointer(&reason);
+    g_free(reason);
+    return NULL;
+}
 
 static void test_guest(void **state)
 {
     const struct one *one = *state;
     struct machine m;
+    if (one->skip)
+        skip();
     machine_build(&m, one->backend, one->guest);
     machine_run(&m);
     char *wrong = judge(&m);
@@ -311,18 +339,26 @@ int main(int argc, char **argv)
     const char *only_backend = argc > 1 ? argv[1] : NULL, *only_guest = argc > 2 ? argv[2] : NULL;
     struct CMUnitTest tests[G_N_ELEMENTS(backends) * G_N_ELEMENTS(guests)];
     struct one ones[G_N_ELEMENTS(tests)];
+    char *slow, *no_kvm = why_no_kvm(&slow);
     size_t n = 0;
     for (size_t b = 0; b < G_N_ELEMENTS(backends); b++) {
+        bool kvm = backends[b] == &vmc_cpu_kvm;
         if (only_backend && strcmp(only_backend, backends[b]->name) != 0)
             continue;
         for (size_t g = 0; g < G_N_ELEMENTS(guests); g++) {
-            if (only_guest && strcmp(only_guest, guests[g].name) != 0)
+            if ((only_guest && strcmp(only_guest, guests[g].name) != 0) ||
+                (kvm && guests[g].where == SOFTWARE_ONLY))
                 continue;
-            ones[n] = (struct one){backends[b], &guests[g]};
+            bool skip_it = kvm && (no_kvm || (slow && guests[g].where != ANYWHERE));
+            ones[n] = (struct one){backends[b], &guests[g], skip_it};
             tests[n] = (struct CMUnitTest){guests[g].name, test_guest, NULL, NULL, &ones[n]};
             n++;
         }
     }
+    if (no_kvm || slow)
+        printf("note: kvm: %s\n", no_kvm ? no_kvm : slow);
+    g_free(no_kvm);
+    g_free(slow);
     if (n == 0) {
         fprintf(stderr, "no such backend or guest\n");
         return 1;

@@ -76,6 +76,8 @@
 #define CHECK_NE(a, b) cmp a, b; jne 90f; FAIL; 90:
 #define CHECK_ZERO(a, mask) test a, mask; jz 90f; FAIL; 90:
 #define CHECK_SET(a, mask) test a, mask; jnz 90f; FAIL; 90:
+/* Goes to `label` unless this is an Intel CPU: there SYSCALL and SYSENTER divide the modes among them differently. */
+#define UNLESS_INTEL(label) xor eax, eax; cpuid; cmp ebx, 0x756e6547; jne label
 #define PASS xor edi, edi; jmp fail
 
 /* The instruction between FAULTS and END_FAULTS must raise this exception with this error code and its own RIP. */

@@ -201,9 +201,11 @@ protected_again:
     CHECK_EQ(MEM(exc_rip), offset u_call_gate_done)
     CHECK_EQ(MEM(exc_rsp), USER_STACK - 16)
     CHECK_EQ(MEM(exc_cs), SEL_CODE32 + 19)
+    UNLESS_INTEL(1f)
     FAULTS(6, 0) /* SYSCALL is for 64-bit code */
     syscall
     END_FAULTS
+1:
 
     /* Virtual-8086 mode. */
 #define RUN_V86(label, flags) mov MEM(resume), offset 97f; \

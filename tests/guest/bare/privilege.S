@@ -201,11 +201,12 @@ main:
 1:  CHECK_EQ(MEM(exc_vector), 6)
     CHECK_EQ(MEM(exc_cs), SEL_USER32)
     CHECK_EQ(MEM(exc_rip), offset u32_ud2 + USER_BASE)
-    /* From 32-bit code SYSCALL does not exist here (an Intel CPU). */
+    /* From 32-bit code SYSCALL does not exist on an Intel CPU. */
+    UNLESS_INTEL(1f)
     RUN_USER_AS(u_syscall_only, SEL_USER32, 2)
     CHECK_EQ(MEM(exc_vector), 6)
     CHECK_EQ(MEM(exc_rip), offset u_syscall_only + USER_BASE)
-    /* SYSRETQ to a non-canonical address faults before it leaves. */
+1:  /* SYSRETQ to a non-canonical address faults before it leaves. */
     mov rcx, 0x800000000000
     FAULTS(13, 0)
     .byte 0x48, 0x0f, 0x07
@@ -225,6 +226,7 @@ main:
     wrmsr
 
     /* SYSENTER and SYSEXIT. */
+    UNLESS_INTEL(no_sysenter)
     FAULTS(13, 0) /* SYSENTER_CS is null */
     sysenter
     END_FAULTS
@@ -250,6 +252,7 @@ main:
     RUN_USER_AS(u_sysenter, SEL_USER32, 2)
     CHECK_EQ(MEM(exc_vector), 6)
 
+no_sysenter:
     /* IRETQ refuses what is not right; selectors are in the error code. */
     sub rsp, 512
     mov MEM(rsp), offset never
