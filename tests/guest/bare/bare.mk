@@ -6,4 +6,4 @@ $(B)/bare/%.bin: tests/guest/bare/%.S tests/guest/bare/bare.h
 	$(Q)$(CC) -m64 -c -x assembler-with-cpp -Itests/guest/bare $< -o $(@:.bin=.o)
 	$(Q)$(LD) -m elf_x86_64 -N -Ttext=0x8000 -e start --no-warn-rwx-segments --oformat binary $(@:.bin=.o) -o $@
 
-$(B)/tests/test_bare: $(BARE)
+$(B)/tests/test_bare: | $(BARE)
