@@ -173,8 +173,9 @@ static const char *known_invalid(const struct diff_case *c, const struct diff_ou
     unsigned at = 0;
     bool lock = false;
 
-    if (c->offset + c->length >= 2 * PAGE && (native->vector == 14 || soft->vector == 14))
-        return "what is no instruction, at the end of a page: how far it is read";
+    if (c->offset + c->length >= 2 * PAGE &&
+        (native->vector == 14 || native->vector == 13 || soft->vector == 14 || soft->vector == 13))
+        return "what is no instruction, at the end of a page or segment: how far it is read";
     while (at + 2 < c->length && c->code[at] != 0x0f)
         lock |= c->code[at++] == 0xf0;
     if (lock && soft->vector == 6 && (c->code[at + 1] == 0 || (c->code[at + 1] & 0xfd) == 0x20))
@@ -207,7 +208,17 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     case ZYDIS_MNEMONIC_IRET:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_IRETQ:
-        return native->vector == soft->vector ? "an IRET with two pages to fault on: AMD reads the flags first" : NULL;
+        return "an IRET that faults twice: AMD reads flags and outer stack pointer before it looks at CS";
+    case ZYDIS_MNEMONIC_LDS:
+    case ZYDIS_MNEMONIC_LES:
+    case ZYDIS_MNEMONIC_LSS:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+    case ZYDIS_MNEMONIC_JMP:
+    case ZYDIS_MNEMONIC_CALL:
+        return i.ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER || i.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR
+                   ? "a far pointer partly out of bounds: AMD checks its halves one after the other"
+                   : NULL;
     case ZYDIS_MNEMONIC_POPA:
     case ZYDIS_MNEMONIC_POPAD:
         return "a POPA that faults halfway: AMD has loaded some registers by then";

@@ -501,6 +501,10 @@ static void finish_single(struct generator *g, struct diff_case *c)
         if (i.insn.mnemonic == ZYDIS_MNEMONIC_SHLD || i.insn.mnemonic == ZYDIS_MNEMONIC_SHRD)
             if (i.ops[0].size == 16 && i.insn.raw.imm[0].size)
                 c->code[i.insn.raw.imm[0].offset] &= (uint8_t)~0x10;
+        if (i.insn.mnemonic == ZYDIS_MNEMONIC_ENTER && CHANCE(g, 60)) { /* a frame that fits the stack */
+            c->code[i.insn.raw.imm[0].offset + 1] &= 1;
+            c->code[i.insn.raw.imm[1].offset] &= 0xe3;
+        }
         generate_aim(g, c, &i);
     }
     judge_case(g->judge, c, &reason);

@@ -321,6 +321,7 @@ struct walk {
         uint64_t undefined;
     } jumps[JUMPS_MAX]; /* forward ones not yet reached */
     unsigned n_jumps;
+    uint8_t starts[CODE_MAX / 8]; /* bit n: an instruction begins at byte n */
     bool backward; /* a jump back: what is undefined at the end is so at the start too */
     bool reads_undefined;
 };
@@ -329,6 +330,7 @@ static void walk_insn(struct walk *w, const struct judged *i, unsigned at, const
 {
     uint64_t undefined = judge_undefined(i, in);
 
+    w->starts[at / 8] |= (uint8_t)(1u << at % 8);
     for (unsigned n = 0; n < w->n_jumps; n++)
         if (w->jumps[n].target == at)
             w->undefined |= w->jumps[n].undefined;
@@ -340,7 +342,7 @@ static void walk_insn(struct walk *w, const struct judged *i, unsigned at, const
         int64_t target = at + i->insn.length + i->insn.raw.imm[0].value.s;
 
         if (target <= (int64_t)at)
-            w->backward = true;
+            w->backward |= target >= 0;
         else if (w->n_jumps < JUMPS_MAX) {
             w->jumps[w->n_jumps].target = (unsigned)target;
             w->jumps[w->n_jumps++].undefined = w->undefined;
@@ -376,8 +378,15 @@ enum verdict judge_case(const struct judge *j, struct diff_case *c, const char *
             n_insns++;
         }
     }
-    for (unsigned n = 0; n < w.n_jumps; n++)
+    for (unsigned n = 0; n < w.n_jumps; n++) {
+        unsigned target = w.jumps[n].target;
+
         w.undefined |= w.jumps[n].undefined;
+        if (n_insns > 1 && target < c->length && !(w.starts[target / 8] >> target % 8 & 1)) {
+            *reason = "jumps into the middle of an instruction";
+            return VERDICT_EXCLUDED;
+        }
+    }
     c->undefined_flags = w.undefined;
     c->undefined_flags_fault = w.ever;
     if (w.reads_undefined) {

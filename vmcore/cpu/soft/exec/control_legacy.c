@@ -243,7 +243,7 @@ VMC_NOINLINE static void enter(VmcCpu *c, const struct vmc_uop *u)
     uint32_t sp = get_sp(c), bp = (uint32_t)c->gpr[VMC_RBP] & stack_mask(c), frame;
     sp -= size;
     store_at(c, u, sp, size, (uint32_t)c->gpr[VMC_RBP]);
-    frame = sp;
+    frame = ((uint32_t)c->gpr[VMC_RSP] & ~stack_mask(c)) | (sp & stack_mask(c));
     for (unsigned i = 1; i < level; i++) {
         bp -= size;
         sp -= size;
@@ -258,7 +258,7 @@ VMC_NOINLINE static void enter(VmcCpu *c, const struct vmc_uop *u)
     if (size == 2)
         R16(c, VMC_GPR(VMC_RBP)) = (uint16_t)frame;
     else
-        c->gpr[VMC_RBP] = frame & stack_mask(c);
+        c->gpr[VMC_RBP] = frame;
     set_sp(c, sp);
 }
 OP(enter)
