@@ -340,7 +340,7 @@ bool esp_bundle_get_runner(const char *path, int *pid, char **state)
     char text[64] = "", word[32] = "";
     int number = 0;
     if (held && pread(fd, text, sizeof(text) - 1, 0) > 0)
-        sscanf(text, "%d %31[a-z]", &number, word);
+        sscanf(text, "%d %31[^\n]", &number, word);
     close(fd);
     if (held && pid)
         *pid = number;

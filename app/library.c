@@ -89,7 +89,9 @@ static char *summarise(EspBundle *bundle)
     VmcConfig *config = esp_bundle_get_config(bundle, &error);
     if (!config)
         return g_strdup(error->message);
-    g_autofree char *memory = g_format_size_full(config->memory, G_FORMAT_SIZE_IEC_UNITS);
+    uint64_t mib = config->memory >> 20;
+    g_autofree char *memory = mib % 1024 ? g_strdup_printf(_("%" G_GUINT64_FORMAT " MiB"), mib)
+                                         : g_strdup_printf(_("%" G_GUINT64_FORMAT " GiB"), mib / 1024);
     g_autofree char *cpus = g_strdup_printf(ngettext("%u CPU", "%u CPUs", config->cpus), config->cpus);
     /* Translators: what a machine has: "2 CPUs, 512 MiB of memory". */
     char *summary = g_strdup_printf(_("%s, %s of memory"), cpus, memory);

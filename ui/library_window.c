@@ -157,10 +157,10 @@ static void update_host_line(EspLibraryWindow *window)
         (guint64)sysconf(_SC_PHYS_PAGES) * (guint64)sysconf(_SC_PAGESIZE), G_FORMAT_SIZE_IEC_UNITS);
     bool kvm = access("/dev/kvm", R_OK | W_OK) == 0;
     const char *how =
-        kvm ? _("Hardware virtualisation is there for guests.")
-            : _("There is no hardware virtualisation: guests run on Espalier’s own CPU, in software.");
+        kvm ? _("Hardware virtualisation (KVM) was found.")
+            : _("There is no hardware virtualisation: guests run on Espalier’s own software CPU.");
     g_autofree char *n = g_strdup_printf(ngettext("%u CPU", "%u CPUs", cpus), cpus);
-    /* Translators: "This computer: 8 CPUs, 16 GiB of memory. Hardware virtualisation is there for guests." */
+    /* Translators: "This computer: 8 CPUs, 16 GiB of memory. Hardware virtualisation (KVM) was found." */
     g_autofree char *line = g_strdup_printf(_("This computer: %s, %s of memory. %s"), n, memory, how);
     gtk_label_set_text(window->host_label, line);
 }

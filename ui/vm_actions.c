@@ -47,6 +47,8 @@ void esp_vm_actions_update(EspVmWindow *window)
     set_enabled(window, "screenshot", width > 0 && esp_vm_session_has_run(session));
     set_enabled(window, "open-folder", esp_vm_session_get_bundle(session) != NULL);
 
+    esp_vm_window_set_menus_sensitive(window, esp_vm_session_is_active(session), running);
+
     set_state(window, "pause", g_variant_new_boolean(paused));
     set_state(window, "fullscreen", g_variant_new_boolean(esp_vm_window_is_fullscreen(window)));
     bool fit = esp_display_view_get_scaling(view) == ESP_SCALING_FIT;

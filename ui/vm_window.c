@@ -29,21 +29,23 @@ struct _EspVmWindow {
     EspStatusPage *status;
     GtkWidget *start_button;
     GtkWidget *pause_button;
+    GtkWidget *stop_button;
+    GtkWidget *keys_button;
     GtkWidget *menu_button;
     GtkImage *fullscreen_button_image;
-    GtkImage *pause_button_image;
     GtkWidget *paused_veil;
     GtkRevealer *boot_revealer;
     GtkSpinner *boot_spinner;
     GtkLabel *boot_label;
     GtkRevealer *bar_revealer;
     GtkLabel *bar_label;
+    GtkWidget *bar_keys_button;
     GtkWidget *bar_leave_button;
     EspToast *toast;
 
     VmcMachine *shown; /* whose display the view has; not owned */
     bool fullscreen;
-    bool sized;
+    bool closed;     /* by the user, while the machine goes on */
     unsigned frames; /* since the machine started */
     guint boot_id;
     guint bar_id;
@@ -206,10 +208,11 @@ static void update_title(EspVmWindow *window)
     const char *subtitle =
         grabbed ? _("Press Ctrl+Alt to release the keyboard and pointer") : esp_state_words(state);
 
-    gtk_header_bar_set_title(GTK_HEADER_BAR(window->header), name);
-    gtk_header_bar_set_subtitle(GTK_HEADER_BAR(window->header), subtitle);
+    /* The window's title is for lists of windows and sets the header bar's, too, which has a second line. */
     g_autofree char *title = g_strdup_printf("%s — %s", name, subtitle);
     gtk_window_set_title(GTK_WINDOW(window), title);
+    gtk_header_bar_set_title(GTK_HEADER_BAR(window->header), name);
+    gtk_header_bar_set_subtitle(GTK_HEADER_BAR(window->header), subtitle);
     gtk_label_set_text(window->bar_label, title);
 }
 
@@ -274,8 +277,8 @@ static void update(EspVmWindow *window)
     const char *tip = paused ? _("Let the machine go on") : _("Pause the machine");
     gtk_widget_set_tooltip_text(window->pause_button, tip);
     esp_vm_actions_update(window);
-    if (!active && !gtk_widget_get_visible(GTK_WIDGET(window)) && window->sized)
-        gtk_widget_destroy(GTK_WIDGET(window)); /* closed while it ran; nothing is left to show */
+    if (!active && window->closed)
+        gtk_widget_destroy(GTK_WIDGET(window)); /* nothing is left to come back to */
 }
 
 static void on_session_changed(EspVmWindow *window)
@@ -326,7 +329,6 @@ static void set_first_size(EspVmWindow *window)
         height = (int)(guest_height * scale) + natural;
     }
     gtk_window_set_default_size(GTK_WINDOW(window), MAX(width, 480), MAX(height, 360));
-    window->sized = true;
 }
 
 void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling)
@@ -445,6 +447,7 @@ static gboolean esp_vm_window_delete_event(GtkWidget *widget, GdkEventAny *event
         return GDK_EVENT_STOP;
     }
     save_picture(window);
+    window->closed = true;
     gtk_widget_hide(widget);
     g_autofree char *title = g_strdup_printf(_("“%s” goes on"), esp_vm_session_get_name(window->session));
     g_autoptr(GNotification) note = g_notification_new(title);
@@ -456,8 +459,9 @@ static gboolean esp_vm_window_delete_event(GtkWidget *widget, GdkEventAny *event
 static void esp_vm_window_show(GtkWidget *widget)
 {
     GApplication *application = G_APPLICATION(gtk_window_get_application(GTK_WINDOW(widget)));
-    if (application)
+    if (application && ESP_VM_WINDOW(widget)->closed)
         g_application_withdraw_notification(application, "running");
+    ESP_VM_WINDOW(widget)->closed = false;
     GTK_WIDGET_CLASS(esp_vm_window_parent_class)->show(widget);
 }
 
@@ -486,6 +490,13 @@ EspToast *esp_vm_window_get_toast(EspVmWindow *window)
 bool esp_vm_window_is_fullscreen(EspVmWindow *window)
 {
     return window->fullscreen;
+}
+
+void esp_vm_window_set_menus_sensitive(EspVmWindow *window, bool stop, bool keys)
+{
+    gtk_widget_set_sensitive(window->stop_button, stop);
+    gtk_widget_set_sensitive(window->keys_button, keys);
+    gtk_widget_set_sensitive(window->bar_keys_button, keys);
 }
 
 GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session, GSettings *settings)
@@ -535,6 +546,8 @@ static void bind_children(GtkWidgetClass *widget_class)
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, status);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, start_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, pause_button);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, stop_button);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, keys_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, menu_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, fullscreen_button_image);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, paused_veil);
@@ -543,6 +556,7 @@ static void bind_children(GtkWidgetClass *widget_class)
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, boot_label);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_revealer);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_label);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_keys_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_leave_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, toast);
 }

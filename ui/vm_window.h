@@ -27,5 +27,8 @@ bool esp_vm_window_is_fullscreen(EspVmWindow *window);
 
 /* Shows the scaling in the view and in what surrounds it. */
 void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling);
+/* A menu button has no action that could make it insensitive: vm_actions.c says when there is nothing in it.
+ */
+void esp_vm_window_set_menus_sensitive(EspVmWindow *window, bool stop, bool keys);
 
 G_END_DECLS

@@ -103,6 +103,10 @@ class Desktop:
             os.makedirs(runtime, mode=0o700)
             env["XDG_RUNTIME_DIR"] = runtime
             env.pop("WAYLAND_DISPLAY", None)
+            settings = os.path.join(self.home, "config", "gtk-3.0")
+            os.makedirs(settings)
+            with open(os.path.join(settings, "settings.ini"), "w", encoding="ascii") as file:
+                file.write("[Settings]\ngtk-font-name=Cantarell 11\n")
             self._start_display()
             self._start_bus()
             self._start_window_manager()
@@ -147,10 +151,11 @@ class Desktop:
         import gi
         gi.require_version("Gdk", "3.0")
         gi.require_version("GdkX11", "3.0")
+        gi.require_version("Gtk", "3.0")
         import pyatspi
-        from gi.repository import Gdk, GdkPixbuf, GdkX11
-        Gdk.init([])
-        self.pyatspi, self.Gdk, self.GdkX11, self.GdkPixbuf = pyatspi, Gdk, GdkX11, GdkPixbuf
+        from gi.repository import Gdk, GdkPixbuf, GdkX11, Gtk
+        Gtk.init([])
+        self.pyatspi, self.Gdk, self.GdkX11, self.GdkPixbuf, self.Gtk = pyatspi, Gdk, GdkX11, GdkPixbuf, Gtk
 
     # --- The program
 
@@ -246,11 +251,27 @@ class Desktop:
         return nameless
 
     def window_id(self, title_part, seconds=10.0):
-        def search():
-            result = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", title_part],
-                                    capture_output=True, text=True, check=False)
-            return result.stdout.split()
-        return int(wait_for(f"window titled “{title_part}”", search, seconds)[-1])
+        return wait_for(f"window titled “{title_part}”", lambda: self.windows(title_part), seconds)[-1]
+
+    @staticmethod
+    def windows(title_part):
+        result = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", title_part], capture_output=True,
+                                text=True, check=False)
+        return [int(number) for number in result.stdout.split()]
+
+    def close(self, window):
+        """Asks a window to close, as its close button does."""
+        display = self.Gdk.Display.get_default()
+        gdk_window = self.GdkX11.X11Window.foreign_new_for_display(display, window)
+        x, y, width = gdk_window.get_origin()[1], gdk_window.get_origin()[2], gdk_window.get_width()
+        buttons = [node for node in self.look("push button", "Close")
+                   if x <= self.extents(node)[0] < x + width and y <= self.extents(node)[1] < y + 80]
+        if not buttons:
+            raise Failure("the window has no close button")
+        self.press(buttons[-1])
+
+    def manages_windows(self):
+        return self._has_window_manager()
 
     def window_title(self, window):
         return subprocess.run(["xdotool", "getwindowname", str(window)], capture_output=True, text=True,
@@ -271,6 +292,9 @@ class Desktop:
     def save_picture(self, path, window=None):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self.picture(window).savev(path, "png", [], [])
+
+    def clipboard(self):
+        return self.Gtk.Clipboard.get(self.Gdk.SELECTION_CLIPBOARD).wait_for_text() or ""
 
     # --- Hands
 
