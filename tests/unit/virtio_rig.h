@@ -366,24 +366,31 @@ static inline uint16_t rig_add(Rig *rig, RigQueue *q, const RigBuffer *buffers, 
     return (uint16_t)head;
 }
 
+/* Asks for an interrupt with the next used element: used_event stands behind the available ring. */
+static inline void rig_want_interrupt(Rig *rig, RigQueue *q)
+{
+    struct vring_avail *avail = rig_host(rig, q->avail, 6 + 2 * q->size);
+
+    __atomic_store_n(&avail->ring[q->size], q->last_used, __ATOMIC_SEQ_CST);
+}
+
 /* Waits, as a driver would, for an interrupt that brings the next used element. */
 static inline bool rig_wait_used(Rig *rig, RigQueue *q, struct vring_used_elem *elem, int64_t timeout)
 {
     struct vring_used *used = rig_host(rig, q->used, 6 + 8 * q->size);
-    struct vring_avail *avail = rig_host(rig, q->avail, 6 + 2 * q->size);
     int64_t end = g_get_monotonic_time() + timeout;
     bool there;
 
     g_mutex_lock(&rig->lock);
-    /* used_event stands behind the available ring. */
-    __atomic_store_n(&avail->ring[q->size], q->last_used, __ATOMIC_SEQ_CST);
     while (!(there = __atomic_load_n(&used->idx, __ATOMIC_ACQUIRE) != q->last_used))
         if (!g_cond_wait_until(&rig->cond, &rig->lock, end))
             break;
     g_mutex_unlock(&rig->lock);
-    if (there)
-        *elem = used->ring[q->last_used++ % q->size];
-    return there;
+    if (!there)
+        return false;
+    *elem = used->ring[q->last_used++ % q->size];
+    rig_want_interrupt(rig, q);
+    return true;
 }
 
 static inline struct vring_used_elem rig_used(Rig *rig, RigQueue *q)

@@ -291,6 +291,7 @@ void vmc_virtqueue_unpop(VmcVirtqueue *vq, VmcVirtqElement *elem)
 {
     if (!vq->started || !vq->in_flight)
         return;
+    elem->n_written = 0;
     vq->last_avail--;
     vq->in_flight--;
 }
