@@ -17,6 +17,7 @@
 struct builder {
     struct generator *g;
     struct diff_case *c;
+    bool plain;    /* general registers and flags only */
     unsigned keep; /* registers not to be written: bit n */
     unsigned starts[40], n_starts; /* of the instructions */
 };
@@ -49,10 +50,29 @@ static bool writes_register(const struct judged *i, unsigned mask)
     return false;
 }
 
+static bool is_plain(const struct judged *i)
+{
+    switch (i->insn.meta.isa_set) {
+    case ZYDIS_ISA_SET_I86:
+    case ZYDIS_ISA_SET_I186:
+    case ZYDIS_ISA_SET_I386:
+    case ZYDIS_ISA_SET_I486REAL:
+    case ZYDIS_ISA_SET_PENTIUMREAL:
+    case ZYDIS_ISA_SET_CMOV:
+    case ZYDIS_ISA_SET_LAHF:
+    case ZYDIS_ISA_SET_POPCNT:
+    case ZYDIS_ISA_SET_CMPXCHG16B:
+    case ZYDIS_ISA_SET_LONGMODE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Instructions that belong in the middle of a sequence: run to their end mostly, and not branches. */
 static bool suits(struct builder *b, const struct judged *i)
 {
-    if (!i->valid || i->verdict != VERDICT_RUN)
+    if (!i->valid || i->verdict != VERDICT_RUN || (b->plain && !is_plain(i)))
         return false;
     switch (i->insn.meta.category) {
     case ZYDIS_CATEGORY_SYSTEM:
@@ -218,7 +238,7 @@ void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_cas
     const char *reason;
 
     do {
-        struct builder b = {.g = g, .c = c, .keep = CHANCE(g, 90) ? POINTERS : 0};
+        struct builder b = {.g = g, .c = c, .keep = CHANCE(g, 90) ? POINTERS : 0, .plain = CHANCE(g, 60)};
         unsigned n = 3 + (unsigned)(RND(g) % 10);
         bool loop = CHANCE(g, 15);
 
