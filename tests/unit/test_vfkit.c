@@ -1,0 +1,216 @@
+/* vfkit's words on a command line: what they make, and the sentence for what is wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app/vfkit.h"
+
+static void take(EspVfkit *vfkit, const char *name, const char *value)
+{
+    GError *error = NULL;
+
+    if (!esp_vfkit_option(vfkit, name, value, &error))
+        fail_msg("--%s %s: %s", name, value, error->message);
+}
+
+static const VmcDeviceConfig *only_device(EspVfkit *vfkit)
+{
+    assert_int_equal(vfkit->config->devices->len, 1);
+    return g_ptr_array_index(vfkit->config->devices, 0);
+}
+
+static void test_numbers_and_kinds(void **state)
+{
+    EspVfkit vfkit;
+
+    esp_vfkit_init(&vfkit);
+    assert_int_equal(vfkit.config->cpus, 1);
+    assert_int_equal(vfkit.config->memory, 512ull << 20);
+    take(&vfkit, "cpus", "4");
+    take(&vfkit, "memory", "1000");
+    take(&vfkit, "cpu", "soft");
+    assert_int_equal(vfkit.config->cpus, 4);
+    assert_int_equal(vfkit.config->memory, 1000ull << 20);
+    assert_int_equal(vfkit.config->cpu, VMC_CPU_SOFT);
+    esp_vfkit_clear(&vfkit);
+}
+
+static void test_every_device(void **state)
+{
+    static const struct {
+        const char *text;
+        VmcDeviceKind kind;
+    } devices[] = {
+        {"virtio-rng", VMC_DEVICE_VIRTIO_RNG},
+        {"virtio-input,keyboard", VMC_DEVICE_VIRTIO_KEYBOARD},
+        {"virtio-input,pointing", VMC_DEVICE_VIRTIO_TABLET},
+        {"virtio-serial,stdio", VMC_DEVICE_VIRTIO_CONSOLE},
+        {"uart,stdio", VMC_DEVICE_UART},
+        {"virtio-gpu", VMC_DEVICE_FRAMEBUFFER},
+        {"virtio-blk,path=x", VMC_DEVICE_VIRTIO_BLOCK},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(devices); i++) {
+        EspVfkit vfkit;
+        g_autofree char *name = NULL;
+
+        esp_vfkit_init(&vfkit);
+        take(&vfkit, "device", devices[i].text);
+        assert_int_equal(only_device(&vfkit)->kind, devices[i].kind);
+        name = esp_vfkit_field(vfkit.config, "devices[0].path");
+        assert_true(g_str_has_prefix(name, "--device "));
+        assert_int_equal(strncmp(name + 9, devices[i].text, strcspn(devices[i].text, ",")), 0);
+        esp_vfkit_clear(&vfkit);
+    }
+}
+
+static void test_options_of_devices(void **state)
+{
+    EspVfkit vfkit;
+    const VmcDeviceConfig *device;
+
+    esp_vfkit_init(&vfkit);
+    take(&vfkit, "device", "virtio-blk,path=/a=b,deviceId=root,readonly");
+    device = only_device(&vfkit);
+    assert_string_equal(device->block.path, "/a=b");
+    assert_string_equal(device->block.id, "root");
+    assert_true(device->block.readonly);
+    esp_vfkit_clear(&vfkit);
+
+    esp_vfkit_init(&vfkit);
+    take(&vfkit, "device", "virtio-gpu,height=600,width=800");
+    device = only_device(&vfkit);
+    assert_int_equal(device->framebuffer.width, 800);
+    assert_int_equal(device->framebuffer.height, 600);
+    esp_vfkit_clear(&vfkit);
+
+    esp_vfkit_init(&vfkit);
+    take(&vfkit, "device", "uart,logFilePath=/tmp/a log");
+    device = only_device(&vfkit);
+    assert_string_equal(device->serial.log_path, "/tmp/a log");
+    assert_int_equal(device->serial.fd_out, -1);
+    assert_false(vfkit.stdio_used);
+    take(&vfkit, "device", "virtio-serial,stdio");
+    device = g_ptr_array_index(vfkit.config->devices, 1);
+    assert_int_equal(device->serial.fd_in, 0);
+    assert_int_equal(device->serial.fd_out, 1);
+    assert_true(vfkit.stdio_used);
+    esp_vfkit_clear(&vfkit);
+}
+
+static void test_quotes_and_commas(void **state)
+{
+    static const struct {
+        const char *text, *cmdline, *initrd;
+    } loaders[] = {
+        {"linux,kernel=K,cmdline=\"console=ttyS0,115200 quiet\"", "console=ttyS0,115200 quiet", NULL},
+        {"linux,kernel=K,cmdline='console=ttyS0,115200',initrd=I", "console=ttyS0,115200", "I"},
+        {"linux,\"cmdline=console=ttyS0,115200\",kernel=K", "console=ttyS0,115200", NULL},
+        {"linux,kernel=K,cmdline=\"a=\\\"b,c\\\" d\\\\e\",initrd=I", "a=\"b,c\" d\\e", "I"},
+        /* The shell has taken the quotes away. */
+        {"linux,kernel=K,cmdline=console=ttyS0,115200 root=/dev/vda", "console=ttyS0,115200 root=/dev/vda",
+         NULL},
+        {"linux,kernel=K,cmdline=console=ttyS0,115200,initrd=I", "console=ttyS0,115200", "I"},
+        {"linux,kernel=K,cmdline=dyndbg=\"file a +p\" b,initrd=I", "dyndbg=\"file a +p\" b", "I"},
+        {"linux,kernel='K',initrd=\"I\"", NULL, "I"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(loaders); i++) {
+        EspVfkit vfkit;
+
+        esp_vfkit_init(&vfkit);
+        take(&vfkit, "bootloader", loaders[i].text);
+        assert_int_equal(vfkit.config->boot.kind, VMC_BOOT_LINUX);
+        assert_string_equal(vfkit.config->boot.kernel, "K");
+        if (g_strcmp0(vfkit.config->boot.cmdline, loaders[i].cmdline) != 0)
+            fail_msg("%s: the command line is “%s”", loaders[i].text, vfkit.config->boot.cmdline);
+        if (g_strcmp0(vfkit.config->boot.initrd, loaders[i].initrd) != 0)
+            fail_msg("%s: the initrd is “%s”", loaders[i].text, vfkit.config->boot.initrd);
+        esp_vfkit_clear(&vfkit);
+    }
+}
+
+static void test_what_is_wrong_is_said(void **state)
+{
+    static const struct {
+        const char *option, *value, *word;
+    } wrong[] = {
+        {"cpus", "two", "whole number, not “two”"},
+        {"cpus", "-1", "whole number, not “-1”"},
+        {"cpus", "", "whole number"},
+        {"cpus", "99999999999999999999999", "smaller"},
+        {"memory", "1G", "not “1G”"},
+        {"memory", "99999999999999999", "smaller"},
+        {"cpu", "tcg", "auto, kvm or soft"},
+        {"bootloader", "efi,variable-store=x", "there is no “efi”"},
+        {"bootloader", "linux", "kernel=FILE"},
+        {"bootloader", "linux,kernel=", "kernel needs a value"},
+        {"bootloader", "linux,kernel", "kernel needs a value"},
+        {"bootloader", "linux,kernel=a,kernel=b", "twice"},
+        {"bootloader", "linux,kernel=a,frob=b", "no option “frob”; it takes kernel=, initrd=, cmdline="},
+        {"bootloader", "linux,kernel=\"a", "closing quote"},
+        {"bootloader", "linux,cmdline=\"a\"b", "right behind"},
+        {"bootloader", "linux,kernel=a,", "empty item"},
+        {"bootloader", "", "empty item"},
+        {"device", "virtio-frob", "no “virtio-frob” here; give one of virtio-blk"},
+        {"device", "virtio-net,nat", "no “virtio-net” here"},
+        {"device", "virtio-rng=1", "no “virtio-rng”"},
+        {"device", "virtio-rng,fast", "no option “fast”; it takes no options"},
+        {"device", "virtio-blk", "path=FILE"},
+        {"device", "virtio-blk,path=a,readonly=1", "readonly takes no value"},
+        {"device", "virtio-blk,path=a,path=b", "twice"},
+        {"device", "virtio-serial", "either stdio or logFilePath"},
+        {"device", "uart,stdio,logFilePath=x", "either stdio or logFilePath"},
+        {"device", "virtio-input", "either keyboard or pointing"},
+        {"device", "virtio-input,keyboard,pointing", "either keyboard or pointing"},
+        {"device", "virtio-gpu,width=many", "width takes a whole number"},
+        {"frob", "1", "no option --frob"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        GError *error = NULL;
+        EspVfkit vfkit;
+
+        esp_vfkit_init(&vfkit);
+        if (esp_vfkit_option(&vfkit, wrong[i].option, wrong[i].value, &error))
+            fail_msg("--%s %s was taken", wrong[i].option, wrong[i].value);
+        assert_true(g_error_matches(error, VMC_ERROR, VMC_ERROR_CONFIG));
+        if (!strstr(error->message, wrong[i].word) || strchr(error->message, '\n'))
+            fail_msg("--%s %s: “%s” does not say “%s”", wrong[i].option, wrong[i].value, error->message,
+                     wrong[i].word);
+        assert_int_equal(vfkit.config->devices->len, 0);
+        g_error_free(error);
+        esp_vfkit_clear(&vfkit);
+    }
+}
+
+static void test_things_there_can_be_only_one_of(void **state)
+{
+    GError *error = NULL;
+    EspVfkit vfkit;
+
+    esp_vfkit_init(&vfkit);
+    take(&vfkit, "device", "uart,stdio");
+    assert_false(esp_vfkit_option(&vfkit, "device", "virtio-serial,stdio", &error));
+    assert_non_null(strstr(error->message, "already"));
+    g_clear_error(&error);
+    take(&vfkit, "bootloader", "linux,kernel=a");
+    assert_false(esp_vfkit_option(&vfkit, "bootloader", "linux,kernel=b", &error));
+    assert_non_null(strstr(error->message, "twice"));
+    g_clear_error(&error);
+    esp_vfkit_clear(&vfkit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers_and_kinds),     cmocka_unit_test(test_every_device),
+        cmocka_unit_test(test_options_of_devices),    cmocka_unit_test(test_quotes_and_commas),
+        cmocka_unit_test(test_what_is_wrong_is_said), cmocka_unit_test(test_things_there_can_be_only_one_of),
+    };
+
+    return cmocka_run_group_tests_name("vfkit", tests, NULL, NULL);
+}
