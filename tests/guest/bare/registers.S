@@ -48,6 +48,15 @@ main:
     rdtscp
     CHECK_EQ(ecx, 0x4711)
 
+    /* Speculation controls are kept, and only those CPUID knows. */
+    KEEPS(0x48, 0x403, 0)
+    BAD_WRMSR(0x48, 4, 0)
+    WRMSR(0x48, 0, 0)
+    WRMSR(0x49, 1, 0)
+    BAD_WRMSR(0x49, 2, 0)
+    RDMSR(0x10a)
+    CHECK_SET(eax, 1)
+    BAD_WRMSR(0x10a, 0, 0)
     /* PAT: eight types, 2 and 3 do not exist. */
     RDMSR(0x277)
     CHECK_EQ(eax, 0x00070406)

@@ -158,9 +158,13 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
         break;
     case 0x7:
         if (sub == 0) {
+            r->a = 2; /* last sub-leaf */
             r->b = F7B;
             r->c = F7C;
             r->d = (uint32_t)F7D;
+        } else if (sub == 2) {
+            r->d = BIT(
+                4); /* BHI_CTRL: without it Linux clears a branch history in software at every system call */
         }
         break;
     case 0xb:

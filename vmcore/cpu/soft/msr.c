@@ -75,7 +75,7 @@ static const struct storage {
     uint64_t mask; /* bits that may be set */
 } storage[] = {
 #define FIELD(f) offsetof(VmcCpu, msr.f)
-    {MSR_SPEC_CTRL, FIELD(spec[0]), CHECK_MASK, 0x3},
+    {MSR_SPEC_CTRL, FIELD(spec[0]), CHECK_MASK, 0x403}, /* IBRS, STIBP, BHI_DIS_S */
     {MSR_SYSENTER_CS, FIELD(sysenter_cs), CHECK_MASK, 0xffffffffu},
     {MSR_SYSENTER_ESP, FIELD(sysenter_esp), CHECK_CANONICAL, 0},
     {MSR_SYSENTER_EIP, FIELD(sysenter_eip), CHECK_CANONICAL, 0},
