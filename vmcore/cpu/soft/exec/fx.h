@@ -1,17 +1,19 @@
 /*
- * The floating-point and vector unit of a software CPU: where its state is, and what keeps a handler from running.
+ * The floating-point and vector unit of a software CPU: where its state is, and what keeps a handler from
+ * running.
  *
- * While a CPU runs, the host's MXCSR holds the guest's rounding, DAZ and FTZ bits with every exception masked; the guest's
- * sticky flags gather there by themselves. x87 registers are in one of three places, told by two bits of fx_guard:
+ * While a CPU runs, the host's MXCSR holds the guest's rounding, DAZ and FTZ bits with every exception
+ * masked; the guest's sticky flags gather there by themselves. x87 registers are in one of three places, told
+ * by two bits of fx_guard:
  *
  *   in the image     VmcCpu.fx, FXSAVE layout: X87_OUT and MMX_OUT set. Everybody may look.
- *   in the host      X87_OUT clear: x87 handlers run the guest's opcodes one after the other without loading or
- *                    saving. No exception is ever pending there: one that the guest has unmasked brings the state back to
- *                    the image at once.
- *   as MMX           MMX_OUT clear: in the image, TOP = 0, all tags valid, so that MMi is st[i].
+ *   in the host      X87_OUT clear: x87 handlers run the guest's opcodes one after the other without loading
+ * or saving. No exception is ever pending there: one that the guest has unmasked brings the state back to the
+ * image at once. as MMX           MMX_OUT clear: in the image, TOP = 0, all tags valid, so that MMi is st[i].
  *
- * So each handler tests one byte, and the usual answer is "go on". The host's x87 is clean again after vmc_fx_leave; until then
- * no code on the CPU's thread may compute in long double (nobody does: devices have no use for it).
+ * So each handler tests one byte, and the usual answer is "go on". The host's x87 is clean again after
+ * vmc_fx_leave; until then no code on the CPU's thread may compute in long double (nobody does: devices have
+ * no use for it).
  */
 #pragma once
 
@@ -29,20 +31,22 @@ enum {
 #define FXG_MMX    (FXG_NO_X87 | FXG_MMX_OUT)
 #define FXG_SSE_FP (FXG_NO_SSE | FXG_XM)
 
-#define VMC_FCW_INIT 0x037fu
+#define VMC_FCW_INIT    0x037fu
 #define VMC_MXCSR_VALID 0xffffu
-#define FSW_FLAGS 0x3fu /* IE DE ZE OE UE PE */
-#define FSW_SF    0x40u
-#define FSW_ES    0x80u
-#define FSW_TOP   0x3800u
-#define FSW_B     0x8000u
+#define FSW_FLAGS       0x3fu /* IE DE ZE OE UE PE */
+#define FSW_SF          0x40u
+#define FSW_ES          0x80u
+#define FSW_TOP         0x3800u
+#define FSW_B           0x8000u
 
-/* On the CPU's thread, around running: loads the guest's control bits into the host, and brings all state back to VmcCpu.fx. */
+/* On the CPU's thread, around running: loads the guest's control bits into the host, and brings all state
+ * back to VmcCpu.fx. */
 void vmc_fx_enter(VmcCpu *c);
 void vmc_fx_leave(VmcCpu *c);
 /* After any change of CR0.EM, CR0.TS or CR4.OSFXSR. */
 void vmc_fx_update(VmcCpu *c);
-/* The guest's MXCSR, between enter and leave. `set`: the caller has checked reserved bits (VMC_MXCSR_VALID). */
+/* The guest's MXCSR, between enter and leave. `set`: the caller has checked reserved bits (VMC_MXCSR_VALID).
+ */
 uint32_t vmc_mxcsr_get(VmcCpu *c);
 void vmc_mxcsr_set(VmcCpu *c, uint32_t value);
 
@@ -55,15 +59,17 @@ void vmc_x87_in(VmcCpu *c, const struct vmc_uop *u);
 void vmc_x87_check(VmcCpu *c, const struct vmc_uop *u);
 /* #NM only: for instructions that do not wait. */
 void vmc_x87_check_nm(VmcCpu *c, const struct vmc_uop *u);
-/* After an instruction under FXG_X87_UNMASKED: an exception that became pending brings the registers to the image. */
+/* After an instruction under FXG_X87_UNMASKED: an exception that became pending brings the registers to the
+ * image. */
 void vmc_x87_after(VmcCpu *c);
-/* Control word, status word (ES worked out anew) and tags of the image; the registers keep their physical places. */
+/* Control word, status word (ES worked out anew) and tags of the image; the registers keep their physical
+ * places. */
 void vmc_x87_set_control(VmcCpu *c, uint16_t fcw);
 void vmc_x87_set_status(VmcCpu *c, uint16_t fsw);
 void vmc_x87_init(VmcCpu *c); /* FNINIT on the image */
 
-/* An MMX instruction is about to run: #UD, #NM, #MF, else MMi is st[i]. The second form is for memory operands: the access is
- * checked first, so that a page fault leaves the x87 state alone. */
+/* An MMX instruction is about to run: #UD, #NM, #MF, else MMi is st[i]. The second form is for memory
+ * operands: the access is checked first, so that a page fault leaves the x87 state alone. */
 void vmc_mmx_in(VmcCpu *c, const struct vmc_uop *u);
 void vmc_mmx_in_mem(VmcCpu *c, const struct vmc_uop *u, unsigned size, enum vmc_access access);
 /* #UD or #NM of an SSE instruction, fx_guard having FXG_NO_SSE. */
@@ -73,8 +79,8 @@ _Noreturn void vmc_sse_unaligned(VmcCpu *c, const struct vmc_uop *u);
 /*
  * Around an SSE computation while the guest has unmasked exceptions, as
  *     s = 0; do { s = vmc_xm_begin(c, s); compute; } while ((s = vmc_xm_end(c, u, s)) != 0); commit
- * The end raises #XM (or #UD) instead of returning if an unmasked exception came up; the computation is run a second time
- * when that is needed to tell its flags.
+ * The end raises #XM (or #UD) instead of returning if an unmasked exception came up; the computation is run a
+ * second time when that is needed to tell its flags.
  */
 uint32_t vmc_xm_begin_value(VmcCpu *c, uint32_t s);
 uint32_t vmc_xm_finish(VmcCpu *c, const struct vmc_uop *u, uint32_t s, uint32_t flags);
@@ -96,7 +102,8 @@ static inline __attribute__((always_inline)) uint32_t vmc_xm_begin(VmcCpu *c, ui
     vmc_set_host_mxcsr(vmc_xm_begin_value(c, s));
     return s;
 }
-static inline __attribute__((always_inline)) uint32_t vmc_xm_end(VmcCpu *c, const struct vmc_uop *u, uint32_t s)
+static inline __attribute__((always_inline)) uint32_t vmc_xm_end(VmcCpu *c, const struct vmc_uop *u,
+                                                                 uint32_t s)
 {
     return vmc_xm_finish(c, u, s, vmc_host_mxcsr() & FSW_FLAGS);
 }

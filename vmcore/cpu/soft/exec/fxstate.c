@@ -1,15 +1,16 @@
 /*
- * Where floating-point state lives and how it moves (fx.h), and the exceptions of x87, MMX and SSE instructions.
+ * Where floating-point state lives and how it moves (fx.h), and the exceptions of x87, MMX and SSE
+ * instructions.
  *
- * x87 moves by FXRSTOR and FXSAVE of a whole image of our own; these also move XMM registers and MXCSR, so the image's MXCSR is the
- * host's current one and the compiler is told that the XMM registers are gone.
+ * x87 moves by FXRSTOR and FXSAVE of a whole image of our own; these also move XMM registers and MXCSR, so
+ * the image's MXCSR is the host's current one and the compiler is told that the XMM registers are gone.
  *
- * FIP, FDP and FOP are kept by the handlers in VmcCpu.fx and never taken from the host, whose registers would tell addresses
- * of ours. FCS and FDS read as zero, which CPUID.(7,0):EBX[13] announces.
+ * FIP, FDP and FOP are kept by the handlers in VmcCpu.fx and never taken from the host, whose registers would
+ * tell addresses of ours. FCS and FDS read as zero, which CPUID.(7,0):EBX[13] announces.
  *
- * CR0.NE clear: a pending exception goes out on FERR#, and software answers with IGNNE#. Nothing listens on that wire
- * here, so such instructions run on as under IGNNE#: the pending flags are set aside in x87_carry, for the host would fault on
- * them, and come back with the next save.
+ * CR0.NE clear: a pending exception goes out on FERR#, and software answers with IGNNE#. Nothing listens on
+ * that wire here, so such instructions run on as under IGNNE#: the pending flags are set aside in x87_carry,
+ * for the host would fault on them, and come back with the next save.
  *
  * Sources: Intel SDM vol. 1 chapters 8 (8.1.3.3, 8.7), 9.5, 11.5; vol. 3 section 2.5 and tables 13-1, 14-2.
  */
@@ -19,8 +20,8 @@
 #define MXCSR_FTZ   0x8000u
 #define MXCSR_HOST  0x1f80u /* what the C library expects */
 
-#define XM_AGAIN 0x80000000u /* in the state of xm_begin/xm_end: second run */
-#define XM_UE    0x10u
+#define XM_AGAIN  0x80000000u /* in the state of xm_begin/xm_end: second run */
+#define XM_UE     0x10u
 #define XM_BEFORE 0x7u /* IE, DE, ZE come up before the computation */
 
 /* ---- what keeps a handler from running ---- */
@@ -148,9 +149,9 @@ void vmc_x87_init(VmcCpu *c)
     vmc_x87_set_control(c, VMC_FCW_INIT);
 }
 
-#define ALL_XMM                                                                                                        \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", \
-        "xmm14", "xmm15"
+#define ALL_XMM                                                                                              \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",        \
+        "xmm12", "xmm13", "xmm14", "xmm15"
 
 VMC_NOINLINE void vmc_x87_sync(VmcCpu *c)
 {
@@ -231,9 +232,10 @@ VMC_NOINLINE void vmc_mmx_in_mem(VmcCpu *c, const struct vmc_uop *u, unsigned si
 /* ---- #XM ---- */
 
 /*
- * The host computes with everything masked, from clean flags. With underflow unmasked a tiny result is an exception even when it
- * is exact, which masked flags do not tell; but flushing to zero does (UE is then set for every tiny result and
- * nothing else changes), so the first run flushes and only a run that found something tiny is repeated without, for its PE.
+ * The host computes with everything masked, from clean flags. With underflow unmasked a tiny result is an
+ * exception even when it is exact, which masked flags do not tell; but flushing to zero does (UE is then set
+ * for every tiny result and nothing else changes), so the first run flushes and only a run that found
+ * something tiny is repeated without, for its PE.
  */
 uint32_t vmc_xm_begin_value(VmcCpu *c, uint32_t s)
 {
@@ -250,7 +252,8 @@ uint32_t vmc_xm_finish(VmcCpu *c, const struct vmc_uop *u, uint32_t s, uint32_t 
         flags |= XM_UE;
     else if ((flags & unmasked & XM_UE) && !(flags & unmasked & XM_BEFORE))
         return s | XM_AGAIN;
-    /* An unmasked exception from before the computation leaves nothing to find after it (SDM vol. 1, 11.5.3). */
+    /* An unmasked exception from before the computation leaves nothing to find after it (SDM vol. 1, 11.5.3).
+     */
     if (flags & unmasked & XM_BEFORE)
         flags &= XM_BEFORE;
     vmc_set_host_mxcsr((s & 0xffff) | flags);

@@ -1,9 +1,9 @@
 /*
  * MMX: 64-bit integer vectors that live in the x87 registers (SDM vol. 1 chapter 9).
  *
- * They are computed in the low half of XMM registers with the SSE form of the same instruction; the host's own MMX
- * registers, which are the host's x87 registers, are never touched. Where SSE differs on the low half (packing,
- * horizontal sums, high unpacking, shuffles) the operands are arranged first.
+ * They are computed in the low half of XMM registers with the SSE form of the same instruction; the host's
+ * own MMX registers, which are the host's x87 registers, are never touched. Where SSE differs on the low half
+ * (packing, horizontal sums, high unpacking, shuffles) the operands are arranged first.
  */
 #include "cpu/soft/exec/sse.h"
 
@@ -11,29 +11,29 @@
 #define LD_MM64(c, u) vmc_ld64((c), (u), vmc_ea((c), (u)))
 
 /* Both forms of mm = EXPR(a, b), a and b __m128i with the operands in their low half. */
-#define MMX_OP(name, LD, size, EXPR)                                                                                   \
-    VMC_SSE_HANDLER(mmx_##name##_rr)                                                                                   \
-    {                                                                                                                  \
-        MMX_GUARD(c, u);                                                                                               \
-        __m128i a = VEC64(MM(c, u->reg)), b = VEC64(MM(c, u->rm));                                                     \
-        EXPR;                                                                                                          \
-        MM_SET(c, u->reg, LOW64(a));                                                                                   \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_SSE_HANDLER(mmx_##name##_rm)                                                                                   \
-    {                                                                                                                  \
-        MMX_GUARD_MEM(c, u, size, VMC_READ);                                                                           \
-        __m128i b = VEC64(LD(c, u)), a = VEC64(MM(c, u->reg));                                                         \
-        EXPR;                                                                                                          \
-        MM_SET(c, u->reg, LOW64(a));                                                                                   \
-        VMC_NEXT(c, u);                                                                                                \
+#define MMX_OP(name, LD, size, EXPR)                                                                         \
+    VMC_SSE_HANDLER(mmx_##name##_rr)                                                                         \
+    {                                                                                                        \
+        MMX_GUARD(c, u);                                                                                     \
+        __m128i a = VEC64(MM(c, u->reg)), b = VEC64(MM(c, u->rm));                                           \
+        EXPR;                                                                                                \
+        MM_SET(c, u->reg, LOW64(a));                                                                         \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(mmx_##name##_rm)                                                                         \
+    {                                                                                                        \
+        MMX_GUARD_MEM(c, u, size, VMC_READ);                                                                 \
+        __m128i b = VEC64(LD(c, u)), a = VEC64(MM(c, u->reg));                                               \
+        EXPR;                                                                                                \
+        MM_SET(c, u->reg, LOW64(a));                                                                         \
+        VMC_NEXT(c, u);                                                                                      \
     }
 
 #define RUN2(insn) __asm__(insn " %1, %0" : "+x"(a) : "x"(b))
 /* Lane by lane. */
 #define MMX_LANES(name) MMX_OP(name, LD_MM64, 8, RUN2(#name))
 /* The two operands one behind the other, then once over both. */
-#define MMX_JOINED(name)                                                                                               \
+#define MMX_JOINED(name)                                                                                     \
     MMX_OP(name, LD_MM64, 8, a = _mm_unpacklo_epi64(a, b); __asm__(#name " %0, %0" : "+x"(a)))
 /* High unpacking: what the low form leaves in the upper half. */
 #define MMX_HIGH(name, low) MMX_OP(name, LD_MM64, 8, RUN2(low); a = _mm_unpackhi_epi64(a, a))
@@ -119,14 +119,14 @@ MMX_OP(imm, LD_MM64, 8, a = KERNEL(u)(a, b))
 
 /* ---- shifts by immediate ---- */
 
-#define SHIFT_IMM(name)                                                                                                \
-    VMC_SSE_HANDLER(mmx_##name##_imm)                                                                                  \
-    {                                                                                                                  \
-        MMX_GUARD(c, u);                                                                                               \
-        __m128i a = VEC64(MM(c, u->rm));                                                                               \
-        __asm__(#name " %1, %0" : "+x"(a) : "x"(_mm_cvtsi32_si128((int)u->imm)));                                      \
-        MM_SET(c, u->rm, LOW64(a));                                                                                    \
-        VMC_NEXT(c, u);                                                                                                \
+#define SHIFT_IMM(name)                                                                                      \
+    VMC_SSE_HANDLER(mmx_##name##_imm)                                                                        \
+    {                                                                                                        \
+        MMX_GUARD(c, u);                                                                                     \
+        __m128i a = VEC64(MM(c, u->rm));                                                                     \
+        __asm__(#name " %1, %0" : "+x"(a) : "x"(_mm_cvtsi32_si128((int)u->imm)));                            \
+        MM_SET(c, u->rm, LOW64(a));                                                                          \
+        VMC_NEXT(c, u);                                                                                      \
     }
 SHIFT_IMM(psrlw)
 SHIFT_IMM(psrld)

@@ -1,6 +1,7 @@
 /*
- * SSE integer arithmetic, logic, shifts, shuffles and blends: nothing here raises arithmetic exceptions, and nothing but
- * PTEST touches the flags. The bitwise and unpacking floating-point instructions (ANDPS, UNPCKLPS ...) are these, too.
+ * SSE integer arithmetic, logic, shifts, shuffles and blends: nothing here raises arithmetic exceptions, and
+ * nothing but PTEST touches the flags. The bitwise and unpacking floating-point instructions (ANDPS, UNPCKLPS
+ * ...) are these, too.
  */
 #include "cpu/soft/exec/sse.h"
 
@@ -93,22 +94,22 @@ SSE_INT2(phminposuw, "phminposuw")
 
 /* ---- widening moves: less than 16 bytes are read ---- */
 
-#define PMOVX(name, LD)                                                                                                \
-    VMC_SSE_HANDLER(name##_rr)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        __m128i d;                                                                                                     \
-        __asm__(#name " %1, %0" : "=x"(d) : "x"(XMM(c, u->rm)));                                                       \
-        XMM(c, u->reg) = d;                                                                                            \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_SSE_HANDLER(name##_rm)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        __m128i d, s = LD(c, u);                                                                                       \
-        __asm__(#name " %1, %0" : "=x"(d) : "x"(s));                                                                   \
-        XMM(c, u->reg) = d;                                                                                            \
-        VMC_NEXT(c, u);                                                                                                \
+#define PMOVX(name, LD)                                                                                      \
+    VMC_SSE_HANDLER(name##_rr)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        __m128i d;                                                                                           \
+        __asm__(#name " %1, %0" : "=x"(d) : "x"(XMM(c, u->rm)));                                             \
+        XMM(c, u->reg) = d;                                                                                  \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name##_rm)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        __m128i d, s = LD(c, u);                                                                             \
+        __asm__(#name " %1, %0" : "=x"(d) : "x"(s));                                                         \
+        XMM(c, u->reg) = d;                                                                                  \
+        VMC_NEXT(c, u);                                                                                      \
     }
 PMOVX(pmovsxbw, LD_64)
 PMOVX(pmovsxbd, LD_32)
@@ -125,19 +126,19 @@ PMOVX(pmovzxdq, LD_64)
 
 /* ---- blends by XMM0 ---- */
 
-#define BLENDV(name, fn, cast, back)                                                                                   \
-    VMC_SSE_HANDLER(name##_rr)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(XMM(c, u->rm)), cast(XMM(c, 0))));                         \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_SSE_HANDLER(name##_rm)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        __m128i s = LD_A128(c, u);                                                                                     \
-        XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(s), cast(XMM(c, 0))));                                     \
-        VMC_NEXT(c, u);                                                                                                \
+#define BLENDV(name, fn, cast, back)                                                                         \
+    VMC_SSE_HANDLER(name##_rr)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(XMM(c, u->rm)), cast(XMM(c, 0))));               \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name##_rm)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        __m128i s = LD_A128(c, u);                                                                           \
+        XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(s), cast(XMM(c, 0))));                           \
+        VMC_NEXT(c, u);                                                                                      \
     }
 BLENDV(pblendvb, _mm_blendv_epi8, , )
 BLENDV(blendvps, _mm_blendv_ps, _mm_castsi128_ps, _mm_castps_si128)
@@ -165,13 +166,16 @@ VMC_SSE_HANDLER(ptest_rm)
 
 /* ---- shuffles of dwords by immediate, as PSHUFB with a table ---- */
 
-#define D4(k)     (k) * 4, (k) * 4 + 1, (k) * 4 + 2, (k) * 4 + 3
-#define ROW(i)    {D4((i) & 3), D4((i) >> 2 & 3), D4((i) >> 4 & 3), D4((i) >> 6 & 3)}
+#define D4(k) (k) * 4, (k)*4 + 1, (k)*4 + 2, (k)*4 + 3
+#define ROW(i)                                                                                               \
+    {                                                                                                        \
+        D4((i)&3), D4((i) >> 2 & 3), D4((i) >> 4 & 3), D4((i) >> 6 & 3)                                      \
+    }
 #define ROWS4(i)  ROW(i), ROW((i) + 1), ROW((i) + 2), ROW((i) + 3)
 #define ROWS16(i) ROWS4(i), ROWS4((i) + 4), ROWS4((i) + 8), ROWS4((i) + 12)
 #define ROWS64(i) ROWS16(i), ROWS16((i) + 16), ROWS16((i) + 32), ROWS16((i) + 48)
-static const uint8_t dword_shuffle[256][16] __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128),
-                                                                            ROWS64(192)};
+static const uint8_t dword_shuffle[256][16]
+    __attribute__((aligned(16))) = {ROWS64(0), ROWS64(64), ROWS64(128), ROWS64(192)};
 
 static inline __m128i shuffle_dwords(__m128i v, int64_t imm)
 {
@@ -241,14 +245,14 @@ VMC_SSE_HANDLER(insertps_rm)
 #define Z16 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80
 const uint8_t vmc_byte_shift[48] = {Z16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, Z16};
 
-#define SHIFT_IMM(name)                                                                                                \
-    VMC_SSE_HANDLER(name##_imm)                                                                                        \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        __m128i d = XMM(c, u->rm);                                                                                     \
-        __asm__(#name " %1, %0" : "+x"(d) : "x"(_mm_cvtsi32_si128((int)u->imm)));                                      \
-        XMM(c, u->rm) = d;                                                                                             \
-        VMC_NEXT(c, u);                                                                                                \
+#define SHIFT_IMM(name)                                                                                      \
+    VMC_SSE_HANDLER(name##_imm)                                                                              \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        __m128i d = XMM(c, u->rm);                                                                           \
+        __asm__(#name " %1, %0" : "+x"(d) : "x"(_mm_cvtsi32_si128((int)u->imm)));                            \
+        XMM(c, u->rm) = d;                                                                                   \
+        VMC_NEXT(c, u);                                                                                      \
     }
 SHIFT_IMM(psrlw)
 SHIFT_IMM(psrld)
@@ -263,12 +267,14 @@ SHIFT_IMM(psllq)
 VMC_SSE_HANDLER(psrldq_imm)
 {
     SSE_GUARD(c, u);
-    XMM(c, u->rm) = _mm_shuffle_epi8(XMM(c, u->rm), _mm_loadu_si128((const void *)(vmc_byte_shift + 16 + u->imm)));
+    XMM(c, u->rm) =
+        _mm_shuffle_epi8(XMM(c, u->rm), _mm_loadu_si128((const void *)(vmc_byte_shift + 16 + u->imm)));
     VMC_NEXT(c, u);
 }
 VMC_SSE_HANDLER(pslldq_imm)
 {
     SSE_GUARD(c, u);
-    XMM(c, u->rm) = _mm_shuffle_epi8(XMM(c, u->rm), _mm_loadu_si128((const void *)(vmc_byte_shift + 16 - u->imm)));
+    XMM(c, u->rm) =
+        _mm_shuffle_epi8(XMM(c, u->rm), _mm_loadu_si128((const void *)(vmc_byte_shift + 16 - u->imm)));
     VMC_NEXT(c, u);
 }

@@ -1,9 +1,9 @@
 /*
- * SSE data movement: loads, stores, moves between halves, moves to and from general registers, non-temporal and masked
- * stores.
+ * SSE data movement: loads, stores, moves between halves, moves to and from general registers, non-temporal
+ * and masked stores.
  *
- * Non-temporal hints mean nothing here. An XMM register is always written as a whole 16 bytes where that can be had: a later
- * 16-byte load of two smaller stores would have to wait for both.
+ * Non-temporal hints mean nothing here. An XMM register is always written as a whole 16 bytes where that can
+ * be had: a later 16-byte load of two smaller stores would have to wait for both.
  */
 #include "cpu/soft/exec/sse.h"
 
@@ -252,32 +252,32 @@ VMC_SSE_HANDLER(movd_q_st_rm)
     VMC_NEXT(c, u);
 }
 
-#define MOVMSK(name, insn)                                                                                             \
-    VMC_SSE_HANDLER(name##_rr)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        uint32_t r;                                                                                                    \
-        __asm__(insn " %1, %0" : "=r"(r) : "x"(XMM(c, u->rm)));                                                        \
-        R64(c, u->reg) = r;                                                                                            \
-        VMC_NEXT(c, u);                                                                                                \
+#define MOVMSK(name, insn)                                                                                   \
+    VMC_SSE_HANDLER(name##_rr)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        uint32_t r;                                                                                          \
+        __asm__(insn " %1, %0" : "=r"(r) : "x"(XMM(c, u->rm)));                                              \
+        R64(c, u->reg) = r;                                                                                  \
+        VMC_NEXT(c, u);                                                                                      \
     }
 MOVMSK(movmskps, "movmskps")
 MOVMSK(movmskpd, "movmskpd")
 MOVMSK(pmovmskb, "pmovmskb")
 
 /* PEXTRx and PINSRx: the element is chosen by the immediate's low bits. */
-#define PEXTR(name, bits, lanes)                                                                                       \
-    VMC_SSE_HANDLER(name##_rr)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        R64(c, u->rm) = XMM##bits(c, u->reg + (u->imm & ((lanes) - 1)) * (bits / 8));                                  \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_SSE_HANDLER(name##_rm)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        vmc_st##bits(c, u, vmc_ea(c, u), XMM##bits(c, u->reg + (u->imm & ((lanes) - 1)) * (bits / 8)));                \
-        VMC_NEXT(c, u);                                                                                                \
+#define PEXTR(name, bits, lanes)                                                                             \
+    VMC_SSE_HANDLER(name##_rr)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        R64(c, u->rm) = XMM##bits(c, u->reg + (u->imm & ((lanes)-1)) * (bits / 8));                          \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name##_rm)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        vmc_st##bits(c, u, vmc_ea(c, u), XMM##bits(c, u->reg + (u->imm & ((lanes)-1)) * (bits / 8)));        \
+        VMC_NEXT(c, u);                                                                                      \
     }
 PEXTR(pextrb, 8, 16)
 PEXTR(pextrw_3a, 16, 8)
@@ -291,19 +291,19 @@ VMC_SSE_HANDLER(pextrw_rr) /* 0F C5: the general register is in ModRM.reg */
     VMC_NEXT(c, u);
 }
 
-#define PINSR(name, bits, lanes)                                                                                       \
-    VMC_SSE_HANDLER(name##_rr)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        XMM##bits(c, u->reg + (u->imm & ((lanes) - 1)) * (bits / 8)) = R##bits(c, u->rm);                              \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_SSE_HANDLER(name##_rm)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        uint##bits##_t v = vmc_ld##bits(c, u, vmc_ea(c, u));                                                           \
-        XMM##bits(c, u->reg + (u->imm & ((lanes) - 1)) * (bits / 8)) = v;                                              \
-        VMC_NEXT(c, u);                                                                                                \
+#define PINSR(name, bits, lanes)                                                                             \
+    VMC_SSE_HANDLER(name##_rr)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        XMM##bits(c, u->reg + (u->imm & ((lanes)-1)) * (bits / 8)) = R##bits(c, u->rm);                      \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name##_rm)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        uint##bits##_t v = vmc_ld##bits(c, u, vmc_ea(c, u));                                                 \
+        XMM##bits(c, u->reg + (u->imm & ((lanes)-1)) * (bits / 8)) = v;                                      \
+        VMC_NEXT(c, u);                                                                                      \
     }
 PINSR(pinsrb, 8, 16)
 PINSR(pinsrw, 16, 8)
@@ -312,8 +312,8 @@ PINSR(pinsrq, 64, 2)
 
 /* ---- masked store ---- */
 
-static VMC_NOINLINE void store_masked(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, __m128i value,
-                                      unsigned mask)
+static VMC_NOINLINE void store_masked(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size,
+                                      __m128i value, unsigned mask)
 {
     uint8_t bytes[16];
     if (!mask)
@@ -333,12 +333,13 @@ VMC_SSE_HANDLER(maskmovdqu_rr)
     VMC_NEXT(c, u);
 }
 
-/* The MMX state is set up by whatever loaded the registers, as a rule; a fault after setting it up here is of no
- * consequence to the MMX registers themselves. */
+/* The MMX state is set up by whatever loaded the registers, as a rule; a fault after setting it up here is of
+ * no consequence to the MMX registers themselves. */
 VMC_SSE_HANDLER(maskmovq_rr)
 {
     MMX_GUARD(c, u);
-    store_masked(c, u, vmc_ea(c, u), 8, VEC64(MM(c, u->reg)), (unsigned)_mm_movemask_epi8(VEC64(MM(c, u->rm))));
+    store_masked(c, u, vmc_ea(c, u), 8, VEC64(MM(c, u->reg)),
+                 (unsigned)_mm_movemask_epi8(VEC64(MM(c, u->rm))));
     VMC_NEXT(c, u);
 }
 

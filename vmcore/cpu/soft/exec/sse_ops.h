@@ -1,6 +1,7 @@
 /*
- * Every MMX and SSE instruction, in the order of the opcode maps: what it is called, which registers it names and which handlers
- * run it. Included by sse_bind.c several times, with these macros defined to make of a row what is wanted:
+ * Every MMX and SSE instruction, in the order of the opcode maps: what it is called, which registers it names
+ * and which handlers run it. Included by sse_bind.c several times, with these macros defined to make of a row
+ * what is wanted:
  *
  *   OP(map, prefix, opcode, reg, rm, handler)          register and memory form: vmc_sse_<handler>_rr, _rm
  *   OR(...)                                            register form only (ModRM.mod = 3)

@@ -1,8 +1,10 @@
 /*
- * SSE4.2 string comparison: PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 1 section 12.12.3 and vol. 2).
+ * SSE4.2 string comparison: PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 1 section 12.12.3 and vol.
+ * 2).
  *
- * The host's instruction gives index, mask and flags (sse_stubs.c). Memory operands need no alignment. Flags are the same for
- * the index and the mask forms, so the mask forms ask the index code for them. u->imm is the immediate itself.
+ * The host's instruction gives index, mask and flags (sse_stubs.c). Memory operands need no alignment. Flags
+ * are the same for the index and the mask forms, so the mask forms ask the index code for them. u->imm is the
+ * immediate itself.
  */
 #include "cpu/soft/exec/sse_stubs.h"
 
@@ -48,20 +50,20 @@ VMC_ALWAYS_INLINE void mask_by_zero(VmcCpu *c, const struct vmc_uop *u, __m128i 
 #define LEN32(r) ((int)(uint32_t)c->gpr[r])
 #define LEN64(r) saturate(c->gpr[r])
 
-#define STRING(name, STMT)                                                                                             \
-    VMC_SSE_HANDLER(name##_rr)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        __m128i s = XMM(c, u->rm);                                                                                     \
-        STMT;                                                                                                          \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_SSE_HANDLER(name##_rm)                                                                                         \
-    {                                                                                                                  \
-        SSE_GUARD(c, u);                                                                                               \
-        __m128i s = LD_U128(c, u);                                                                                     \
-        STMT;                                                                                                          \
-        VMC_NEXT(c, u);                                                                                                \
+#define STRING(name, STMT)                                                                                   \
+    VMC_SSE_HANDLER(name##_rr)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        __m128i s = XMM(c, u->rm);                                                                           \
+        STMT;                                                                                                \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name##_rm)                                                                               \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        __m128i s = LD_U128(c, u);                                                                           \
+        STMT;                                                                                                \
+        VMC_NEXT(c, u);                                                                                      \
     }
 STRING(pcmpestri, c->gpr[VMC_RCX] = compare_explicit(c, u, s, LEN32(VMC_RAX), LEN32(VMC_RDX)))
 STRING(pcmpestri_q, c->gpr[VMC_RCX] = compare_explicit(c, u, s, LEN64(VMC_RAX), LEN64(VMC_RDX)))

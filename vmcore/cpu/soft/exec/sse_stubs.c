@@ -1,28 +1,29 @@
 /*
  * Instructions whose operand is an immediate in the instruction itself: the host's has to be in its code too.
  *
- * For each such instruction there is a run of tiny functions, one per value of the immediate, of equal size, so that the binder finds
- * the right one by arithmetic and leaves its address in u->imm. They follow the C calling convention for
+ * For each such instruction there is a run of tiny functions, one per value of the immediate, of equal size,
+ * so that the binder finds the right one by arithmetic and leaves its address in u->imm. They follow the C
+ * calling convention for
  * __m128i f(__m128i dst, __m128i src).
  */
 #include "cpu/soft/exec/sse_stubs.h"
 
 /* `count` functions of 1 << shift bytes; BODY uses \i for the immediate. */
-#define STUBS(name, count, shift, body)                                                                                \
-    __asm__(".pushsection .text\n"                                                                                     \
-            ".balign 16\n"                                                                                             \
-            ".globl vmc_code_" #name "\n"                                                                              \
-            ".hidden vmc_code_" #name "\n"                                                                             \
-            "vmc_code_" #name ":\n"                                                                                    \
-            ".set vmc_i, 0\n"                                                                                          \
-            ".rept " #count "\n" body "\n"                                                                             \
-            "    ret\n"                                                                                                \
-            ".balign 1 << " #shift ", 0xcc\n"                                                                          \
-            ".set vmc_i, vmc_i + 1\n"                                                                                  \
-            ".endr\n"                                                                                                  \
-            ".popsection");                                                                                            \
-    extern const char vmc_code_##name[] __attribute__((visibility("hidden")));                                         \
-    const struct vmc_stubs vmc_stubs_##name = {vmc_code_##name, (count) - 1, (shift)};
+#define STUBS(name, count, shift, body)                                                                      \
+    __asm__(".pushsection .text\n"                                                                           \
+            ".balign 16\n"                                                                                   \
+            ".globl vmc_code_" #name "\n"                                                                    \
+            ".hidden vmc_code_" #name "\n"                                                                   \
+            "vmc_code_" #name ":\n"                                                                          \
+            ".set vmc_i, 0\n"                                                                                \
+            ".rept " #count "\n" body "\n"                                                                   \
+            "    ret\n"                                                                                      \
+            ".balign 1 << " #shift ", 0xcc\n"                                                                \
+            ".set vmc_i, vmc_i + 1\n"                                                                        \
+            ".endr\n"                                                                                        \
+            ".popsection");                                                                                  \
+    extern const char vmc_code_##name[] __attribute__((visibility("hidden")));                               \
+    const struct vmc_stubs vmc_stubs_##name = {vmc_code_##name, (count)-1, (shift)};
 
 #define IMM2(name, count) STUBS(name, count, 3, "    " #name " $vmc_i, %xmm1, %xmm0")
 
@@ -47,8 +48,8 @@ IMM2(dppd, 256)
 IMM2(mpsadbw, 8)
 
 /*
- * The string compares. The index and flags form takes lengths in its third and fourth argument (here the first two integer
- * ones) and returns flags in the low and ECX in the high half; the mask form returns XMM0.
+ * The string compares. The index and flags form takes lengths in its third and fourth argument (here the
+ * first two integer ones) and returns flags in the low and ECX in the high half; the mask form returns XMM0.
  */
 STUBS(pcmpestri, 256, 5,
       "    mov %edi, %eax\n    mov %esi, %edx\n    pcmpestri $vmc_i, %xmm1, %xmm0\n"
