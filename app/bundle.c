@@ -29,7 +29,10 @@ struct EspBundle {
     int lock_fd;
 };
 
-G_DEFINE_QUARK(esp - bundle - error - quark, esp_bundle_error)
+/* clang-format would take the name for a subtraction. */
+/* clang-format off */
+G_DEFINE_QUARK(esp-bundle-error-quark, esp_bundle_error)
+/* clang-format on */
 
 static void set_errno(GError **error, EspBundleError code, const char *format, const char *path)
 {

@@ -23,6 +23,8 @@ struct _EspVmWindow {
     GSettings *settings;
 
     GtkWidget *header;
+    GtkLabel *title_label;
+    GtkLabel *subtitle_label;
     GtkStack *stack;
     GtkScrolledWindow *scroller;
     EspDisplayView *view;
@@ -208,11 +210,10 @@ static void update_title(EspVmWindow *window)
     const char *subtitle =
         grabbed ? _("Press Ctrl+Alt to release the keyboard and pointer") : esp_state_words(state);
 
-    /* The window's title is for lists of windows and sets the header bar's, too, which has a second line. */
+    gtk_label_set_text(window->title_label, name);
+    gtk_label_set_text(window->subtitle_label, subtitle);
     g_autofree char *title = g_strdup_printf("%s — %s", name, subtitle);
     gtk_window_set_title(GTK_WINDOW(window), title);
-    gtk_header_bar_set_title(GTK_HEADER_BAR(window->header), name);
-    gtk_header_bar_set_subtitle(GTK_HEADER_BAR(window->header), subtitle);
     gtk_label_set_text(window->bar_label, title);
 }
 
@@ -320,14 +321,14 @@ static void set_first_size(EspVmWindow *window)
         guest_width = 1024;
         guest_height = 768;
     }
-    int bar = 0, natural = 0;
-    gtk_widget_get_preferred_height(window->header, &bar, &natural);
-    int width = (int)guest_width, height = (int)guest_height + natural;
-    if (width > room.width || height > room.height) {
-        double scale = MIN(room.width * 0.9 / guest_width, (room.height * 0.9 - natural) / guest_height);
+    int width = (int)guest_width, height = (int)guest_height, bar = 0;
+    gtk_widget_get_preferred_height(window->header, NULL, &bar);
+    if (width > room.width || height + bar > room.height) {
+        double scale = MIN(room.width * 0.9 / guest_width, (room.height * 0.9 - bar) / guest_height);
         width = (int)(guest_width * scale);
-        height = (int)(guest_height * scale) + natural;
+        height = (int)(guest_height * scale);
     }
+    /* GTK adds the height of the header bar. */
     gtk_window_set_default_size(GTK_WINDOW(window), MAX(width, 480), MAX(height, 360));
 }
 
@@ -540,6 +541,8 @@ static void esp_vm_window_dispose(GObject *object)
 static void bind_children(GtkWidgetClass *widget_class)
 {
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, header);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, title_label);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, subtitle_label);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, stack);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, scroller);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, view);
