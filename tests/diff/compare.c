@@ -198,8 +198,16 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     if (native->vector == 13 && soft->vector == 14 && c->mode == MODE_64 &&
         i.insn.attributes & (ZYDIS_ATTRIB_HAS_SEGMENT_FS | ZYDIS_ATTRIB_HAS_SEGMENT_GS))
         return "AMD faults on a non-canonical offset even if FS or GS base make it canonical";
+    if ((i.insn.mnemonic == ZYDIS_MNEMONIC_FCOMIP || i.insn.mnemonic == ZYDIS_MNEMONIC_FUCOMIP) && !(c->in.fx[0] & 1))
+        return "AMD's FCOMIP sets flags even when an unmasked exception stops it";
+    if ((i.insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE || i.insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64) &&
+        native->vector == soft->vector && native->vector == 3)
+        return "FXSAVE where MXCSR_MASK shows AMD's bit for misaligned SSE";
     if (!faults(native) || !faults(soft))
         return NULL;
+    if (i.ops[0].type == ZYDIS_OPERAND_TYPE_MEMORY && i.ops[0].size > 128 && native->vector == soft->vector &&
+        native->error == soft->error && !((native->cr2 ^ soft->cr2) & ~0xfffull))
+        return "a long operand in a page that is not there: the address in it";
     switch (i.insn.mnemonic) {
     case ZYDIS_MNEMONIC_RET:
         if (i.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR)

@@ -114,6 +114,9 @@ static void judge_outcome(struct run *r, const struct diff_case *c, const struct
     unsigned differences = compare_outcomes(c, native, soft, text, sizeof(text));
 
     form_of(r, c, form, sizeof(form));
+    if (r->line)
+        printf("%s: vector %u error %x cr2 %" PRIx64 " rip %" PRIx64 "\n", form, native->vector, native->error, native->cr2,
+               native->out.rip);
     if (differences) {
         const char *known = compare_known(&r->judge, c, native, soft);
 

@@ -385,6 +385,24 @@ static void device_write(VmcCpu *c, uint64_t pa, unsigned size, uint64_t value)
         vmc_bus_write(c->vm->mmio, pa, size, value);
 }
 
+/* The boundary an operand of `size` bytes has to lie on while alignment is checked (SDM vol. 3 table 6-7). */
+static unsigned natural_alignment(unsigned size)
+{
+    switch (size) {
+    case 10:
+        return 8;
+    case 14: /* x87 environments and states */
+    case 94:
+        return 2;
+    case 28:
+    case 108:
+    case 512:
+        return 4;
+    default:
+        return size <= 16 && !(size & (size - 1)) ? size : 1;
+    }
+}
+
 /* What comes before any slow access: canonical form, alignment check, breakpoints. */
 static void check_access(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, enum vmc_access access)
 {
@@ -396,7 +414,7 @@ static void check_access(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsign
     }
     if (c->tlb != c->tlbs[VMC_TLB_NEVER])
         return;
-    if (c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC) && size <= 8 && (va & (size - 1)))
+    if (c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC) && (va & (natural_alignment(size) - 1)))
         vmc_fault_code(c, EXC_AC, 0);
     if (c->dr[7] & 0xff)
         check_watchpoints(c, va, size, access);

@@ -19,6 +19,8 @@ static uint64_t image_address(VmcCpu *c, const struct vmc_uop *u)
     if (c->fx_guard & FXG_NO_X87)
         vmc_fault(c, EXC_NM);
     uint64_t va = vmc_ea(c, u);
+    if ((va & 3) && c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC))
+        vmc_fault_code(c, EXC_AC, 0);
     if (va & 15)
         vmc_gp0(c);
     return va;

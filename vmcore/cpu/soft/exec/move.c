@@ -276,9 +276,9 @@ static enum vmc_bound bind_map_1(const struct vmc_insn *d, struct vmc_uop *u)
             return use(u, op_lea_base_64);
         return use(u, lea[vmc_width_index(d, false)]);
     case 0x90:
-        if (d->rep == 0xf3)
-            return use(u, op_pause);
-        return d->rex & 1 ? VMC_BIND_NO : use(u, op_nop); /* REX.B: XCHG R8 */
+        if (d->rex & 1) /* XCHG R8, with F3 too */
+            return VMC_BIND_NO;
+        return use(u, d->rep == 0xf3 ? op_pause : op_nop);
     case 0x9e: case 0x9f:
         return use(u, op == 0x9e ? op_sahf : op_lahf);
     case 0xa0: case 0xa1: case 0xa2: case 0xa3:

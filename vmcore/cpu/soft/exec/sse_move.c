@@ -316,12 +316,10 @@ static VMC_NOINLINE void store_masked(VmcCpu *c, const struct vmc_uop *u, uint64
                                       __m128i value, unsigned mask)
 {
     uint8_t bytes[16];
-    if (!mask)
-        return;
-    unsigned first = (unsigned)__builtin_ctz(mask), last = 31u - (unsigned)__builtin_clz(mask);
     memcpy(bytes, &value, sizeof(bytes));
-    vmc_probe(c, u, va + first, last - first + 1, VMC_WRITE);
-    for (unsigned i = first; i <= last && i < size; i++)
+    for (unsigned i = 0; i < size; i += 8) /* all of it must be writable, whatever the mask says */
+        vmc_probe(c, u, va + i, 8, VMC_WRITE);
+    for (unsigned i = 0; i < size; i++)
         if (mask >> i & 1)
             vmc_st8(c, u, va + i, bytes[i]);
 }
