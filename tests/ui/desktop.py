@@ -316,7 +316,11 @@ class Desktop:
         return box.x, box.y, box.width, box.height
 
     def type(self, text, delay_ms=40):
-        self.xdotool("type", "--delay", str(delay_ms), text)
+        """Types text; a line's end is the Return key."""
+        for line in text.splitlines(keepends=True):
+            self.xdotool("type", "--delay", str(delay_ms), line.rstrip("\n"))
+            if line.endswith("\n"):
+                self.key("Return")
 
     def key(self, *keys):
         self.xdotool("key", *keys)
