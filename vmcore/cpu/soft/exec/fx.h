@@ -76,6 +76,20 @@ void vmc_mmx_in_mem(VmcCpu *c, const struct vmc_uop *u, unsigned size, enum vmc_
 _Noreturn void vmc_sse_refuse(VmcCpu *c, const struct vmc_uop *u);
 _Noreturn void vmc_sse_unaligned(VmcCpu *c, const struct vmc_uop *u);
 
+#define VMC_ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Address of an operand that has to lie on 16 bytes. Not doing so is found before the segment's limit. */
+uint64_t vmc_ea_aligned_slow(VmcCpu *c, const struct vmc_uop *u);
+VMC_ALWAYS_INLINE uint64_t vmc_ea_aligned(VmcCpu *c, const struct vmc_uop *u)
+{
+    if (vmc_unlikely(u->flags & UF_EA_SLOW))
+        return vmc_ea_aligned_slow(c, u);
+    uint64_t va = vmc_ea(c, u);
+    if (vmc_unlikely(va & 15))
+        vmc_sse_unaligned(c, u);
+    return va;
+}
+
 /*
  * Around an SSE computation while the guest has unmasked exceptions, as
  *     s = 0; do { s = vmc_xm_begin(c, s); compute; } while ((s = vmc_xm_end(c, u, s)) != 0); commit

@@ -53,6 +53,13 @@ VMC_NOINLINE void vmc_sse_unaligned(VmcCpu *c, const struct vmc_uop *u)
     vmc_gp0(c);
 }
 
+uint64_t vmc_ea_aligned_slow(VmcCpu *c, const struct vmc_uop *u)
+{
+    if ((vmc_ea_offset(c, u) + c->seg_base[u->seg]) & 15)
+        vmc_sse_unaligned(c, u);
+    return vmc_ea(c, u);
+}
+
 VMC_NOINLINE void vmc_x87_check_nm(VmcCpu *c, const struct vmc_uop *u)
 {
     if (!(c->fx_guard & FXG_NO_X87))
@@ -224,7 +231,7 @@ VMC_NOINLINE void vmc_mmx_in_mem(VmcCpu *c, const struct vmc_uop *u, unsigned si
 {
     mmx_check(c, u);
     if (c->fx_guard & FXG_MMX_OUT) {
-        vmc_probe(c, u, vmc_ea(c, u), size, access);
+        vmc_probe(c, u, size == 16 ? vmc_ea_aligned(c, u) : vmc_ea(c, u), size, access);
         mmx_set_up(c);
     }
 }

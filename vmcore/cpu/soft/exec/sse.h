@@ -16,8 +16,6 @@
 #include "cpu/soft/exec/fx.h"
 #include "cpu/soft/flags.h"
 
-#define VMC_ALWAYS_INLINE static inline __attribute__((always_inline))
-
 /* Register operands by the offset the binder made. */
 #define XMM(c, o)   (*(__m128i *)((char *)(c)->fx.xmm + (o)))
 #define XMM64(c, o) (*(uint64_t *)((char *)(c)->fx.xmm + (o)))
@@ -52,14 +50,6 @@
         if (vmc_unlikely((c)->fx_guard & FXG_MMX))                                                           \
             vmc_mmx_in_mem((c), (u), (size), (access));                                                      \
     } while (0)
-
-VMC_ALWAYS_INLINE uint64_t vmc_ea_aligned(VmcCpu *c, const struct vmc_uop *u)
-{
-    uint64_t va = vmc_ea(c, u);
-    if (vmc_unlikely(va & 15))
-        vmc_sse_unaligned(c, u);
-    return va;
-}
 
 /* Memory operands as vectors; what lies above the operand is zero. */
 #define LD_A128(c, u) vmc_ld128((c), (u), vmc_ea_aligned((c), (u)))

@@ -91,7 +91,7 @@ SSE_FP(cvtpi2pd_rm, __m128i b_ = LD_64(c, u); __m128i d_,
                                                                                          : "=x"(d_)          \
                                                                                          : "x"(b_)),         \
                                                                         MM_SET(c, u->reg, LOW64(d_)))        \
-    SSE_FP(name##_rm, if (size == 16) vmc_ea_aligned(c, u); MMX_GUARD_MEM(c, u, size, VMC_READ); __m128i b_ = LD(c, u);                            \
+    SSE_FP(name##_rm, MMX_GUARD_MEM(c, u, size, VMC_READ); __m128i b_ = LD(c, u);                            \
            __m128i d_,                                                                                       \
            __asm__ volatile(insn " %1, %0"                                                                   \
                             : "=x"(d_)                                                                       \

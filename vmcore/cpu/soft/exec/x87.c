@@ -39,12 +39,16 @@ CODE(vmc_x87_registers, 8, 64, 2, "    .byte 0xd8 + vmc_i, 0xc0 + vmc_j")
 CODE(vmc_x87_memory, 8, 8, 2, "    .byte 0xd8 + vmc_i, (vmc_j << 3) + 7")
 /* uint32_t f(void): FUCOMI, FCOMI (DB E8-F7), FUCOMIP, FCOMIP (DF E8-F7); the low byte of EFLAGS */
 CODE(vmc_x87_compare, 2, 16, 3, "    .byte 0xdb + 4 * vmc_i, 0xe8 + vmc_j\n    lahf\n    movzbl %ah, %eax")
+/* uint64_t f(uint64_t flags): the same, EFLAGS whole, before and after */
+CODE(vmc_x87_compare_whole, 2, 16, 3,
+     "    push %rdi\n    popfq\n    .byte 0xdb + 4 * vmc_i, 0xe8 + vmc_j\n    pushfq\n    pop %rax")
 /* void f(uint32_t low_flags << 8): FCMOVcc (DA, DB C0-DF) */
 CODE(vmc_x87_move, 2, 32, 3, "    mov %edi, %eax\n    sahf\n    .byte 0xda + vmc_i, 0xc0 + vmc_j")
 
 typedef void (*run_registers)(void);
 typedef void (*run_memory)(void *operand);
 typedef uint32_t (*run_compare)(void);
+typedef uint64_t (*run_compare_whole)(uint64_t flags);
 typedef void (*run_move)(uint32_t flags);
 
 /* ---- what every instruction does before and after ---- */
@@ -76,19 +80,21 @@ static void op_registers(VmcCpu *c, const struct vmc_uop *u)
     VMC_NEXT(c, u);
 }
 
-/* FCOMI and its kin: OF, SF and AF are cleared; nothing changes if an unmasked exception stops them. */
-static VMC_NOINLINE bool stopped(VmcCpu *c)
+/* FCOMI and its kin clear OF, SF and AF. If an unmasked exception comes up the flags may stay as they were:
+ * then the host is shown all of them. */
+static VMC_NOINLINE void compare_unmasked(VmcCpu *c, const struct vmc_uop *u)
 {
-    uint16_t fsw;
-    __asm__ volatile("fnstsw %0" : "=a"(fsw));
-    return fsw & ~c->fx.fcw & 1;
+    int64_t which = u->imm - (int64_t)(uintptr_t)vmc_x87_compare;
+    run_compare_whole f = (run_compare_whole)(uintptr_t)(vmc_x87_compare_whole + which);
+    vmc_set_arith(c, f(vmc_arith_flags(c) | 2));
 }
 static void op_compare(VmcCpu *c, const struct vmc_uop *u)
 {
     X87_IN(c, u);
-    uint32_t flags = ((run_compare)u->imm)();
-    if (vmc_likely(!(c->fx_guard & FXG_X87_UNMASKED)) || !stopped(c))
-        vmc_set_arith(c, flags & (FL_ZF | FL_PF | FL_CF));
+    if (vmc_unlikely(c->fx_guard & FXG_X87_UNMASKED))
+        compare_unmasked(c, u);
+    else
+        vmc_set_arith(c, ((run_compare)u->imm)() & (FL_ZF | FL_PF | FL_CF));
     X87_OUT(c, u);
     VMC_NEXT(c, u);
 }
