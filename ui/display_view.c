@@ -32,6 +32,7 @@ struct _EspDisplayView {
 
     VmcFrame frame; /* the last one collected */
     bool pending;   /* it has not been uploaded yet */
+    bool content;   /* there was a pixel that is not black */
     bool active;
     guint tick_id;
     EspScaling scaling;
@@ -80,12 +81,32 @@ static void update_request(EspDisplayView *view)
         gtk_widget_set_size_request(view->canvas, 160, 120);
 }
 
+static bool rect_has_content(const VmcFrame *frame, const VmcRect *rect)
+{
+    for (unsigned y = rect->y; y < rect->y + rect->height && y < frame->height; y++) {
+        const uint32_t *row = (const uint32_t *)(frame->pixels + (size_t)y * frame->stride);
+        for (unsigned x = rect->x; x < rect->x + rect->width && x < frame->width; x++)
+            if (row[x] & 0xffffff)
+                return true;
+    }
+    return false;
+}
+
+/* Looks only until there is something. */
+static void look_for_content(EspDisplayView *view)
+{
+    const VmcFrame *frame = &view->frame;
+    for (unsigned i = 0; frame->pixels && i < frame->n_damage && !view->content; i++)
+        view->content = rect_has_content(frame, &frame->damage[i]);
+}
+
 static void collect(EspDisplayView *view)
 {
     unsigned width = view->frame.width, height = view->frame.height;
     if (view->pending || !view->source || !view->source->collect(view->source_opaque, &view->frame))
         return;
     view->pending = true;
+    look_for_content(view);
     redraw(view);
     if (width != view->frame.width || height != view->frame.height) {
         update_request(view);
@@ -497,6 +518,7 @@ void esp_display_view_set_source(EspDisplayView *view, const EspDisplaySource *s
 {
     /* The old source's pixels go away with it: what was not uploaded yet is dropped. */
     view->pending = false;
+    view->content = false;
     view->frame.pixels = NULL;
     view->source = source;
     view->source_opaque = opaque;
@@ -537,6 +559,11 @@ void esp_display_view_get_guest_size(EspDisplayView *view, unsigned *width, unsi
 {
     *width = view->frame.width;
     *height = view->frame.height;
+}
+
+bool esp_display_view_has_content(EspDisplayView *view)
+{
+    return view->content;
 }
 
 GdkPixbuf *esp_display_view_take_picture(EspDisplayView *view)

@@ -59,6 +59,9 @@ void esp_display_view_ungrab(EspDisplayView *view);
 /* Size of the guest's screen in guest pixels; 0 x 0 before the first frame. */
 void esp_display_view_get_guest_size(EspDisplayView *view, unsigned *width, unsigned *height);
 
+/* False until something other than black was shown since the source was set. */
+bool esp_display_view_has_content(EspDisplayView *view);
+
 /* A picture of the guest's screen as it is now, or NULL when there is none. The caller owns it. */
 GdkPixbuf *esp_display_view_take_picture(EspDisplayView *view);
 

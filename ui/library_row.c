@@ -7,6 +7,7 @@
 
 #define THUMBNAIL_WIDTH  104
 #define THUMBNAIL_HEIGHT 78
+#define THUMBNAIL_RADIUS 7 /* as .thumbnail in style.css */
 
 struct _EspLibraryRow {
     GtkListBoxRow parent_instance;
@@ -28,6 +29,29 @@ static void on_open(EspLibraryRow *row)
     gtk_widget_activate(GTK_WIDGET(row));
 }
 
+/* The picture in a tile of the thumbnail's size, with the tile's round corners. */
+static cairo_surface_t *round_tile(const GdkPixbuf *picture, int scale)
+{
+    const double w = THUMBNAIL_WIDTH, h = THUMBNAIL_HEIGHT, r = THUMBNAIL_RADIUS;
+    cairo_surface_t *surface =
+        cairo_image_surface_create(CAIRO_FORMAT_ARGB32, THUMBNAIL_WIDTH * scale, THUMBNAIL_HEIGHT * scale);
+    cairo_surface_set_device_scale(surface, scale, scale);
+    cairo_t *cr = cairo_create(surface);
+    cairo_arc(cr, r, r, r, G_PI, 1.5 * G_PI);
+    cairo_arc(cr, w - r, r, r, 1.5 * G_PI, 2 * G_PI);
+    cairo_arc(cr, w - r, h - r, r, 0, 0.5 * G_PI);
+    cairo_arc(cr, r, h - r, r, 0.5 * G_PI, G_PI);
+    cairo_clip(cr);
+    double width = gdk_pixbuf_get_width(picture), height = gdk_pixbuf_get_height(picture);
+    double fit = MIN(w / width, h / height);
+    cairo_translate(cr, (w - width * fit) / 2, (h - height * fit) / 2);
+    cairo_scale(cr, fit, fit);
+    gdk_cairo_set_source_pixbuf(cr, picture, 0, 0);
+    cairo_paint(cr);
+    cairo_destroy(cr);
+    return surface;
+}
+
 static void update_picture(EspLibraryRow *row)
 {
     const char *file = esp_library_item_get_screenshot(row->item);
@@ -36,7 +60,7 @@ static void update_picture(EspLibraryRow *row)
         file ? gdk_pixbuf_new_from_file_at_size(file, THUMBNAIL_WIDTH * scale, THUMBNAIL_HEIGHT * scale, NULL)
              : NULL;
     if (picture) {
-        cairo_surface_t *surface = gdk_cairo_surface_create_from_pixbuf(picture, scale, NULL);
+        cairo_surface_t *surface = round_tile(picture, scale);
         gtk_image_set_from_surface(row->picture, surface);
         cairo_surface_destroy(surface);
     }

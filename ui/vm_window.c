@@ -47,8 +47,8 @@ struct _EspVmWindow {
 
     VmcMachine *shown; /* whose display the view has; not owned */
     bool fullscreen;
-    bool closed;     /* by the user, while the machine goes on */
-    unsigned frames; /* since the machine started */
+    bool closed; /* by the user, while the machine goes on */
+    bool drawn;  /* the guest has shown something since it started */
     guint boot_id;
     guint bar_id;
     guint picture_id;
@@ -102,7 +102,7 @@ static void on_machine_changed(EspVmWindow *window)
     if (machine && !display)
         return; /* not started yet */
     window->shown = machine;
-    window->frames = 0;
+    window->drawn = false;
     esp_display_view_set_sink(window->view, machine ? &machine_sink : NULL, machine);
     esp_display_view_set_source(window->view, display ? &display_source : NULL, display);
 }
@@ -113,7 +113,7 @@ static void save_picture(EspVmWindow *window)
 {
     EspBundle *bundle = esp_vm_session_get_bundle(window->session);
     g_autoptr(GdkPixbuf) picture =
-        bundle && window->frames ? esp_display_view_take_picture(window->view) : NULL;
+        bundle && window->drawn ? esp_display_view_take_picture(window->view) : NULL;
     if (!picture)
         return;
     int width = gdk_pixbuf_get_width(picture), height = gdk_pixbuf_get_height(picture);
@@ -151,11 +151,11 @@ static void update_picture_clock(EspVmWindow *window, bool running)
 
 /* --- Boot status -------------------------------------------------------------------------------- */
 
-/* The guest counts as there once it has drawn: the first frame is only the display's own black. */
+/* The guest counts as there once it has drawn; a display's own black is nothing. */
 static bool is_booting(EspVmWindow *window)
 {
     VmcMachineState state = esp_vm_session_get_state(window->session);
-    return (state == VMC_MACHINE_STARTING || state == VMC_MACHINE_RUNNING) && window->frames < 2;
+    return (state == VMC_MACHINE_STARTING || state == VMC_MACHINE_RUNNING) && !window->drawn;
 }
 
 static void update_boot_label(EspVmWindow *window)
@@ -192,12 +192,15 @@ static void update_boot(EspVmWindow *window)
 
 static void on_frame(EspVmWindow *window)
 {
-    if (window->frames < G_MAXUINT)
-        window->frames++;
-    if (window->frames == 2)
-        update_boot(window);
-    if (window->frames == 1)
-        esp_vm_actions_update(window);
+    if (window->drawn || !esp_display_view_has_content(window->view))
+        return;
+    window->drawn = true;
+    update_boot(window);
+}
+
+static void on_guest_resized(EspVmWindow *window)
+{
+    esp_vm_actions_update(window);
 }
 
 /* --- Everything that is seen -------------------------------------------------------------------- */
@@ -586,5 +589,6 @@ static void esp_vm_window_init(EspVmWindow *window)
     g_signal_connect_swapped(window->view, "grab-changed", G_CALLBACK(update_title), window);
     g_signal_connect_swapped(window->view, "release", G_CALLBACK(on_release), window);
     g_signal_connect_swapped(window->view, "frame", G_CALLBACK(on_frame), window);
+    g_signal_connect_swapped(window->view, "guest-resized", G_CALLBACK(on_guest_resized), window);
     g_signal_connect_swapped(window->view, "motion-notify-event", G_CALLBACK(on_view_motion), window);
 }

@@ -116,7 +116,7 @@ def run(desktop, steps):
     steps.done("Typed “echo light-$((6*7)) > /dev/hvc0” on the keyboard; the console says light-42")
 
     start = len(console.text())
-    desktop.type("pointer-test 25\n")
+    desktop.type("pointer-test 90\n")
     console.expect(r"pointer-test: reading", 60, start)
     seen = [point_at(desktop, console, screen, *part) for part in ((0.25, 0.25), (0.75, 0.5), (0.5, 0.75))]
     steps.done(f"Moved the pointer; the guest saw it at {', '.join(f'{x},{y}' for x, y in seen)}")
@@ -125,9 +125,7 @@ def run(desktop, steps):
     console.expect(r"button left down\r?$", 20, at)
     console.expect(r"button left up\r?$", 20, at)
     steps.done("Clicked; the guest saw the left button go down and up")
-    console.expect(r"pointer-test: done", 60, at)
-
-    steps.last = time.monotonic()
+    desktop.key("ctrl+c")
     start = len(console.text())
     desktop.type("disk-demo > /dev/hvc0\n")
     console.expect(r"disk-demo: ok\r?$", 90, start)
