@@ -63,6 +63,11 @@ static inline void rig_sipi(VmcCpu *cpu, uint8_t vector)
     rig_count(cpu, &cpu->sipis);
 }
 
+static inline void rig_reset(VmcCpu *cpu)
+{
+    cpu->has_state = false;
+}
+
 static inline bool rig_set_state(VmcCpu *cpu, const VmcCpuState *state, GError **error)
 {
     cpu->state = *state;
@@ -86,6 +91,7 @@ static const VmcCpuBackend rig_backend = {
     .nmi = rig_nmi,
     .init = rig_init,
     .sipi = rig_sipi,
+    .reset = rig_reset,
     .set_state = rig_set_state,
     .tsc_hz = rig_tsc_hz,
     .tsc_now = rig_tsc_now,

@@ -9,7 +9,7 @@
  * set_gsi and send_msi. Otherwise the board has its own chips: each CPU is given a VmcLocalApic to ask,
  * and the board calls notify/nmi/init/sipi when there is something to ask for.
  *
- * Threads: vm_new, cpu_new, get_state, set_state and the frees while no CPU runs; run on the CPU's own thread;
+ * Threads: vm_new, cpu_new, reset, get_state, set_state and the frees while no CPU runs; run on the CPU's own thread;
  * kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
  */
 #pragma once
@@ -103,6 +103,8 @@ typedef struct VmcCpuBackend {
     VmcCpuExit (*run)(VmcCpu *cpu, GError **error);
     void (*kick)(VmcCpu *cpu);
 
+    /* RESET: everything to power-on, also what VmcCpuState has no name for (MSRs). */
+    void (*reset)(VmcCpu *cpu);
     void (*get_state)(VmcCpu *cpu, VmcCpuState *state);
     bool (*set_state)(VmcCpu *cpu, const VmcCpuState *state, GError **error);
 

@@ -346,7 +346,10 @@ static bool set_cpu_states(VmcBoard *board, VmcCpuState *first, GError **error)
             other.wait_for_sipi = true;
             state = &other;
         }
-        if (board->cpus[i] && !board->params.backend->set_state(board->cpus[i], state, error))
+        if (!board->cpus[i])
+            continue;
+        board->params.backend->reset(board->cpus[i]);
+        if (!board->params.backend->set_state(board->cpus[i], state, error))
             return false;
     }
     return true;

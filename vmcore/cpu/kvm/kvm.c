@@ -322,6 +322,7 @@ const VmcCpuBackend vmc_cpu_kvm = {
     .cpu_free = kvm_cpu_free,
     .run = kvm_run,
     .kick = kvm_kick,
+    .reset = vmc_kvm_reset,
     .get_state = vmc_kvm_get_state,
     .set_state = vmc_kvm_set_state,
     .set_gsi = kvm_set_gsi,

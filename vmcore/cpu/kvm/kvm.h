@@ -32,6 +32,7 @@ struct VmcCpu {
 int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *what, GError **error);
 
 /* state.c */
+void vmc_kvm_reset(VmcCpu *cpu);
 void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state);
 bool vmc_kvm_set_state(VmcCpu *cpu, const VmcCpuState *state, GError **error);
 /* cpuid.c: what the guest is told: KVM's own offer with our APIC ids. */

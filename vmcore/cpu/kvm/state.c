@@ -164,3 +164,26 @@ void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state)
     state->halted = mp.mp_state == KVM_MP_STATE_HALTED;
     state->wait_for_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
 }
+
+/* What RESET does to MSRs a guest kernel sets (SDM vol. 3 table 9-1). One by one: a host may not know them all. */
+void vmc_kvm_reset(VmcCpu *cpu)
+{
+    static const struct {
+        uint32_t index;
+        uint64_t value;
+    } at_reset[] = {
+        {0x174, 0}, {0x175, 0}, {0x176, 0},                                     /* SYSENTER */
+        {0x277, 0x0007040600070406ull},                                         /* PAT */
+        {0x2ff, 0},                                                             /* MTRR default type */
+        {0x6e0, 0},                                                             /* TSC deadline */
+        {0xc0000081, 0}, {0xc0000082, 0}, {0xc0000083, 0}, {0xc0000084, 0},     /* STAR ... SFMASK */
+        {0xc0000102, 0}, {0xc0000103, 0},                                       /* KERNEL_GS_BASE, TSC_AUX */
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(at_reset); i++) {
+        struct {
+            struct kvm_msrs head;
+            struct kvm_msr_entry entry;
+        } msr = {.head.nmsrs = 1, .entry = {.index = at_reset[i].index, .data = at_reset[i].value}};
+        vmc_kvm_ioctl(cpu->fd, KVM_SET_MSRS, &msr, "reset a model-specific register", NULL);
+    }
+}

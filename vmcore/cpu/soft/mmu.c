@@ -657,6 +657,11 @@ void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u)
 {
     bool write;
     unsigned size = vmc_insn_access(d, &write);
+    vmc_ea_note_size(u, size, write);
+}
+
+void vmc_ea_note_size(struct vmc_uop *u, unsigned size, bool write)
+{
     for (unsigned i = 0; i < G_N_ELEMENTS(access_sizes); i++)
         if (access_sizes[i] == size)
             u->scale |= (uint8_t)(i << 2);

@@ -20,6 +20,7 @@ uint64_t vmc_ea_slow(VmcCpu *c, const struct vmc_uop *u);
 uint64_t vmc_ea_linear(VmcCpu *c, const struct vmc_uop *u, uint64_t off);
 /* Binding: notes in u what vmc_ea_slow has to check of a segmented operand. */
 void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u);
+void vmc_ea_note_size(struct vmc_uop *u, unsigned size, bool write);
 /* Segment check + base for legacy modes: linear address of [seg:off, size), #GP/#SS if outside or not allowed. */
 uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64_t off, unsigned size, bool write);
 uint64_t vmc_ld_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size);

@@ -119,15 +119,25 @@ OP(jmp_rm)
 {
     c->rip = checked_target(c, u, load_operand(c, u));
 }
+/* A call finds out that it can push before it looks at its target. */
+VMC_NOINLINE static void probe_push(VmcCpu *c, const struct vmc_uop *u)
+{
+    unsigned size = operand_bytes(u);
+    uint32_t sp = (get_sp(c) - size) & stack_mask(c);
+    vmc_probe(c, u, vmc_seg_linear(c, u, VMC_SS, sp, size, true), size, VMC_WRITE);
+}
 OP(call_rel)
 {
+    probe_push(c, u);
     uint64_t target = relative_target(c, u);
     push(c, u, (uint32_t)vmc_next_rip(c, u));
     c->rip = target;
 }
 OP(call_rm)
 {
-    uint64_t target = checked_target(c, u, load_operand(c, u));
+    uint64_t target = load_operand(c, u);
+    probe_push(c, u);
+    target = checked_target(c, u, target);
     push(c, u, (uint32_t)vmc_next_rip(c, u));
     c->rip = target;
 }
@@ -203,7 +213,6 @@ VMC_NOINLINE static void push_all(VmcCpu *c, const struct vmc_uop *u)
 {
     unsigned size = operand_bytes(u);
     uint32_t sp = get_sp(c);
-    store_at(c, u, sp - 8 * size, size, (uint32_t)c->gpr[VMC_RDI]); /* the lowest first: it faults before any other */
     for (unsigned i = 0; i < 8; i++)
         store_at(c, u, sp - (i + 1) * size, size, (uint32_t)c->gpr[i]);
     set_sp(c, sp - 8 * size);

@@ -120,7 +120,6 @@ static enum vmc_bound ok(struct vmc_uop *u, vmc_op fn)
 static void bind_rdi(const struct vmc_insn *d, struct vmc_uop *u)
 {
     u->base = VMC_GPR(VMC_RDI);
-    u->flags |= UF_WRITE;
     if (d->addrsize != 8)
         u->flags |= UF_EA_SLOW | (d->addrsize == 4 ? UF_A32 : UF_A16);
     if (d->mode == VMC_MODE_64) {
@@ -129,6 +128,7 @@ static void bind_rdi(const struct vmc_insn *d, struct vmc_uop *u)
     }
     u->seg = d->seg != VMC_NO_REG ? d->seg : VMC_DS;
     u->flags |= UF_EA_SLOW | UF_SEG;
+    vmc_ea_note_size(u, d->prefix66 ? 16 : 8, true);
 }
 
 static enum vmc_bound bind_row(unsigned map, const struct vmc_insn *d, struct vmc_uop *u)
