@@ -66,7 +66,10 @@ class Process:
         return bool(data)
 
     def expect(self, pattern, seconds=BOOT_SECONDS):
-        """Waits until the output since the last match has this regular expression; returns the match."""
+        """Waits until the output since the last match has this regular expression; returns the match. A line's
+        end ($) has to have come: what is there so far is not taken for a line."""
+        if pattern.endswith("$") and not pattern.endswith("\\$"):
+            pattern = pattern[:-1] + r"(?=\n)"
         end = time.monotonic() + seconds * PATIENCE
         alive = True
         while True:
