@@ -379,8 +379,11 @@ int main(int argc, char **argv)
     } else {
         if (r.corpus)
             good = run_corpus(&r);
-        if (!r.sequences_only && !r.random_only)
+        if (!r.sequences_only && !r.random_only) {
+            r.gen.random = 1; /* the same every time */
             run_enumerated(&r);
+        }
+        r.gen.random = r.seed;
         run_random(&r);
     }
     report_print(r.report, r.forms);

@@ -91,6 +91,8 @@ static bool suits(struct builder *b, const struct judged *i)
     switch (i->insn.mnemonic) {
     case ZYDIS_MNEMONIC_FXSAVE: /* MXCSR_MASK differs */
     case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_FNSTENV: /* code and data selectors of the last x87 instruction */
+    case ZYDIS_MNEMONIC_FNSAVE:
     case ZYDIS_MNEMONIC_ENTER:
     case ZYDIS_MNEMONIC_LEAVE:
     case ZYDIS_MNEMONIC_UD0:
