@@ -41,9 +41,10 @@ static struct {
 static const int ending_signals[] = {SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGSYS,    SIGTRAP, SIGQUIT,
                                      SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF};
 
+/* At once: waiting for output to drain first would hang if nobody reads it. */
 static void apply(const struct termios *modes)
 {
-    while (tcsetattr(STDIN_FILENO, TCSADRAIN, modes) < 0 && errno == EINTR)
+    while (tcsetattr(STDIN_FILENO, TCSANOW, modes) < 0 && errno == EINTR)
         ;
 }
 

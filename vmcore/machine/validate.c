@@ -97,7 +97,7 @@ static void check_kernel(GPtrArray *faults, const VmcConfig *config, unsigned *c
     } else {
         *cmdline_max = image.cmdline_max;
         end = image.load_address + image.memory_size;
-        if (end > config->memory)
+        if (end > config->memory && config->memory >= VMC_MEMORY_MIN)
             add_fault(faults, "memory",
                       "the kernel “%s” needs %" G_GUINT64_FORMAT
                       " MiB to unpack itself; give at least so much",
