@@ -30,6 +30,8 @@ $(B)/schemas/gschemas.compiled: data/org.espalier.Espalier.gschema.xml
 	@mkdir -p $(@D)
 	$(Q)glib-compile-schemas --strict --targetdir=$(@D) data
 
+LIBS_test_bundle = $(BUNDLE_LIBS)
+
 # The tests of widgets; tests/ui/test_*.py of the same name gives each a display.
 UI_TESTS := $(patsubst tests/ui/%.c,$(B)/tests-ui/%,$(wildcard tests/ui/*.c))
 

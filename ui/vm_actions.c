@@ -227,6 +227,19 @@ static void on_grab_on_click(GSimpleAction *action, GVariant *value, gpointer da
         g_settings_set_boolean(settings, "grab-on-click", grab);
 }
 
+/* Which CPU the guest runs on and why, or NULL before it ran. */
+static char *describe_cpu(EspVmSession *session)
+{
+    VmcMachine *machine = esp_vm_session_get_machine(session);
+    if (!machine || !esp_vm_session_has_run(session))
+        return NULL;
+    const char *backend = vmc_machine_get_cpu_backend(machine);
+    const char *why = vmc_machine_get_cpu_reason(machine);
+    const char *what = g_strcmp0(backend, "kvm") ? _("The guest runs on Espalier’s software CPU.")
+                                                 : _("The guest runs on this computer’s CPU, through KVM.");
+    return why ? g_strdup_printf("%s\n%s", what, why) : g_strdup(what);
+}
+
 static void on_details(GSimpleAction *action, GVariant *parameter, gpointer data)
 {
     EspVmWindow *window = data;
@@ -236,9 +249,8 @@ static void on_details(GSimpleAction *action, GVariant *parameter, gpointer data
                                     GTK_DIALOG_DESTROY_WITH_PARENT | GTK_DIALOG_USE_HEADER_BAR, NULL, NULL);
     GtkWidget *page = g_object_new(ESP_TYPE_STATUS_PAGE, "vexpand", TRUE, NULL);
     g_autofree char *details = esp_vm_session_describe(session);
-    VmcMachine *machine = esp_vm_session_get_machine(session);
-    const char *why = machine && esp_vm_session_has_run(session) ? vmc_machine_get_cpu_reason(machine) : NULL;
-    esp_status_page_set(ESP_STATUS_PAGE(page), "computer-symbolic", esp_vm_session_get_name(session), why);
+    g_autofree char *cpu = describe_cpu(session);
+    esp_status_page_set(ESP_STATUS_PAGE(page), "computer-symbolic", esp_vm_session_get_name(session), cpu);
     esp_status_page_set_details(ESP_STATUS_PAGE(page), details);
     esp_status_page_expand(ESP_STATUS_PAGE(page));
     gtk_container_add(GTK_CONTAINER(gtk_dialog_get_content_area(GTK_DIALOG(dialog))), page);

@@ -199,6 +199,16 @@ static unsigned count_wrong(GdkPixbuf *picture, int x0, int y0, const VmcRect *r
     return wrong;
 }
 
+static void point(Fixture *f, double x, double y)
+{
+    GdkEvent *event = gdk_event_new(GDK_MOTION_NOTIFY);
+    event->motion.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    event->motion.x = x;
+    event->motion.y = y;
+    gtk_widget_event(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+}
+
 /* --- Pixels ------------------------------------------------------------------------------------- */
 
 static void every_pixel_is_shown_as_it_is(void **state)
@@ -280,6 +290,26 @@ static void one_to_one_stays_one_to_one(void **state)
     g_autoptr(GdkPixbuf) picture = look(f);
     assert_int_equal(count_wrong(picture, 160, 150, &(VmcRect){0, 0, 320, 200}, 0), 0);
     assert_int_equal(shown(picture, 159, 150), LETTERBOX);
+}
+
+/* Twice the guest's size counted in the host's own pixels, whatever GTK's scale factor is. */
+static void the_pixels_of_the_host_are_what_counts(void **state)
+{
+    Fixture *f = *state;
+    int scale = gtk_widget_get_scale_factor(f->window);
+    resize_window(f, 640 / scale, 400 / scale);
+    g_autoptr(GdkPixbuf) picture = look(f);
+    assert_int_equal(gdk_pixbuf_get_width(picture), 640);
+    unsigned wrong = 0;
+    for (int y = 0; y < 400; y++)
+        for (int x = 0; x < 640; x++)
+            wrong += shown(picture, x, y) != colour((unsigned)x / 2, (unsigned)y / 2, 0);
+    assert_int_equal(wrong, 0);
+    g_string_truncate(f->sent, 0);
+    point(f, 640 / scale - 1, 400 / scale - 1);
+    unsigned x, y;
+    assert_int_equal(sscanf(f->sent->str, "@%u,%u", &x, &y), 2);
+    assert_true(x > 32600 && y > 32500);
 }
 
 static void a_picture_is_all_of_the_screen(void **state)
@@ -389,16 +419,6 @@ static void a_chord_is_pressed_and_let_go(void **state)
 
 /* --- Pointer ------------------------------------------------------------------------------------ */
 
-static void point(Fixture *f, double x, double y)
-{
-    GdkEvent *event = gdk_event_new(GDK_MOTION_NOTIFY);
-    event->motion.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
-    event->motion.x = x;
-    event->motion.y = y;
-    gtk_widget_event(GTK_WIDGET(f->view), event);
-    gdk_event_free(event);
-}
-
 static void the_pointer_reaches_the_corners(void **state)
 {
     Fixture *f = *state;
@@ -469,6 +489,8 @@ static void the_wheel_turns_in_clicks(void **state)
 int main(int argc, char **argv)
 {
     gtk_init(&argc, &argv);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         VIEW_TEST(every_pixel_is_shown_as_it_is),
         VIEW_TEST(only_what_is_damaged_is_uploaded),
@@ -477,6 +499,7 @@ int main(int argc, char **argv)
         VIEW_TEST(a_whole_scale_gives_sharp_squares),
         VIEW_TEST(what_is_left_is_letterbox),
         VIEW_TEST(one_to_one_stays_one_to_one),
+        VIEW_TEST(the_pixels_of_the_host_are_what_counts),
         VIEW_TEST(a_picture_is_all_of_the_screen),
         VIEW_TEST(it_starts_over_after_being_hidden),
         VIEW_TEST(keys_arrive_by_their_place),

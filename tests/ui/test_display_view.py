@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Runs display_view.c, the tests of the widget with the guest's screen, on a display of its own: once with OpenGL
-and once without, where cairo draws."""
+"""Runs display_view.c, the tests of the widget with the guest's screen, on a display of its own: with OpenGL and
+without, where cairo draws, and one of them also at a scale factor of two."""
 
 import os
 import sys
@@ -11,13 +11,15 @@ PROGRAM = os.path.join(BUILD, "tests-ui", "display_view")
 
 failed = 0
 with Desktop("display-view", own=True) as desktop:
-    for renderer, env in (("OpenGL", {}), ("cairo", {"GDK_GL": "disable"})):
-        process = desktop.start(program=PROGRAM, env=env)
+    for renderer, env, words in (("OpenGL", {}, []), ("cairo", {"GDK_GL": "disable"}, []),
+                                 ("OpenGL", {"GDK_SCALE": "2"}, ["the_pixels_of_the_host*"]),
+                                 ("cairo", {"GDK_GL": "disable", "GDK_SCALE": "2"}, ["the_pixels_of_the_host*"])):
+        process = desktop.start(*words, program=PROGRAM, env=env)
         status = process.wait(100)
         with open(process.log_path, encoding="utf-8", errors="replace") as log:
             text = log.read()
         drew_without = "drawn without OpenGL" in text
-        print(f"--- {renderer}\n{text}")
+        print(f"--- {renderer} {env}\n{text}")
         if drew_without != (renderer == "cairo"):
             print(f"not ok {renderer}: it was drawn {'without' if drew_without else 'with'} OpenGL")
             failed = 1

@@ -1,0 +1,375 @@
+/* Bundles on a real file system: written whole or not at all, what others wrote kept, one process at a time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/bundle.h"
+#include "app/library.h"
+
+typedef struct Folder {
+    char *path;
+} Folder;
+
+static int setup(void **state)
+{
+    Folder *folder = g_new0(Folder, 1);
+    folder->path = g_dir_make_tmp("espalier-bundle-XXXXXX", NULL);
+    *state = folder;
+    return folder->path ? 0 : -1;
+}
+
+static void remove_tree(const char *path)
+{
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *entry;
+    while (dir && (entry = g_dir_read_name(dir))) {
+        g_autofree char *child = g_build_filename(path, entry, NULL);
+        if (g_file_test(child, G_FILE_TEST_IS_DIR))
+            remove_tree(child);
+        else
+            g_unlink(child);
+    }
+    if (dir)
+        g_dir_close(dir);
+    g_rmdir(path);
+}
+
+static int teardown(void **state)
+{
+    Folder *folder = *state;
+    remove_tree(folder->path);
+    g_free(folder->path);
+    g_free(folder);
+    return 0;
+}
+
+static unsigned count_entries(const char *path)
+{
+    unsigned n = 0;
+    GDir *dir = g_dir_open(path, 0, NULL);
+    while (dir && g_dir_read_name(dir))
+        n++;
+    if (dir)
+        g_dir_close(dir);
+    return n;
+}
+
+static char *read_config(const char *bundle)
+{
+    g_autofree char *file = g_build_filename(bundle, "config.plist", NULL);
+    char *text = NULL;
+    assert_true(g_file_get_contents(file, &text, NULL, NULL));
+    return text;
+}
+
+/* A bundle written by hand; its path is to be freed. */
+static char *write_bundle(Folder *folder, const char *name, const char *dict)
+{
+    char *path = g_build_filename(folder->path, name, NULL);
+    g_autofree char *file = g_build_filename(path, "config.plist", NULL);
+    g_autofree char *text =
+        g_strdup_printf("<?xml version=\"1.0\"?>\n<plist version=\"1.0\">%s</plist>\n", dict);
+    assert_int_equal(g_mkdir(path, 0700), 0);
+    assert_true(g_file_set_contents(file, text, -1, NULL));
+    return path;
+}
+
+static EspBundle *make_bundle(Folder *folder, const char *name)
+{
+    g_autoptr(GError) error = NULL;
+    EspBundle *bundle = esp_bundle_new(folder->path, name, &error);
+    assert_null(error);
+    assert_non_null(bundle);
+    return bundle;
+}
+
+static void what_is_written_is_read(void **state)
+{
+    Folder *folder = *state;
+    g_autoptr(EspBundle) bundle = make_bundle(folder, "Pear & <Quince>");
+    VmcConfig *config = vmc_config_new();
+    config->cpus = 3;
+    config->memory = 768ull << 20;
+    config->cpu = VMC_CPU_SOFT;
+    config->boot.kind = VMC_BOOT_LINUX;
+    config->boot.kernel = g_strdup("/boot/vmlinuz");
+    config->boot.initrd = esp_bundle_file(bundle, "initrd.img");
+    config->boot.cmdline = g_strdup("console=ttyS0,115200 \"a b\"");
+    VmcDeviceConfig *disk = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BLOCK);
+    disk->block.path = esp_bundle_file(bundle, "disk.img");
+    disk->block.id = g_strdup("pears");
+    disk->block.readonly = true;
+    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->framebuffer.width = 800;
+    ((VmcDeviceConfig *)config->devices->pdata[1])->framebuffer.height = 600;
+    vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = esp_bundle_file(bundle, "serial.log");
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.fd_out = 1; /* not of a bundle */
+    esp_bundle_set_config(bundle, config);
+    vmc_config_free(config);
+    assert_true(esp_bundle_add_disk(bundle, "disk.img", 64ull << 20, NULL));
+    assert_true(esp_bundle_publish(bundle, NULL));
+
+    g_autoptr(EspBundle) again = esp_bundle_open(esp_bundle_get_path(bundle), NULL);
+    assert_non_null(again);
+    assert_string_equal(esp_bundle_get_name(again), "Pear & <Quince>");
+    config = esp_bundle_get_config(again, NULL);
+    assert_non_null(config);
+    assert_int_equal(config->cpus, 3);
+    assert_int_equal(config->memory, 768ull << 20);
+    assert_int_equal(config->cpu, VMC_CPU_SOFT);
+    assert_string_equal(config->boot.kernel, "/boot/vmlinuz");
+    assert_string_equal(config->boot.cmdline, "console=ttyS0,115200 \"a b\"");
+    assert_int_equal(config->devices->len, 3);
+    disk = config->devices->pdata[0];
+    g_autofree char *disk_path = esp_bundle_file(again, "disk.img");
+    assert_string_equal(disk->block.path, disk_path);
+    assert_string_equal(disk->block.id, "pears");
+    assert_true(disk->block.readonly);
+    assert_int_equal(((VmcDeviceConfig *)config->devices->pdata[1])->framebuffer.height, 600);
+    vmc_config_free(config);
+
+    GStatBuf st;
+    assert_int_equal(g_stat(disk_path, &st), 0);
+    assert_int_equal(st.st_size, 64 << 20);
+    assert_true(st.st_blocks < 64); /* sparse */
+}
+
+static void a_moved_bundle_finds_its_disks(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *old =
+        write_bundle(folder, "old.espalier",
+                     "<dict><key>Version</key><integer>1</integer><key>Devices</key><array><dict>"
+                     "<key>Type</key><string>VirtioBlock</string><key>Path</key>"
+                     "<string>disk.img</string></dict></array></dict>");
+    g_autofree char *new = g_build_filename(folder->path, "new.espalier", NULL);
+    g_autofree char *disk = g_build_filename(new, "disk.img", NULL);
+    assert_int_equal(g_rename(old, new), 0);
+    g_autoptr(EspBundle) bundle = esp_bundle_open(new, NULL);
+    VmcConfig *config = esp_bundle_get_config(bundle, NULL);
+    assert_string_equal(((VmcDeviceConfig *)config->devices->pdata[0])->block.path, disk);
+    vmc_config_free(config);
+}
+
+static void unknown_keys_survive_a_save(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path =
+        write_bundle(folder, "a.espalier",
+                     "<dict><key>Version</key><integer>1</integer><key>Colour</key>"
+                     "<string>crimson</string><key>Devices</key><array><dict><key>Type</key>"
+                     "<string>VirtioEntropy</string><key>Depth</key><string>very deep</string>"
+                     "</dict></array></dict>");
+    g_autoptr(EspBundle) bundle = esp_bundle_open(path, NULL);
+    VmcConfig *config = esp_bundle_get_config(bundle, NULL);
+    config->cpus = 7;
+    esp_bundle_set_config(bundle, config);
+    vmc_config_free(config);
+    assert_true(esp_bundle_save(bundle, NULL));
+    g_autofree char *text = read_config(path);
+    assert_non_null(strstr(text, "crimson"));
+    assert_non_null(strstr(text, "very deep"));
+    assert_non_null(strstr(text, "<integer>7</integer>"));
+    assert_int_equal(count_entries(path), 1); /* no temporary file is left */
+}
+
+static void what_was_not_published_leaves_nothing(void **state)
+{
+    Folder *folder = *state;
+    EspBundle *bundle = make_bundle(folder, "Half done");
+    assert_true(esp_bundle_add_disk(bundle, "disk.img", 1 << 20, NULL));
+    esp_bundle_free(bundle);
+    assert_int_equal(count_entries(folder->path), 0);
+}
+
+static void nothing_is_overwritten(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path = write_bundle(folder, "Mine.espalier", "<dict><key>Precious</key><true/></dict>");
+    EspBundle *bundle = make_bundle(folder, "Mine");
+    g_autoptr(GError) error = NULL;
+    assert_false(esp_bundle_publish(bundle, &error));
+    assert_true(g_error_matches(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_EXISTS));
+    assert_non_null(strstr(error->message, "Mine"));
+    esp_bundle_free(bundle);
+    g_autofree char *text = read_config(path);
+    assert_non_null(strstr(text, "Precious"));
+    assert_int_equal(count_entries(folder->path), 1);
+}
+
+static void a_name_stays_inside_the_folder(void **state)
+{
+    Folder *folder = *state;
+    g_autoptr(EspBundle) bundle = make_bundle(folder, "../../etc/passwd");
+    assert_true(esp_bundle_publish(bundle, NULL));
+    g_autofree char *parent = g_path_get_dirname(esp_bundle_get_path(bundle));
+    assert_string_equal(parent, folder->path);
+    assert_string_equal(esp_bundle_get_name(bundle), "../../etc/passwd");
+}
+
+static void wrong_files_are_refused_in_words(void **state)
+{
+    static const struct {
+        const char *dict, *word;
+    } cases[] = {
+        {"<dict/>", "Version"},
+        {"<dict><key>Version</key><integer>2</integer></dict>", "newer Espalier"},
+        {"<dict><key>Version</key><string>1</string></dict>", "Version should be a whole number"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPU</key><string>fast</string></dict>",
+         "auto, kvm or soft"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPUCount</key><integer>99999999999</integer></"
+         "dict>",
+         "CPUCount"},
+        {"<dict><key>Version</key><integer>1</integer><key>MemorySize</key><integer>18446744073709551615</"
+         "integer>"
+         "</dict>",
+         "MemorySize"},
+        {"<dict><key>Version</key><integer>1</integer><key>Devices</key><string/></dict>", "Devices"},
+        {"<dict><key>Version</key><integer>1</integer><key>Devices</key><array><integer>1</integer></array></"
+         "dict>",
+         "Devices[0]"},
+        {"<dict><key>Version</key><integer>1</integer><key>Devices</key><array><dict><key>Type</key>"
+         "<string>Toaster</string></dict></array></dict>",
+         "Toaster"},
+        {"<dict><key>Version</key><integer>1</integer><key>BootLoader</key><dict><key>Type</key>"
+         "<string>Abacus</string></dict></dict>",
+         "Abacus"},
+    };
+    Folder *folder = *state;
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *name = g_strdup_printf("%zu.espalier", i);
+        g_autofree char *path = write_bundle(folder, name, cases[i].dict);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(EspBundle) bundle = esp_bundle_open(path, &error);
+        assert_non_null(bundle);
+        assert_null(esp_bundle_get_config(bundle, &error));
+        if (!strstr(error->message, cases[i].word))
+            fail_msg("“%s” does not say “%s”", error->message, cases[i].word);
+    }
+}
+
+static void garbage_is_no_bundle(void **state)
+{
+    Folder *folder = *state;
+    const char *const texts[] = {"", "bplist00", "bplist00\377\377\377\377", "<plist><array/></plist>",
+                                 "\001\002\003"};
+    g_autofree char *path = g_build_filename(folder->path, "x.espalier", NULL);
+    g_autofree char *file = g_build_filename(path, "config.plist", NULL);
+    g_mkdir(path, 0700);
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(GError) error = NULL;
+        assert_true(g_file_set_contents(file, texts[i], -1, NULL));
+        assert_null(esp_bundle_open(path, &error));
+        assert_non_null(error);
+        assert_non_null(strstr(error->message, "config.plist"));
+    }
+    g_unlink(file);
+    g_mkdir(file, 0700);
+    assert_null(esp_bundle_open(path, NULL));
+}
+
+/* In a process of its own, as another program would: exit status 0 if the lock could be taken. */
+static int lock_elsewhere(const char *path)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        EspBundle *bundle = esp_bundle_open(path, NULL);
+        _exit(bundle && esp_bundle_lock(bundle, NULL) ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+}
+
+static void one_process_at_a_time(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path =
+        write_bundle(folder, "l.espalier", "<dict><key>Name</key><string>Lock</string></dict>");
+    int pid = -1;
+    g_autofree char *runner_state = NULL;
+    assert_false(esp_bundle_get_runner(path, NULL, NULL));
+
+    EspBundle *bundle = esp_bundle_open(path, NULL);
+    assert_true(esp_bundle_lock(bundle, NULL));
+    esp_bundle_announce(bundle, "in error");
+    assert_int_equal(lock_elsewhere(path), 1);
+    assert_true(esp_bundle_get_runner(path, &pid, &runner_state));
+    assert_int_equal(pid, getpid());
+    assert_string_equal(runner_state, "in error");
+
+    g_autoptr(EspBundle) second = esp_bundle_open(path, NULL);
+    g_autoptr(GError) error = NULL;
+    assert_false(esp_bundle_lock(second, &error));
+    assert_true(g_error_matches(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_BUSY));
+    assert_non_null(strstr(error->message, "Lock"));
+
+    esp_bundle_free(bundle);
+    assert_false(esp_bundle_get_runner(path, NULL, NULL));
+    assert_int_equal(lock_elsewhere(path), 0);
+}
+
+static void write_demo_dir(const char *dir)
+{
+    g_mkdir(dir, 0700);
+    const char *const names[] = {"vmlinuz", "initrd.img"};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *file = g_build_filename(dir, names[i], NULL);
+        assert_true(g_file_set_contents(file, "x", 1, NULL));
+    }
+}
+
+static void the_demo_follows_its_files(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *machines = g_build_filename(folder->path, "machines", NULL);
+    g_autofree char *first = g_build_filename(folder->path, "first", NULL);
+    g_autofree char *second = g_build_filename(folder->path, "second", NULL);
+    write_demo_dir(first);
+    write_demo_dir(second);
+    g_autofree char *path = esp_library_ensure_demo(machines, first, NULL);
+    assert_non_null(path);
+
+    /* What the user changed stays, the kernel moves along. */
+    EspBundle *bundle = esp_bundle_open(path, NULL);
+    VmcConfig *config = esp_bundle_get_config(bundle, NULL);
+    config->cpus = 1;
+    esp_bundle_set_config(bundle, config);
+    assert_true(esp_bundle_save(bundle, NULL));
+    vmc_config_free(config);
+    esp_bundle_free(bundle);
+    g_autofree char *again = esp_library_ensure_demo(machines, second, NULL);
+    assert_string_equal(path, again);
+    bundle = esp_bundle_open(path, NULL);
+    config = esp_bundle_get_config(bundle, NULL);
+    assert_int_equal(config->cpus, 1);
+    assert_true(g_str_has_prefix(config->boot.kernel, second));
+    vmc_config_free(config);
+    esp_bundle_free(bundle);
+}
+
+#define FOLDER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FOLDER_TEST(what_is_written_is_read),
+        FOLDER_TEST(a_moved_bundle_finds_its_disks),
+        FOLDER_TEST(unknown_keys_survive_a_save),
+        FOLDER_TEST(what_was_not_published_leaves_nothing),
+        FOLDER_TEST(nothing_is_overwritten),
+        FOLDER_TEST(a_name_stays_inside_the_folder),
+        FOLDER_TEST(wrong_files_are_refused_in_words),
+        FOLDER_TEST(garbage_is_no_bundle),
+        FOLDER_TEST(one_process_at_a_time),
+        FOLDER_TEST(the_demo_follows_its_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
