@@ -147,7 +147,6 @@ void judge_insn(const struct judge *j, enum diff_mode mode, const uint8_t *bytes
 uint64_t judge_undefined(const struct judged *i, const struct diff_regs *in);
 uint64_t judge_tested(const struct judged *i);
 uint64_t judge_written(const struct judged *i);
-bool judge_is_fcomi(const struct judged *i);
 /* A name for the form of an instruction, like "add r32, m32". */
 void judge_form(const struct judged *i, enum diff_mode mode, char *name, size_t size);
 /* Judges a whole case: sets its undefined flags and expect_ud. VERDICT_EXCLUDED with *reason if any instruction of it

@@ -333,22 +333,6 @@ uint64_t judge_written(const struct judged *i)
     return (f->modified | f->set_0 | f->set_1) & ~f->undefined;
 }
 
-bool judge_is_fcomi(const struct judged *i)
-{
-    ZydisMnemonic m = i->insn.mnemonic;
-
-    return m == ZYDIS_MNEMONIC_FCOMI || m == ZYDIS_MNEMONIC_FCOMIP || m == ZYDIS_MNEMONIC_FUCOMI ||
-           m == ZYDIS_MNEMONIC_FUCOMIP;
-}
-
-static bool loads_fcw(const struct judged *i)
-{
-    ZydisMnemonic m = i->insn.mnemonic;
-
-    return m == ZYDIS_MNEMONIC_FLDCW || m == ZYDIS_MNEMONIC_FLDENV || m == ZYDIS_MNEMONIC_FRSTOR ||
-           m == ZYDIS_MNEMONIC_FXRSTOR || m == ZYDIS_MNEMONIC_FXRSTOR64;
-}
-
 /* ---- whole cases ---- */
 
 #define JUMPS_MAX 16
@@ -363,15 +347,12 @@ struct walk {
     uint8_t starts[CODE_MAX / 8]; /* bit n: an instruction begins at byte n */
     bool backward; /* a jump back: what is undefined at the end is so at the start too */
     bool reads_undefined;
-    bool fcw_unknown, fcomi; /* FCOMI with invalid operations perhaps unmasked: see compare_known */
 };
 
 static void walk_insn(struct walk *w, const struct judged *i, unsigned at, const struct diff_regs *in)
 {
     uint64_t undefined = judge_undefined(i, in);
 
-    w->fcw_unknown |= loads_fcw(i);
-    w->fcomi |= judge_is_fcomi(i);
     w->starts[at / 8] |= (uint8_t)(1u << at % 8);
     for (unsigned n = 0; n < w->n_jumps; n++)
         if (w->jumps[n].target == at)
@@ -431,10 +412,6 @@ enum verdict judge_case(const struct judge *j, struct diff_case *c, const char *
     }
     c->undefined_flags = w.undefined;
     c->undefined_flags_fault = w.ever;
-    if (n_insns > 1 && w.fcomi && (w.fcw_unknown || !(c->in.fx[0] & 1)) && j->host_amd) {
-        *reason = "AMD's FCOMI sets flags even when an unmasked exception stops it";
-        return VERDICT_EXCLUDED;
-    }
     if (w.reads_undefined) {
         *reason = "reads a flag that is undefined there";
         return VERDICT_EXCLUDED;

@@ -65,7 +65,13 @@ static int by_name(gconstpointer a, gconstpointer b)
     return strcmp((*(struct tally *const *)a)->form, (*(struct tally *const *)b)->form);
 }
 
-/* "rdtsc, rdtscp: reads the time", one line a reason. */
+/* Forms left out altogether by name; of those left out now and then only how often. */
+struct excluded {
+    GString *names;
+    unsigned long part_forms, part_cases;
+};
+
+/* "excluded, reads the time: rdtsc; rdtscp", one line a reason. */
 static void print_excluded(GPtrArray *tallies)
 {
     GHashTable *by_reason = g_hash_table_new(g_str_hash, g_str_equal);
@@ -74,23 +80,33 @@ static void print_excluded(GPtrArray *tallies)
 
     for (guint i = 0; i < tallies->len; i++) {
         struct tally *t = tallies->pdata[i];
-        GString *names;
+        struct excluded *e;
 
         if (!t->reason)
             continue;
-        names = g_hash_table_lookup(by_reason, t->reason);
-        if (!names) {
-            names = g_string_new(NULL);
-            g_hash_table_insert(by_reason, (gpointer)t->reason, names);
+        e = g_hash_table_lookup(by_reason, t->reason);
+        if (!e) {
+            e = g_new0(struct excluded, 1);
+            e->names = g_string_new(NULL);
+            g_hash_table_insert(by_reason, (gpointer)t->reason, e);
         }
-        g_string_append_printf(names, "%s%s", names->len ? "; " : "", t->form);
-        if (t->tried)
-            g_string_append_printf(names, " (%lu of %lu)", t->excluded, t->excluded + t->tried);
+        if (t->tried) {
+            e->part_forms++;
+            e->part_cases += t->excluded;
+        } else {
+            g_string_append_printf(e->names, "%s%s", e->names->len ? "; " : "", t->form);
+        }
     }
     g_hash_table_iter_init(&iter, by_reason);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
-        printf("  excluded (%s): %s\n", (const char *)key, ((GString *)value)->str);
-        g_string_free(value, TRUE);
+        struct excluded *e = value;
+
+        printf("excluded, %s: %s", (const char *)key, e->names->str);
+        if (e->part_forms)
+            printf("%s%lu cases of %lu forms", e->names->len ? "; and " : "", e->part_cases, e->part_forms);
+        printf("\n");
+        g_string_free(e->names, TRUE);
+        g_free(e);
     }
     g_hash_table_destroy(by_reason);
 }
