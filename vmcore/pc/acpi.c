@@ -138,7 +138,6 @@ static uint64_t build_fadt(Blob *blob, uint64_t facs, uint64_t dsdt)
     put_io_address(blob, t + 116, 0xcf9, 8, 1);
     put_at(blob, t + 128, 0x0e, 1); /* full reset; bit 2 goes up */
     put_at(blob, t + 131, 4, 1);    /* minor version: 6.4 */
-    put_at(blob, t + 132, facs, 8);
     put_at(blob, t + 140, dsdt, 8);
     put_io_address(blob, t + 148, VMC_PM_BASE + VMC_PM_EVENT, 32, 2);
     put_io_address(blob, t + 172, VMC_PM_BASE + VMC_PM_CONTROL, 16, 2);
