@@ -91,6 +91,26 @@ VMC_ALWAYS_INLINE uint64_t vmc_ea_aligned(VmcCpu *c, const struct vmc_uop *u)
 }
 
 /*
+ * The fast way to a memory operand, for handlers without a stack frame: leaves p_ a host pointer. Whatever is
+ * not a plain TLB hit, and whatever the guard stops, is done by the slow handler, which starts again from
+ * nothing.
+ */
+#define FAST_HOST_ALIGNED(GUARD, size, odd, TAG, slow)                                                       \
+    if (vmc_unlikely(c->fx_guard & (GUARD)) || vmc_unlikely(u->flags & UF_EA_SLOW)) {                        \
+        slow(c, u);                                                                                          \
+        return;                                                                                              \
+    }                                                                                                        \
+    uint64_t va_ =                                                                                           \
+        R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp + c->seg_base[u->seg]; \
+    const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va_);                                                   \
+    if (vmc_unlikely(tlb_->TAG != vmc_tlb_want(c, va_, size) || (va_ & (odd)))) {                            \
+        slow(c, u);                                                                                          \
+        return;                                                                                              \
+    }                                                                                                        \
+    void *p_ = (void *)(va_ + tlb_->addend)
+#define FAST_HOST(GUARD, size, TAG, slow) FAST_HOST_ALIGNED(GUARD, size, 0, TAG, slow)
+
+/*
  * Around an SSE computation while the guest has unmasked exceptions, as
  *     s = 0; do { s = vmc_xm_begin(c, s); compute; } while ((s = vmc_xm_end(c, u, s)) != 0); commit
  * The end raises #XM (or #UD) instead of returning if an unmasked exception came up; the computation is run a

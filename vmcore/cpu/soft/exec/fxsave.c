@@ -37,6 +37,7 @@ static VMC_NOINLINE void fxsave(VmcCpu *c, const struct vmc_uop *u)
 {
     uint64_t va = image_address(c, u);
     struct vmc_fx image;
+    vmc_probe(c, u, va + IMAGE_WHOLE - 1, 1, VMC_WRITE); /* the end is looked at first */
     vmc_probe(c, u, va, IMAGE_WHOLE, VMC_WRITE);
     vmc_x87_sync(c);
     c->fx.mxcsr = vmc_mxcsr_get(c);
@@ -54,6 +55,7 @@ static VMC_NOINLINE void fxrstor(VmcCpu *c, const struct vmc_uop *u)
     uint64_t va = image_address(c, u);
     unsigned size = image_size(c, u);
     struct vmc_fx image;
+    vmc_probe(c, u, va + IMAGE_WHOLE - 1, 1, VMC_READ); /* the end is looked at first */
     vmc_read_bytes(c, u, va, &image, IMAGE_WHOLE);
     if (size > IMAGE_XMM && (image.mxcsr & ~VMC_MXCSR_VALID))
         vmc_gp0(c);

@@ -7,11 +7,9 @@
  */
 #include "cpu/soft/exec/sse.h"
 
-#define LD_MM32(c, u) vmc_ld32((c), (u), vmc_ea((c), (u)))
-#define LD_MM64(c, u) vmc_ld64((c), (u), vmc_ea((c), (u)))
-
-/* Both forms of mm = EXPR(a, b), a and b __m128i with the operands in their low half. */
-#define MMX_OP(name, LD, size, EXPR)                                                                         \
+/* Both forms of a = EXPR of a and b, the operands in the low halves; KIND is 64 or 32, the bits read from
+ * memory. */
+#define MMX_OP(name, KIND, EXPR)                                                                             \
     VMC_SSE_HANDLER(mmx_##name##_rr)                                                                         \
     {                                                                                                        \
         MMX_GUARD(c, u);                                                                                     \
@@ -20,25 +18,31 @@
         MM_SET(c, u->reg, LOW64(a));                                                                         \
         VMC_NEXT(c, u);                                                                                      \
     }                                                                                                        \
+    static VMC_NOINLINE void slow_##name(VmcCpu *c, const struct vmc_uop *u)                                 \
+    {                                                                                                        \
+        MMX_GUARD_MEM(c, u, KIND / 8, VMC_READ);                                                             \
+        __m128i b = LD_##KIND(c, u), a = VEC64(MM(c, u->reg));                                               \
+        EXPR;                                                                                                \
+        MM_SET(c, u->reg, LOW64(a));                                                                         \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
     VMC_SSE_HANDLER(mmx_##name##_rm)                                                                         \
     {                                                                                                        \
-        MMX_GUARD_MEM(c, u, size, VMC_READ);                                                                 \
-        __m128i b = VEC64(LD(c, u)), a = VEC64(MM(c, u->reg));                                               \
+        FAST_KIND(FXG_MMX, KIND, tag_read, slow_##name);                                                     \
+        __m128i b = HOST_##KIND(p_), a = VEC64(MM(c, u->reg));                                               \
         EXPR;                                                                                                \
         MM_SET(c, u->reg, LOW64(a));                                                                         \
         VMC_NEXT(c, u);                                                                                      \
     }
 
-#define RUN2(insn) __asm__(insn " %1, %0" : "+x"(a) : "x"(b))
 /* Lane by lane. */
-#define MMX_LANES(name) MMX_OP(name, LD_MM64, 8, RUN2(#name))
+#define MMX_LANES(name) MMX_OP(name, 64, VEC_OP(#name, a, b))
 /* The two operands one behind the other, then once over both. */
-#define MMX_JOINED(name)                                                                                     \
-    MMX_OP(name, LD_MM64, 8, a = _mm_unpacklo_epi64(a, b); __asm__(#name " %0, %0" : "+x"(a)))
+#define MMX_JOINED(name) MMX_OP(name, 64, a = _mm_unpacklo_epi64(a, b); VEC_OP(#name, a, a))
 /* High unpacking: what the low form leaves in the upper half. */
-#define MMX_HIGH(name, low) MMX_OP(name, LD_MM64, 8, RUN2(low); a = _mm_unpackhi_epi64(a, a))
+#define MMX_HIGH(name, low) MMX_OP(name, 64, VEC_OP(low, a, b); a = _mm_unpackhi_epi64(a, a))
 /* Low unpacking reads 32 bits of memory only. */
-#define MMX_LOW(name) MMX_OP(name, LD_MM32, 4, RUN2(#name))
+#define MMX_LOW(name) MMX_OP(name, 32, VEC_OP(#name, a, b))
 
 MMX_LOW(punpcklbw)
 MMX_LOW(punpcklwd)
@@ -110,12 +114,12 @@ MMX_LANES(pabsb)
 MMX_LANES(pabsw)
 MMX_LANES(pabsd)
 /* Eight bytes to choose from, not sixteen. */
-MMX_OP(pshufb, LD_MM64, 8, b = _mm_and_si128(b, _mm_set1_epi8((char)0x87)); RUN2("pshufb"))
+MMX_OP(pshufb, 64, b = _mm_and_si128(b, _mm_set1_epi8((char)0x87)); VEC_OP("pshufb", a, b))
 /* The immediate, capped at 16 by the binder, shifts destination:source right. */
-MMX_OP(palignr, LD_MM64, 8, a = _mm_unpacklo_epi64(b, a);
+MMX_OP(palignr, 64, a = _mm_unpacklo_epi64(b, a);
        a = _mm_shuffle_epi8(a, _mm_loadu_si128((const void *)(vmc_byte_shift + 16 + u->imm))))
 /* PSHUFW: the code for the immediate is in u->imm (sse_stubs.c). */
-MMX_OP(imm, LD_MM64, 8, a = KERNEL(u)(a, b))
+MMX_OP(imm, 64, a = KERNEL(u)(a, b))
 
 /* ---- shifts by immediate ---- */
 
@@ -148,7 +152,7 @@ VMC_SSE_HANDLER(mmx_movq_rr)
 VMC_SSE_HANDLER(mmx_movq_rm)
 {
     MMX_GUARD_MEM(c, u, 8, VMC_READ);
-    uint64_t v = LD_MM64(c, u);
+    uint64_t v = LD_I64(c, u);
     MM_SET(c, u->reg, v);
     VMC_NEXT(c, u);
 }
@@ -173,7 +177,7 @@ VMC_SSE_HANDLER(mmx_movd_rr)
 VMC_SSE_HANDLER(mmx_movd_rm)
 {
     MMX_GUARD_MEM(c, u, 4, VMC_READ);
-    uint32_t v = LD_MM32(c, u);
+    uint32_t v = LD_I32(c, u);
     MM_SET(c, u->reg, v);
     VMC_NEXT(c, u);
 }
@@ -186,7 +190,7 @@ VMC_SSE_HANDLER(mmx_movd_q_rr)
 VMC_SSE_HANDLER(mmx_movd_q_rm)
 {
     MMX_GUARD_MEM(c, u, 8, VMC_READ);
-    uint64_t v = LD_MM64(c, u);
+    uint64_t v = LD_I64(c, u);
     MM_SET(c, u->reg, v);
     VMC_NEXT(c, u);
 }

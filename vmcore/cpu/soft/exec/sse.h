@@ -51,76 +51,152 @@
             vmc_mmx_in_mem((c), (u), (size), (access));                                                      \
     } while (0)
 
-/* Memory operands as vectors; what lies above the operand is zero. */
+/*
+ * Memory operands by kind: A128 has to be aligned, U128 not; what lies above 64, 32 and 16 bits is zero; I64
+ * and I32 are integers. LD_ is the general way, HOST_ what to do with a host pointer.
+ */
 #define LD_A128(c, u) vmc_ld128((c), (u), vmc_ea_aligned((c), (u)))
 #define LD_U128(c, u) vmc_ld128((c), (u), vmc_ea((c), (u)))
-#define LD_64(c, u)   VEC64(vmc_ld64((c), (u), vmc_ea((c), (u))))
-#define LD_32(c, u)   _mm_cvtsi32_si128((int)vmc_ld32((c), (u), vmc_ea((c), (u))))
+#define LD_64(c, u)   VEC64(LD_I64(c, u))
+#define LD_32(c, u)   _mm_cvtsi32_si128((int)LD_I32(c, u))
 #define LD_16(c, u)   _mm_cvtsi32_si128(vmc_ld16((c), (u), vmc_ea((c), (u))))
+#define LD_I64(c, u)  vmc_ld64((c), (u), vmc_ea((c), (u)))
+#define LD_I32(c, u)  vmc_ld32((c), (u), vmc_ea((c), (u)))
+#define HOST_A128(p)  _mm_loadu_si128((const __m128i *)(p))
+#define HOST_U128(p)  HOST_A128(p)
+#define HOST_64(p)    _mm_loadl_epi64((const __m128i *)(p))
+#define HOST_32(p)    _mm_cvtsi32_si128((int)HOST_I32(p))
+#define HOST_16(p)    _mm_cvtsi32_si128(*(const uint16_t *)(p))
+#define HOST_I64(p)   (*(const uint64_t *)(p))
+#define HOST_I32(p)   (*(const uint32_t *)(p))
+#define SIZE_A128     16
+#define SIZE_U128     16
+#define SIZE_64       8
+#define SIZE_32       4
+#define SIZE_16       2
+#define SIZE_I64      8
+#define SIZE_I32      4
+#define ODD_A128      15
+#define ODD_U128      0
+#define ODD_64        0
+#define ODD_32        0
+#define ODD_16        0
+#define ODD_I64       0
+#define ODD_I32       0
 
-/* dst = insn(dst, src) without arithmetic exceptions. */
-#define SSE_INT2(name, insn)                                                                                 \
-    VMC_SSE_HANDLER(name##_rr)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i d_ = XMM(c, u->reg);                                                                         \
-        __asm__(insn " %1, %0" : "+x"(d_) : "xm"(XMM(c, u->rm)));                                            \
-        XMM(c, u->reg) = d_;                                                                                 \
-        VMC_NEXT(c, u);                                                                                      \
-    }                                                                                                        \
-    VMC_SSE_HANDLER(name##_rm)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i s_ = LD_A128(c, u);                                                                          \
-        __m128i d_ = XMM(c, u->reg);                                                                         \
-        __asm__(insn " %1, %0" : "+x"(d_) : "x"(s_));                                                        \
-        XMM(c, u->reg) = d_;                                                                                 \
-        VMC_NEXT(c, u);                                                                                      \
-    }
+#define FAST_KIND(GUARD, KIND, TAG, slow) FAST_HOST_ALIGNED(GUARD, SIZE_##KIND, ODD_##KIND, TAG, slow)
 
-/*
- * A handler with arithmetic exceptions. LOAD declares and fetches the operands, RUN computes from them (it
- * may run twice) and COMMIT writes the result. While the guest has unmasked something the whole goes another
- * way, out of line, where the host's flags are looked at before COMMIT (fx.h).
- */
-#define SSE_FP(name, LOAD, RUN, COMMIT)                                                                      \
-    VMC_ALWAYS_INLINE void name##_body(VmcCpu *c, const struct vmc_uop *u, bool look)                        \
-    {                                                                                                        \
-        uint32_t s_ = 0;                                                                                     \
-        LOAD;                                                                                                \
-        do {                                                                                                 \
-            if (look)                                                                                        \
-                s_ = vmc_xm_begin(c, s_);                                                                    \
-            RUN;                                                                                             \
-        } while (look && (s_ = vmc_xm_end(c, u, s_)) != 0);                                                  \
-        COMMIT;                                                                                              \
-    }                                                                                                        \
-    static VMC_NOINLINE void name##_looked(VmcCpu *c, const struct vmc_uop *u)                               \
+/* d = insn(d, s) */
+#define VEC_OP(insn, d, s) __asm__ volatile(insn " %1, %0" : "+x"(d) : "x"(s))
+
+/* A handler whose memory operand is s_, of KIND and type TYPE, and which ends in STMT. */
+#define SSE_LOAD(name, TYPE, KIND, STMT)                                                                     \
+    static VMC_NOINLINE void slow_##name(VmcCpu *c, const struct vmc_uop *u)                                 \
     {                                                                                                        \
         SSE_GUARD(c, u);                                                                                     \
-        name##_body(c, u, true);                                                                             \
+        TYPE s_ = LD_##KIND(c, u);                                                                           \
+        STMT;                                                                                                \
+        VMC_NEXT(c, u);                                                                                      \
     }                                                                                                        \
     VMC_SSE_HANDLER(name)                                                                                    \
     {                                                                                                        \
-        if (vmc_unlikely(c->fx_guard & FXG_SSE_FP))                                                          \
-            name##_looked(c, u);                                                                             \
-        else                                                                                                 \
-            name##_body(c, u, false);                                                                        \
+        FAST_KIND(FXG_NO_SSE, KIND, tag_read, slow_##name);                                                  \
+        TYPE s_ = HOST_##KIND(p_);                                                                           \
+        STMT;                                                                                                \
         VMC_NEXT(c, u);                                                                                      \
     }
+/* The same without a memory operand: s_ is READ. */
+#define SSE_REGISTER(name, TYPE, READ, STMT)                                                                 \
+    VMC_SSE_HANDLER(name)                                                                                    \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        TYPE s_ = READ;                                                                                      \
+        STMT;                                                                                                \
+        VMC_NEXT(c, u);                                                                                      \
+    }
+/* Both forms of an instruction with an XMM register or memory as s_. */
+#define SSE_BOTH(name, KIND, STMT)                                                                           \
+    SSE_REGISTER(name##_rr, __m128i, XMM(c, u->rm), STMT)                                                    \
+    SSE_LOAD(name##_rm, __m128i, KIND, STMT)
 
-/* dst = insn(dst, src) with arithmetic exceptions; LD fetches the memory operand. */
-#define SSE_FP2(name, insn, LD)                                                                              \
-    SSE_FP(name##_rr, __m128i a_ = XMM(c, u->reg); __m128i b_ = XMM(c, u->rm); __m128i d_, d_ = a_;          \
-           __asm__ volatile(insn " %1, %0"                                                                   \
-                            : "+x"(d_)                                                                       \
-                            : "x"(b_)),                                                                      \
-           XMM(c, u->reg) = d_)                                                                              \
-    SSE_FP(name##_rm, __m128i b_ = LD(c, u); __m128i a_ = XMM(c, u->reg); __m128i d_, d_ = a_;               \
-           __asm__ volatile(insn " %1, %0"                                                                   \
-                            : "+x"(d_)                                                                       \
-                            : "x"(b_)),                                                                      \
-           XMM(c, u->reg) = d_)
+/* dst = insn(dst, src) without arithmetic exceptions. */
+#define SSE_DST(insn)                                                                                        \
+    __m128i d_ = XMM(c, u->reg);                                                                             \
+    VEC_OP(insn, d_, s_);                                                                                    \
+    XMM(c, u->reg) = d_
+#define SSE_INT2(name, insn) SSE_BOTH(name, A128, SSE_DST(insn))
+
+/*
+ * Handlers with arithmetic exceptions. s_ is the operand as above; SETUP comes first, RUN computes (it may
+ * run twice) and COMMIT writes the result. While the guest has unmasked something all goes another way, where
+ * the host's flags are looked at before COMMIT (fx.h).
+ */
+#define SSE_FP_BODY(name, TYPE, SETUP, RUN, COMMIT)                                                          \
+    VMC_ALWAYS_INLINE void name##_body(VmcCpu *c, const struct vmc_uop *u, TYPE s_, bool look)               \
+    {                                                                                                        \
+        uint32_t look_ = 0;                                                                                  \
+        SETUP;                                                                                               \
+        do {                                                                                                 \
+            if (look)                                                                                        \
+                look_ = vmc_xm_begin(c, look_);                                                              \
+            RUN;                                                                                             \
+        } while (look && (look_ = vmc_xm_end(c, u, look_)) != 0);                                            \
+        COMMIT;                                                                                              \
+    }                                                                                                        \
+    static VMC_NOINLINE void name##_looked(VmcCpu *c, const struct vmc_uop *u, TYPE s_)                      \
+    {                                                                                                        \
+        name##_body(c, u, s_, true);                                                                         \
+    }                                                                                                        \
+    VMC_ALWAYS_INLINE void name##_either(VmcCpu *c, const struct vmc_uop *u, TYPE s_)                        \
+    {                                                                                                        \
+        if (vmc_unlikely(c->fx_guard & FXG_XM))                                                              \
+            name##_looked(c, u, s_);                                                                         \
+        else                                                                                                 \
+            name##_body(c, u, s_, false);                                                                    \
+    }
+
+#define SSE_FP_REGISTER(name, TYPE, READ, SETUP, RUN, COMMIT)                                                \
+    SSE_FP_BODY(name, TYPE, SETUP, RUN, COMMIT)                                                              \
+    static VMC_NOINLINE void slow_##name(VmcCpu *c, const struct vmc_uop *u)                                 \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        name##_looked(c, u, READ);                                                                           \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name)                                                                                    \
+    {                                                                                                        \
+        if (vmc_unlikely(c->fx_guard & FXG_SSE_FP)) {                                                        \
+            slow_##name(c, u);                                                                               \
+            return;                                                                                          \
+        }                                                                                                    \
+        name##_body(c, u, READ, false);                                                                      \
+        VMC_NEXT(c, u);                                                                                      \
+    }
+#define SSE_FP_LOAD(name, TYPE, KIND, SETUP, RUN, COMMIT)                                                    \
+    SSE_FP_BODY(name, TYPE, SETUP, RUN, COMMIT)                                                              \
+    static VMC_NOINLINE void slow_##name(VmcCpu *c, const struct vmc_uop *u)                                 \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        name##_either(c, u, LD_##KIND(c, u));                                                                \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name)                                                                                    \
+    {                                                                                                        \
+        FAST_KIND(FXG_SSE_FP, KIND, tag_read, slow_##name);                                                  \
+        name##_body(c, u, HOST_##KIND(p_), false);                                                           \
+        VMC_NEXT(c, u);                                                                                      \
+    }
+#define SSE_FP_BOTH(name, KIND, SETUP, RUN, COMMIT)                                                          \
+    SSE_FP_REGISTER(name##_rr, __m128i, XMM(c, u->rm), SETUP, RUN, COMMIT)                                   \
+    SSE_FP_LOAD(name##_rm, __m128i, KIND, SETUP, RUN, COMMIT)
+
+/* dst = insn(dst, src) with arithmetic exceptions. */
+#define SSE_FP_SETUP                                                                                         \
+    __m128i a_ = XMM(c, u->reg);                                                                             \
+    __m128i d_
+#define SSE_FP_COMMIT XMM(c, u->reg) = d_
+#define SSE_FP2(name, insn, KIND)                                                                            \
+    SSE_FP_BOTH(name, KIND, SSE_FP_SETUP, d_ = a_; VEC_OP(insn, d_, s_), SSE_FP_COMMIT)
 
 /* Instructions with an immediate: one piece of code for each value (sse_stubs.c), its address in u->imm. */
 typedef __m128i (*vmc_kernel)(__m128i dst, __m128i src);

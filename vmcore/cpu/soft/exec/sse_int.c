@@ -94,52 +94,24 @@ SSE_INT2(phminposuw, "phminposuw")
 
 /* ---- widening moves: less than 16 bytes are read ---- */
 
-#define PMOVX(name, LD)                                                                                      \
-    VMC_SSE_HANDLER(name##_rr)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i d;                                                                                           \
-        __asm__(#name " %1, %0" : "=x"(d) : "x"(XMM(c, u->rm)));                                             \
-        XMM(c, u->reg) = d;                                                                                  \
-        VMC_NEXT(c, u);                                                                                      \
-    }                                                                                                        \
-    VMC_SSE_HANDLER(name##_rm)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i d, s = LD(c, u);                                                                             \
-        __asm__(#name " %1, %0" : "=x"(d) : "x"(s));                                                         \
-        XMM(c, u->reg) = d;                                                                                  \
-        VMC_NEXT(c, u);                                                                                      \
-    }
-PMOVX(pmovsxbw, LD_64)
-PMOVX(pmovsxbd, LD_32)
-PMOVX(pmovsxbq, LD_16)
-PMOVX(pmovsxwd, LD_64)
-PMOVX(pmovsxwq, LD_32)
-PMOVX(pmovsxdq, LD_64)
-PMOVX(pmovzxbw, LD_64)
-PMOVX(pmovzxbd, LD_32)
-PMOVX(pmovzxbq, LD_16)
-PMOVX(pmovzxwd, LD_64)
-PMOVX(pmovzxwq, LD_32)
-PMOVX(pmovzxdq, LD_64)
+#define PMOVX(name, KIND) SSE_BOTH(name, KIND, SSE_DST(#name))
+PMOVX(pmovsxbw, 64)
+PMOVX(pmovsxbd, 32)
+PMOVX(pmovsxbq, 16)
+PMOVX(pmovsxwd, 64)
+PMOVX(pmovsxwq, 32)
+PMOVX(pmovsxdq, 64)
+PMOVX(pmovzxbw, 64)
+PMOVX(pmovzxbd, 32)
+PMOVX(pmovzxbq, 16)
+PMOVX(pmovzxwd, 64)
+PMOVX(pmovzxwq, 32)
+PMOVX(pmovzxdq, 64)
 
 /* ---- blends by XMM0 ---- */
 
 #define BLENDV(name, fn, cast, back)                                                                         \
-    VMC_SSE_HANDLER(name##_rr)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(XMM(c, u->rm)), cast(XMM(c, 0))));               \
-        VMC_NEXT(c, u);                                                                                      \
-    }                                                                                                        \
-    VMC_SSE_HANDLER(name##_rm)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i s = LD_A128(c, u);                                                                           \
-        XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(s), cast(XMM(c, 0))));                           \
-        VMC_NEXT(c, u);                                                                                      \
-    }
+    SSE_BOTH(name, A128, XMM(c, u->reg) = back(fn(cast(XMM(c, u->reg)), cast(s_), cast(XMM(c, 0)))))
 BLENDV(pblendvb, _mm_blendv_epi8, , )
 BLENDV(blendvps, _mm_blendv_ps, _mm_castsi128_ps, _mm_castps_si128)
 BLENDV(blendvpd, _mm_blendv_pd, _mm_castsi128_pd, _mm_castpd_si128)
@@ -150,19 +122,7 @@ static inline void ptest(VmcCpu *c, __m128i d, __m128i s)
 {
     vmc_set_arith(c, (_mm_testz_si128(d, s) ? FL_ZF : 0) | (_mm_testc_si128(d, s) ? FL_CF : 0));
 }
-VMC_SSE_HANDLER(ptest_rr)
-{
-    SSE_GUARD(c, u);
-    ptest(c, XMM(c, u->reg), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(ptest_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_A128(c, u);
-    ptest(c, XMM(c, u->reg), s);
-    VMC_NEXT(c, u);
-}
+SSE_BOTH(ptest, A128, ptest(c, XMM(c, u->reg), s_))
 
 /* ---- shuffles of dwords by immediate, as PSHUFB with a table ---- */
 
@@ -182,63 +142,19 @@ static inline __m128i shuffle_dwords(__m128i v, int64_t imm)
     return _mm_shuffle_epi8(v, *(const __m128i *)dword_shuffle[(uint8_t)imm]);
 }
 
-VMC_SSE_HANDLER(pshufd_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = shuffle_dwords(XMM(c, u->rm), u->imm);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(pshufd_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_A128(c, u);
-    XMM(c, u->reg) = shuffle_dwords(s, u->imm);
-    VMC_NEXT(c, u);
-}
+SSE_BOTH(pshufd, A128, XMM(c, u->reg) = shuffle_dwords(s_, u->imm))
+
 /* The low two dwords come from the destination, the high two from the source. */
-VMC_SSE_HANDLER(shufps_rr)
+static inline __m128i shuffle_two(__m128i d, __m128i s, int64_t imm)
 {
-    SSE_GUARD(c, u);
-    __m128i lo = shuffle_dwords(XMM(c, u->reg), u->imm), hi = shuffle_dwords(XMM(c, u->rm), u->imm);
-    XMM(c, u->reg) = _mm_blend_epi16(lo, hi, 0xf0);
-    VMC_NEXT(c, u);
+    return _mm_blend_epi16(shuffle_dwords(d, imm), shuffle_dwords(s, imm), 0xf0);
 }
-VMC_SSE_HANDLER(shufps_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i hi = shuffle_dwords(LD_A128(c, u), u->imm), lo = shuffle_dwords(XMM(c, u->reg), u->imm);
-    XMM(c, u->reg) = _mm_blend_epi16(lo, hi, 0xf0);
-    VMC_NEXT(c, u);
-}
+SSE_BOTH(shufps, A128, XMM(c, u->reg) = shuffle_two(XMM(c, u->reg), s_, u->imm))
 
 /* ---- everything else with an immediate: the code is in u->imm (sse_stubs.c) ---- */
 
-VMC_SSE_HANDLER(imm_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = KERNEL(u)(XMM(c, u->reg), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(imm_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_A128(c, u);
-    XMM(c, u->reg) = KERNEL(u)(XMM(c, u->reg), s);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(insertps_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = KERNEL(u)(XMM(c, u->reg), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(insertps_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_32(c, u);
-    XMM(c, u->reg) = KERNEL(u)(XMM(c, u->reg), s);
-    VMC_NEXT(c, u);
-}
+SSE_BOTH(imm, A128, XMM(c, u->reg) = KERNEL(u)(XMM(c, u->reg), s_))
+SSE_BOTH(insertps, 32, XMM(c, u->reg) = KERNEL(u)(XMM(c, u->reg), s_))
 
 /* ---- shifts by immediate: groups 12, 13, 14 ---- */
 

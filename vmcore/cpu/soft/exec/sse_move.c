@@ -7,58 +7,24 @@
  */
 #include "cpu/soft/exec/sse.h"
 
-/* ---- whole registers ---- */
-
-VMC_SSE_HANDLER(mova_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = XMM(c, u->rm);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(mova_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_A128(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(mova_st_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->rm) = XMM(c, u->reg);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(mova_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st128(c, u, vmc_ea_aligned(c, u), XMM(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movu_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = XMM(c, u->rm);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movu_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_U128(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movu_st_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->rm) = XMM(c, u->reg);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movu_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st128(c, u, vmc_ea(c, u), XMM(c, u->reg));
-    VMC_NEXT(c, u);
-}
-
-/* ---- scalars ---- */
+/* A handler that stores VALUE of type TYPE to memory. */
+#define SSE_STORE(name, TYPE, KIND, VALUE)                                                                   \
+    static VMC_NOINLINE void slow_##name(VmcCpu *c, const struct vmc_uop *u)                                 \
+    {                                                                                                        \
+        SSE_GUARD(c, u);                                                                                     \
+        ST_##KIND(c, u, VALUE);                                                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_SSE_HANDLER(name)                                                                                    \
+    {                                                                                                        \
+        FAST_KIND(FXG_NO_SSE, KIND, tag_write, slow_##name);                                                 \
+        *(TYPE *)p_ = VALUE;                                                                                 \
+        VMC_NEXT(c, u);                                                                                      \
+    }
+#define ST_A128(c, u, v) vmc_st128((c), (u), vmc_ea_aligned((c), (u)), (v))
+#define ST_U128(c, u, v) vmc_st128((c), (u), vmc_ea((c), (u)), (v))
+#define ST_I64(c, u, v)  vmc_st64((c), (u), vmc_ea((c), (u)), (v))
+#define ST_I32(c, u, v)  vmc_st32((c), (u), vmc_ea((c), (u)), (v))
 
 static inline __m128i merge32(__m128i dst, __m128i src)
 {
@@ -69,188 +35,55 @@ static inline __m128i merge64(__m128i dst, __m128i src)
     return _mm_blend_epi16(dst, src, 0x0f);
 }
 
-VMC_SSE_HANDLER(movss_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = merge32(XMM(c, u->reg), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movss_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_32(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movss_st_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->rm) = merge32(XMM(c, u->rm), XMM(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movss_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st32(c, u, vmc_ea(c, u), XMM32(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movsd_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = merge64(XMM(c, u->reg), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movsd_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_64(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movsd_st_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->rm) = merge64(XMM(c, u->rm), XMM(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movsd_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st64(c, u, vmc_ea(c, u), XMM64(c, u->reg));
-    VMC_NEXT(c, u);
-}
+/* ---- whole registers ---- */
+
+SSE_BOTH(mova, A128, XMM(c, u->reg) = s_)
+SSE_BOTH(movu, U128, XMM(c, u->reg) = s_)
+SSE_REGISTER(mova_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = s_)
+SSE_REGISTER(movu_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = s_)
+SSE_STORE(mova_st_rm, __m128i_u, A128, XMM(c, u->reg))
+SSE_STORE(movu_st_rm, __m128i_u, U128, XMM(c, u->reg))
+
+/* ---- scalars: between registers the rest stays, from memory it is cleared ---- */
+
+SSE_REGISTER(movss_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = merge32(XMM(c, u->reg), s_))
+SSE_REGISTER(movsd_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = merge64(XMM(c, u->reg), s_))
+SSE_REGISTER(movss_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = merge32(XMM(c, u->rm), s_))
+SSE_REGISTER(movsd_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = merge64(XMM(c, u->rm), s_))
+SSE_LOAD(movss_rm, __m128i, 32, XMM(c, u->reg) = s_)
+SSE_LOAD(movsd_rm, __m128i, 64, XMM(c, u->reg) = s_)
+SSE_STORE(movss_st_rm, uint32_t, I32, XMM32(c, u->reg))
+SSE_STORE(movsd_st_rm, uint64_t, I64, XMM64(c, u->reg))
 
 /* MOVQ clears the upper half of an XMM destination. */
-VMC_SSE_HANDLER(movq_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = _mm_move_epi64(XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movq_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_64(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movq_st_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->rm) = _mm_move_epi64(XMM(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movq_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st64(c, u, vmc_ea(c, u), XMM64(c, u->reg));
-    VMC_NEXT(c, u);
-}
+SSE_REGISTER(movq_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = _mm_move_epi64(s_))
+SSE_LOAD(movq_rm, __m128i, 64, XMM(c, u->reg) = s_)
+SSE_REGISTER(movq_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = _mm_move_epi64(s_))
+SSE_STORE(movq_st_rm, uint64_t, I64, XMM64(c, u->reg))
 
-/* ---- halves ---- */
+/* ---- halves: the register forms are MOVHLPS and MOVLHPS ---- */
 
-VMC_SSE_HANDLER(movlp_rr) /* MOVHLPS */
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = _mm_unpackhi_epi64(XMM(c, u->rm), XMM(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movlp_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_64(c, u);
-    XMM(c, u->reg) = merge64(XMM(c, u->reg), s);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movlp_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st64(c, u, vmc_ea(c, u), XMM64(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movhp_rr) /* MOVLHPS */
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movhp_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_64(c, u);
-    XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), s);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movhp_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st64(c, u, vmc_ea(c, u), XMM64(c, u->reg + 8u));
-    VMC_NEXT(c, u);
-}
+SSE_REGISTER(movlp_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = _mm_unpackhi_epi64(s_, XMM(c, u->reg)))
+SSE_REGISTER(movhp_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), s_))
+SSE_LOAD(movlp_rm, __m128i, 64, XMM(c, u->reg) = merge64(XMM(c, u->reg), s_))
+SSE_LOAD(movhp_rm, __m128i, 64, XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), s_))
+SSE_STORE(movlp_st_rm, uint64_t, I64, XMM64(c, u->reg))
+SSE_STORE(movhp_st_rm, uint64_t, I64, XMM64(c, u->reg + 8u))
 
-VMC_SSE_HANDLER(movddup_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->rm), XMM(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movddup_rm)
-{
-    SSE_GUARD(c, u);
-    __m128i s = LD_64(c, u);
-    XMM(c, u->reg) = _mm_unpacklo_epi64(s, s);
-    VMC_NEXT(c, u);
-}
+SSE_BOTH(movddup, 64, XMM(c, u->reg) = _mm_unpacklo_epi64(s_, s_))
 SSE_INT2(movsldup, "movsldup")
 SSE_INT2(movshdup, "movshdup")
 
 /* ---- general registers ---- */
 
-VMC_SSE_HANDLER(movd_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = _mm_cvtsi32_si128((int)R32(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_32(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_q_rr)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = VEC64(R64(c, u->rm));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_q_rm)
-{
-    SSE_GUARD(c, u);
-    XMM(c, u->reg) = LD_64(c, u);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_st_rr)
-{
-    SSE_GUARD(c, u);
-    R64(c, u->rm) = XMM32(c, u->reg);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st32(c, u, vmc_ea(c, u), XMM32(c, u->reg));
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_q_st_rr)
-{
-    SSE_GUARD(c, u);
-    R64(c, u->rm) = XMM64(c, u->reg);
-    VMC_NEXT(c, u);
-}
-VMC_SSE_HANDLER(movd_q_st_rm)
-{
-    SSE_GUARD(c, u);
-    vmc_st64(c, u, vmc_ea(c, u), XMM64(c, u->reg));
-    VMC_NEXT(c, u);
-}
+SSE_REGISTER(movd_rr, uint32_t, R32(c, u->rm), XMM(c, u->reg) = _mm_cvtsi32_si128((int)s_))
+SSE_REGISTER(movd_q_rr, uint64_t, R64(c, u->rm), XMM(c, u->reg) = VEC64(s_))
+SSE_LOAD(movd_rm, __m128i, 32, XMM(c, u->reg) = s_)
+SSE_LOAD(movd_q_rm, __m128i, 64, XMM(c, u->reg) = s_)
+SSE_REGISTER(movd_st_rr, uint32_t, XMM32(c, u->reg), R64(c, u->rm) = s_)
+SSE_REGISTER(movd_q_st_rr, uint64_t, XMM64(c, u->reg), R64(c, u->rm) = s_)
+SSE_STORE(movd_st_rm, uint32_t, I32, XMM32(c, u->reg))
+SSE_STORE(movd_q_st_rm, uint64_t, I64, XMM64(c, u->reg))
 
 #define MOVMSK(name, insn)                                                                                   \
     VMC_SSE_HANDLER(name##_rr)                                                                               \

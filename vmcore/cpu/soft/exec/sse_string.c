@@ -50,24 +50,9 @@ VMC_ALWAYS_INLINE void mask_by_zero(VmcCpu *c, const struct vmc_uop *u, __m128i 
 #define LEN32(r) ((int)(uint32_t)c->gpr[r])
 #define LEN64(r) saturate(c->gpr[r])
 
-#define STRING(name, STMT)                                                                                   \
-    VMC_SSE_HANDLER(name##_rr)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i s = XMM(c, u->rm);                                                                           \
-        STMT;                                                                                                \
-        VMC_NEXT(c, u);                                                                                      \
-    }                                                                                                        \
-    VMC_SSE_HANDLER(name##_rm)                                                                               \
-    {                                                                                                        \
-        SSE_GUARD(c, u);                                                                                     \
-        __m128i s = LD_U128(c, u);                                                                           \
-        STMT;                                                                                                \
-        VMC_NEXT(c, u);                                                                                      \
-    }
-STRING(pcmpestri, c->gpr[VMC_RCX] = compare_explicit(c, u, s, LEN32(VMC_RAX), LEN32(VMC_RDX)))
-STRING(pcmpestri_q, c->gpr[VMC_RCX] = compare_explicit(c, u, s, LEN64(VMC_RAX), LEN64(VMC_RDX)))
-STRING(pcmpestrm, mask_by_length(c, u, s, LEN32(VMC_RAX), LEN32(VMC_RDX)))
-STRING(pcmpestrm_q, mask_by_length(c, u, s, LEN64(VMC_RAX), LEN64(VMC_RDX)))
-STRING(pcmpistri, c->gpr[VMC_RCX] = compare_implicit(c, u, s))
-STRING(pcmpistrm, mask_by_zero(c, u, s))
+SSE_BOTH(pcmpestri, U128, c->gpr[VMC_RCX] = compare_explicit(c, u, s_, LEN32(VMC_RAX), LEN32(VMC_RDX)))
+SSE_BOTH(pcmpestri_q, U128, c->gpr[VMC_RCX] = compare_explicit(c, u, s_, LEN64(VMC_RAX), LEN64(VMC_RDX)))
+SSE_BOTH(pcmpestrm, U128, mask_by_length(c, u, s_, LEN32(VMC_RAX), LEN32(VMC_RDX)))
+SSE_BOTH(pcmpestrm_q, U128, mask_by_length(c, u, s_, LEN64(VMC_RAX), LEN64(VMC_RDX)))
+SSE_BOTH(pcmpistri, U128, c->gpr[VMC_RCX] = compare_implicit(c, u, s_))
+SSE_BOTH(pcmpistrm, U128, mask_by_zero(c, u, s_))

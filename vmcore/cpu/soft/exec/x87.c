@@ -153,29 +153,38 @@ static VMC_NOINLINE void store_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t
 }
 
 #define LOAD(size)                                                                                           \
-    static void op_load##size(VmcCpu *c, const struct vmc_uop *u)                                            \
+    static VMC_NOINLINE void slow_load##size(VmcCpu *c, const struct vmc_uop *u)                             \
     {                                                                                                        \
         X87_IN(c, u);                                                                                        \
         uint64_t va = vmc_ea(c, u);                                                                          \
-        void *p = vmc_host_r(c, va, size);                                                                   \
-        if (vmc_unlikely(!p))                                                                                \
-            p = fetch(c, u, va, size);                                                                       \
-        ((run_memory)u->imm)(p);                                                                             \
+        ((run_memory)u->imm)(fetch(c, u, va, size));                                                         \
         c->fx.fdp = va - c->seg_base[u->seg];                                                                \
+        X87_OUT(c, u);                                                                                       \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    static void op_load##size(VmcCpu *c, const struct vmc_uop *u)                                            \
+    {                                                                                                        \
+        FAST_HOST(FXG_X87, size, tag_read, slow_load##size);                                                 \
+        c->fx.fdp = va_ - c->seg_base[u->seg];                                                               \
+        ((run_memory)u->imm)(p_);                                                                            \
         X87_OUT(c, u);                                                                                       \
         VMC_NEXT(c, u);                                                                                      \
     }
 #define STORE(size)                                                                                          \
-    static void op_store##size(VmcCpu *c, const struct vmc_uop *u)                                           \
+    static VMC_NOINLINE void slow_store##size(VmcCpu *c, const struct vmc_uop *u)                            \
     {                                                                                                        \
         X87_IN(c, u);                                                                                        \
         uint64_t va = vmc_ea(c, u);                                                                          \
-        void *p = vmc_host_w(c, va, size);                                                                   \
-        if (vmc_likely(p))                                                                                   \
-            ((run_memory)u->imm)(p);                                                                         \
-        else                                                                                                 \
-            store_slow(c, u, va, size);                                                                      \
+        store_slow(c, u, va, size);                                                                          \
         c->fx.fdp = va - c->seg_base[u->seg];                                                                \
+        X87_OUT(c, u);                                                                                       \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    static void op_store##size(VmcCpu *c, const struct vmc_uop *u)                                           \
+    {                                                                                                        \
+        FAST_HOST(FXG_X87, size, tag_write, slow_store##size);                                               \
+        c->fx.fdp = va_ - c->seg_base[u->seg];                                                               \
+        ((run_memory)u->imm)(p_);                                                                            \
         X87_OUT(c, u);                                                                                       \
         VMC_NEXT(c, u);                                                                                      \
     }
