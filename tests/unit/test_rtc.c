@@ -111,9 +111,10 @@ static void keeps_what_the_guest_sets(void **state)
 static void twelve_hours_and_binary(void **state)
 {
     Bench *b = *state;
-    set(b, 0x0b, 0x86);
-    set(b, 4, 13);
-    set(b, 2, 47);
+    set(b, 0x0b, 0x86); /* converts nothing: all fields have to be written */
+    static const uint8_t fields[][2] = {{0, 10}, {2, 47}, {4, 13}, {7, 28}, {8, 10}, {9, 26}, {0x32, 20}};
+    for (unsigned i = 0; i < G_N_ELEMENTS(fields); i++)
+        set(b, fields[i][0], fields[i][1]);
     set(b, 0x0b, 0x06);
     assert_int_equal(get(b, 4), 13);
     assert_int_equal(get(b, 2), 47);
