@@ -18,7 +18,7 @@
 #include "cpu/soft/exec/flagless.h"
 
 #define ARENA_BYTES  (12u << 20)
-#define HASH_BITS    14
+#define HASH_BITS    16
 #define HASH_SIZE    (1u << HASH_BITS)
 #define MAX_INSNS    64
 #define MAX_INSN_LEN 15
@@ -315,7 +315,10 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     const uint8_t *host = vmc_code_host(c, linear, &pa);
     if (!host)
         return vmc_block_single(c);
-    struct vmc_block *b = look_up(c, pa, mode_key(c));
+    /* After a TLB flush most entries still say the truth; only the translation had to be asked again. */
+    struct vmc_block *b = jump->rip == c->rip ? jump->block : NULL;
+    if (!b || b->pa != pa || b->mode_key != mode_key(c) || !vmc_block_valid(b))
+        b = look_up(c, pa, mode_key(c));
     if (!b) {
         size_t used = c->blocks->used;
         b = build(c, linear, host, pa);
