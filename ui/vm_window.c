@@ -344,9 +344,29 @@ void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling)
 
 /* --- Full screen -------------------------------------------------------------------------------- */
 
+/* Whether the user is at the bar, with the pointer, the keyboard or an open menu. */
+static bool bar_in_use(EspVmWindow *window)
+{
+    GtkWidget *bar = GTK_WIDGET(window->bar_revealer);
+    GtkWidget *focus = gtk_window_get_focus(GTK_WINDOW(window));
+    if ((focus && gtk_widget_is_ancestor(focus, bar)) ||
+        gtk_toggle_button_get_active(GTK_TOGGLE_BUTTON(window->bar_keys_button)))
+        return true;
+    GdkDisplay *display = gtk_widget_get_display(bar);
+    GdkDevice *pointer = gdk_seat_get_pointer(gdk_display_get_default_seat(display));
+    int x, y, bar_x = 0, bar_y = 0;
+    gdk_window_get_device_position(gtk_widget_get_window(GTK_WIDGET(window)), pointer, &x, &y, NULL);
+    gtk_widget_translate_coordinates(bar, GTK_WIDGET(window), 0, 0, &bar_x, &bar_y);
+    /* From the upper edge on: the pointer that brought the bar is still above it. */
+    return x >= bar_x && x < bar_x + gtk_widget_get_allocated_width(bar) && y >= 0 &&
+           y < bar_y + gtk_widget_get_allocated_height(bar);
+}
+
 static gboolean on_bar_timeout(gpointer data)
 {
     EspVmWindow *window = data;
+    if (window->fullscreen && bar_in_use(window))
+        return G_SOURCE_CONTINUE;
     window->bar_id = 0;
     gtk_revealer_set_reveal_child(window->bar_revealer, FALSE);
     return G_SOURCE_REMOVE;
@@ -370,6 +390,8 @@ static gboolean esp_vm_window_state_event(GtkWidget *widget, GdkEventWindowState
                                      fullscreen ? "view-restore-symbolic" : "view-fullscreen-symbolic",
                                      GTK_ICON_SIZE_BUTTON);
         show_bar(window);
+        if (esp_vm_session_is_active(window->session))
+            gtk_widget_grab_focus(GTK_WIDGET(window->view));
         esp_vm_actions_update(window);
     }
     return GTK_WIDGET_CLASS(esp_vm_window_parent_class)->window_state_event(widget, event);

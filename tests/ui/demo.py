@@ -131,8 +131,10 @@ def run(desktop, steps):
     console.expect(r"disk-demo: ok\r?$", 90, start)
     steps.done("The guest made a file system on its disk and read back what it wrote")
 
-    desktop.type("help; nproc; free -m; uname -a\n")
-    time.sleep(4)
+    start = len(console.text())
+    desktop.type("help; nproc; free -m; uname -a | tee /dev/hvc0\n")
+    console.expect(r"GNU/Linux\r?$", 60, start)
+    time.sleep(0.5)  # until the window shows it, too
     desktop.save_picture(os.path.join(PICTURES, "demo.png"), window)
     steps.done(f"Took a picture of the window: {os.path.relpath(PICTURES, ROOT)}/demo.png")
 

@@ -176,6 +176,16 @@ class Desktop:
                 text += log.read()
         return text
 
+    def check_health(self):
+        """Fails if a program crashed or complained about itself."""
+        for process in self.programs:
+            status = process.poll()
+            if status is not None and status < 0 and -status not in (signal.SIGTERM, signal.SIGKILL):
+                raise Failure(f"a program was ended by signal {-status}")
+        for line in self.output().splitlines():
+            if any(word in line for word in ("-CRITICAL **", "AddressSanitizer", "runtime error:", "assertion")):
+                raise Failure(f"a program said: {line}")
+
     def machines_dir(self):
         return os.path.join(self.home, "data", "espalier", "machines")
 

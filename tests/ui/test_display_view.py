@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Runs display_view.c, the tests of the widget with the guest's screen, on a display of its own: with OpenGL and
-without, where cairo draws, and one of them also at a scale factor of two."""
+without, where cairo draws, each also at a scale factor of two."""
 
 import os
 import sys

@@ -232,6 +232,9 @@ def test_the_keyboard_is_grabbed_and_released(desktop):
         width = desktop.picture(window).get_width()
         desktop.key("F11")
         wait_for("full screen", lambda: desktop.picture(window).get_width() > width)
+        desktop.pointer(640, 300)
+        desktop.pointer(640, 0)  # the upper edge brings the bar
+        desktop.pointer(640, 20)  # and on it it stays
         leave = desktop.find("toggle button", "Leave Full Screen")
         desktop.save_picture(os.path.join(BUILD, "ui", "full-screen.png"), window)
         desktop.press(leave)
@@ -259,6 +262,7 @@ def run(name, test):
     with Desktop("ui", own=True) as desktop:
         try:
             test(desktop)
+            desktop.check_health()
             print(f"ok {shown}")
             return True
         except Exception as error:
