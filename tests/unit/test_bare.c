@@ -57,6 +57,8 @@ static const struct guest {
     {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY},
     {"segments", 1, EXPECT_PASS, REAL_CPU},
     {"legacy", 1, EXPECT_PASS, REAL_CPU},
+    {"fpu", 1, EXPECT_PASS, REAL_CPU},
+    {"ferr", 1, EXPECT_PASS, SOFTWARE_ONLY},
     {"debug", 1, EXPECT_PASS, REAL_CPU},
     {"smp", 3, EXPECT_PASS, REAL_CPU},
     {"triple", 1, EXPECT_SHUTDOWN, ANYWHERE},
