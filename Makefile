@@ -70,8 +70,10 @@ $(B)/libvmcore.a: $(CORE_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-# The software CPU's handlers end in tail calls: they need sibling-call optimisation in every build.
-$(B)/obj/vmcore/cpu/soft/%.o: BASE_CFLAGS += -fno-strict-aliasing -fno-tree-slp-vectorize -foptimize-sibling-calls -fno-stack-protector -fcf-protection=none
+# The software CPU's handlers end in tail calls: they need sibling-call optimisation in every build. Guest operands
+# are as misaligned as the guest likes.
+$(B)/obj/vmcore/cpu/soft/%.o: BASE_CFLAGS += -fno-strict-aliasing -fno-tree-slp-vectorize -foptimize-sibling-calls -fno-stack-protector -fcf-protection=none \
+	-fno-sanitize=alignment
 # Vector handlers are the host's own instructions, and never more of them than the guest is offered.
 $(B)/obj/vmcore/cpu/soft/exec/%.o: BASE_CFLAGS += -msse4.2 -mno-avx
 
