@@ -1,6 +1,7 @@
 /* The one error domain of vmcore; see include/vmcore/error.h. */
 #include "vmcore/error.h"
 
-/* clang-format off: the name is one word */
+/* The name is one word, which the formatter would take apart. */
+/* clang-format off */
 G_DEFINE_QUARK(vmc-error-quark, vmc_error)
 /* clang-format on */
