@@ -5,7 +5,7 @@
  *
  * Mode, bytes, then in any order and all in hexadecimal: off (where in the code pages), mem (seed of memory),
  * the general registers, flags, fsbase, gsbase, fcw, fsw, ftw, mxcsr, st0..st7 (20 digits), xmm0..xmm15 (32
- * digits), cs, ss, ds, es, fs, gs. What is not named has its usual value: 0, a stack pointer in the middle of the
+ * digits), cs, ss, ds, es, fs, gs, and poke=ADDRESS:BYTES. What is not named has its usual value: 0, a stack pointer in the middle of the
  * stack, masked exceptions.
  */
 #include "diff.h"
@@ -87,6 +87,11 @@ void corpus_print(const struct diff_case *c, char *text, size_t size)
     for (unsigned i = 0; i < 16; i++)
         if (c->in.gpr[i] != usual.in.gpr[i])
             n = put(text, size, n, gpr_names[i], c->in.gpr[i]);
+    if (c->poke_length) {
+        n += (size_t)snprintf(text + n, size - n, " poke=%x:", c->poke_at);
+        for (unsigned i = 0; i < c->poke_length; i++)
+            n += (size_t)snprintf(text + n, size - n, "%02x", c->poke[i]);
+    }
     for (unsigned i = 0; i < 8; i++)
         n = put_bytes(text, size, n, "st", i, c->in.fx + 32 + 16 * i, 10);
     for (unsigned i = 0; i < 16; i++)
@@ -108,6 +113,22 @@ static bool parse_bytes(const char *hex, uint8_t *bytes, unsigned length)
     return true;
 }
 
+static bool parse_poke(struct diff_case *c, const char *text)
+{
+    int used = 0;
+
+    if (sscanf(text, "%x:%n", &c->poke_at, &used) != 1 || !used)
+        return false;
+    for (text += used; *text; text += 2) {
+        unsigned value;
+
+        if (c->poke_length == sizeof(c->poke) || sscanf(text, "%2x", &value) != 1)
+            return false;
+        c->poke[c->poke_length++] = (uint8_t)value;
+    }
+    return true;
+}
+
 static bool parse_field(struct diff_case *c, char *word)
 {
     char *equals = strchr(word, '=');
@@ -122,6 +143,8 @@ static bool parse_field(struct diff_case *c, char *word)
         return parse_bytes(equals + 1, c->in.fx + 160 + 16 * index, 16);
     if (sscanf(word, "st%u%n", &index, &used) == 1 && !word[used] && index < 8)
         return parse_bytes(equals + 1, c->in.fx + 32 + 16 * index, 10);
+    if (strcmp(word, "poke") == 0)
+        return parse_poke(c, equals + 1);
     value = strtoull(equals + 1, NULL, 16);
     for (unsigned i = 0; i < 16; i++)
         if (strcmp(word, gpr_names[i]) == 0) {

@@ -3,6 +3,7 @@
  * registers, flags, FXSAVE image and memory, and must leave the same behind.
  *
  *   generate.c  makes cases of one instruction: every encoding, random ones
+ *   registers.c, aim.c  what they start from
  *   sequence.c  makes sequences of them
  *   judge.c     asks libzydis what the bytes are: to be run, to raise #UD, or left out under a name
  *   native.c    runs cases on the host's CPU, in a child process
@@ -76,6 +77,9 @@ struct diff_case {
     /* What the native side gets where a prefix means something else to a CPU with more extensions; equal to `code`
      * otherwise. */
     uint8_t native_code[CODE_MAX];
+    /* Bytes put into memory after it was filled, at a linear address; outside the areas they go nowhere. */
+    uint32_t poke_at, poke_length;
+    uint8_t poke[48];
     uint64_t undefined_flags;       /* left out of the comparison when the code ran to its end */
     uint64_t undefined_flags_fault; /* and when it did not */
     bool expect_ud;                 /* not advertised: #UD, whatever the host thinks of it */
@@ -157,7 +161,11 @@ void judge_disassemble(const struct judge *j, const struct diff_case *c, char *t
 void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32_t leaf7[4], const uint32_t leafd1[4],
                           const uint32_t ext1[4]);
 
-/* ---- generate.c ---- */
+/* ---- registers.c, aim.c, generate.c ---- */
+#define RND(g)          diff_random(&(g)->random)
+#define CHANCE(g, perc) (RND(g) % 100 < (perc))
+#define PICK(g, array)  ((array)[RND(g) % (sizeof(array) / sizeof((array)[0]))])
+
 struct generator {
     const struct judge *judge;
     uint64_t random;

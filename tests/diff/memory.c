@@ -100,6 +100,10 @@ void diff_image(const struct diff_case *c, bool native, uint8_t image[IMAGE_SIZE
     unsigned code_size = diff_areas[AREA_CODE].pages * PAGE;
 
     memcpy(image + code_size, seeded_pages(c->memory_seed) + code_size, IMAGE_SIZE - code_size);
+    for (unsigned a = AREA_DATA; a < AREA_COUNT; a++)
+        for (uint32_t i = 0; i < c->poke_length; i++)
+            if (c->poke_at + i - diff_areas[a].base < diff_areas[a].pages * PAGE)
+                image[diff_areas[a].first * PAGE + (c->poke_at + i - diff_areas[a].base)] = c->poke[i];
     memset(image, 0xcc, code_size);
     memcpy(image + c->offset, native ? c->native_code : c->code, c->length);
 }

@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-#define RND(g)          diff_random(&(g)->random)
-#define CHANCE(g, perc) (RND(g) % 100 < (perc))
 
 #define POINTERS ((1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) | (1u << 7))
 
