@@ -41,7 +41,7 @@
 
 /* IRET to a 16-bit stack segment leaves the upper half of ESP as it was, so 16-bit code is entered from a few
  * instructions of 32-bit code here: LSS ESP and a far jump, whose pointers lie behind. */
-#define TRAMPOLINE 0x0ff00000u
+#define TRAMPOLINE 0x6b7d5000u /* where no snippet is likely to point */
 
 /* Shared between parent and child. */
 struct batch {
@@ -251,8 +251,8 @@ static uint8_t *child_memory(void)
 
 static bool child_descriptors(void)
 {
-    static const uint8_t code[] = {0x2e, 0x0f, 0xb2, 0x25, 0x20, 0x00, 0xf0, 0x0f,  /* lss esp, cs:[TRAMPOLINE + 20] */
-                                   0x2e, 0xff, 0x2d, 0x28, 0x00, 0xf0, 0x0f};       /* jmp far cs:[TRAMPOLINE + 28] */
+    static const uint8_t code[] = {0x2e, 0x0f, 0xb2, 0x25, 0x20, 0x50, 0x7d, 0x6b, /* lss esp, cs:[TRAMPOLINE + 20] */
+                                   0x2e, 0xff, 0x2d, 0x28, 0x50, 0x7d, 0x6b};      /* jmp far cs:[TRAMPOLINE + 28] */
     void *page = mmap((void *)(uintptr_t)TRAMPOLINE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
