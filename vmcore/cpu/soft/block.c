@@ -20,7 +20,6 @@
 #define ARENA_BYTES  (12u << 20)
 #define HASH_BITS    16
 #define HASH_SIZE    (1u << HASH_BITS)
-#define MAX_INSNS    64
 #define MAX_INSN_LEN 15
 
 struct vmc_block_cache {
@@ -190,12 +189,12 @@ static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, u
 {
     unsigned off = 0, n;
     bool ended = false;
-    struct vmc_insn list[MAX_INSNS];
-    uint8_t uop_of[MAX_INSNS];
+    struct vmc_insn list[VMC_BLOCK_INSNS];
+    uint8_t uop_of[VMC_BLOCK_INSNS];
     struct vmc_fuse fuse;
     b->n_uops = 0;
     vmc_fuse_begin(&fuse);
-    for (n = 0; n < MAX_INSNS && off < avail && !ended; n++) {
+    for (n = 0; n < VMC_BLOCK_INSNS && off < avail && !ended; n++) {
         uint8_t copy[MAX_INSN_LEN];
         unsigned have = MIN(avail - off, (unsigned)MAX_INSN_LEN);
         memcpy(copy, bytes + off, have); /* once: the guest may be writing */
@@ -217,7 +216,7 @@ static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, u
 static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, uint64_t pa)
 {
     struct vmc_block_cache *cache = c->blocks;
-    size_t worst = sizeof(struct vmc_block) + (MAX_INSNS + 1) * sizeof(struct vmc_uop);
+    size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
     if (cache->used + worst > ARENA_BYTES)
         drop_all(c);
     struct vmc_block *b = (struct vmc_block *)(cache->arena + cache->used);
@@ -274,16 +273,20 @@ struct vmc_block *vmc_block_single(VmcCpu *c)
     struct vmc_insn d;
     uint64_t linear = linear_rip(c), pa;
     unsigned have = MIN(VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK), (unsigned)MAX_INSN_LEN);
-    const uint8_t *host = vmc_code_host(c, linear, &pa);
 
     memset(b, 0, sizeof *b);
     b->word = &c->blocks->no_word;
     c->link_from = NULL;
+    if (c->mode != VMC_MODE_64 && c->rip > c->seg[VMC_CS].limit)
+        vmc_gp0(c);
+    const uint8_t *host = vmc_code_host(c, linear, &pa);
     if (!host)
         vmc_ud(c); /* nothing answers there: all ones, which is no instruction */
     memcpy(bytes, host, have);
     enum vmc_decode_status status = vmc_decode(bytes, have, c->mode, &d);
     if (status == VMC_DECODE_MORE && have < MAX_INSN_LEN) {
+        if (c->mode != VMC_MODE_64 && c->rip + have > c->seg[VMC_CS].limit)
+            vmc_gp0(c);
         host = vmc_code_host(c, linear + have, &pa);
         if (host)
             memcpy(bytes + have, host, MAX_INSN_LEN - have);

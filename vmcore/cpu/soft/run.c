@@ -109,7 +109,7 @@ static void step(VmcCpu *c)
     if (!c->inhibit && !(c->eflags & FL_TF) && !breakpoints(c))
         atomic_fetch_and_explicit(&c->request, ~REQ_STEP, memory_order_relaxed);
     (void)shadow;
-    if (trap && !c->event_taken)
+    if (trap && !c->event_taken && !c->inhibit_db) /* behind MOV SS and POP SS there is no step trap, not even later */
         c->db_pending |= DR6_BS;
     if (c->db_pending)
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);
