@@ -24,11 +24,11 @@
 #define VMC_PAGE_MASK  (~(uint64_t)0xfff)
 
 typedef struct VmcMemSlot {
-    uint64_t gpa;  /* guest physical address of the first byte, page aligned */
-    uint64_t size; /* bytes, page aligned */
-    uint8_t *host; /* where it is mapped in this process */
-    int fd;        /* the memfd behind it */
-    bool readonly; /* ROM: writes by CPUs are dropped */
+    uint64_t gpa;                 /* guest physical address of the first byte, page aligned */
+    uint64_t size;                /* bytes, page aligned */
+    uint8_t *host;                /* where it is mapped in this process */
+    int fd;                       /* the memfd behind it */
+    bool readonly;                /* ROM: writes by CPUs are dropped */
     _Atomic uint32_t *code_words; /* one per page */
 } VmcMemSlot;
 
@@ -73,8 +73,7 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len);
 static inline void vmc_code_word_kill(_Atomic uint32_t *word)
 {
     uint32_t old = atomic_load_explicit(word, memory_order_relaxed);
-    while ((old & 1u) &&
-           !atomic_compare_exchange_weak_explicit(word, &old, (old + 2u) & ~1u, memory_order_release,
-                                                  memory_order_relaxed))
+    while ((old & 1u) && !atomic_compare_exchange_weak_explicit(word, &old, (old + 2u) & ~1u,
+                                                                memory_order_release, memory_order_relaxed))
         ;
 }
