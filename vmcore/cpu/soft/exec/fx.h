@@ -96,18 +96,21 @@ VMC_ALWAYS_INLINE uint64_t vmc_ea_aligned(VmcCpu *c, const struct vmc_uop *u)
  * nothing.
  */
 #define FAST_HOST_ALIGNED(GUARD, size, odd, TAG, slow)                                                       \
-    if (vmc_unlikely(c->fx_guard & (GUARD)) || vmc_unlikely(u->flags & UF_EA_SLOW)) {                        \
+    if (vmc_unlikely(u->flags & UF_EA_SLOW)) {                                                               \
         slow(c, u);                                                                                          \
         return;                                                                                              \
     }                                                                                                        \
     uint64_t va_ =                                                                                           \
         R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp + c->seg_base[u->seg]; \
-    const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va_);                                                   \
-    if (vmc_unlikely(tlb_->TAG != vmc_tlb_want(c, va_, size) || (va_ & (odd)))) {                            \
+    FAST_HOST_AT(va_, GUARD, size, odd, TAG, slow)
+#define FAST_HOST_AT(va, GUARD, size, odd, TAG, slow)                                                        \
+    const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va);                                                    \
+    if (vmc_unlikely(c->fx_guard & (GUARD)) ||                                                               \
+        vmc_unlikely(tlb_->TAG != vmc_tlb_want(c, va, size) || ((va) & (odd)))) {                            \
         slow(c, u);                                                                                          \
         return;                                                                                              \
     }                                                                                                        \
-    void *p_ = (void *)(va_ + tlb_->addend)
+    void *p_ = (void *)((va) + tlb_->addend)
 #define FAST_HOST(GUARD, size, TAG, slow) FAST_HOST_ALIGNED(GUARD, size, 0, TAG, slow)
 
 /*

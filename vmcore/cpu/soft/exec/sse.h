@@ -86,6 +86,11 @@
 
 #define FAST_KIND(GUARD, KIND, TAG, slow) FAST_HOST_ALIGNED(GUARD, SIZE_##KIND, ODD_##KIND, TAG, slow)
 
+/* The same for an address of base and displacement, 64 bits, no segment: the commonest of all. */
+#define FAST_BASE_KIND(GUARD, KIND, TAG, slow)                                                               \
+    uint64_t va_ = R64(c, u->base) + (uint64_t)(int64_t)u->disp;                                             \
+    FAST_HOST_AT(va_, GUARD, SIZE_##KIND, ODD_##KIND, TAG, slow)
+
 /* d = insn(d, s) */
 #define VEC_OP(insn, d, s) __asm__ volatile(insn " %1, %0" : "+x"(d) : "x"(s))
 
@@ -101,6 +106,17 @@
     VMC_SSE_HANDLER(name)                                                                                    \
     {                                                                                                        \
         FAST_KIND(FXG_NO_SSE, KIND, tag_read, slow_##name);                                                  \
+        TYPE s_ = HOST_##KIND(p_);                                                                           \
+        STMT;                                                                                                \
+        VMC_NEXT(c, u);                                                                                      \
+    }
+/* Beside it, for the hottest: the handler name_base, which the binder takes where base and displacement are
+ * all. */
+#define SSE_LOAD_BASE(name, TYPE, KIND, STMT)                                                                \
+    SSE_LOAD(name, TYPE, KIND, STMT)                                                                         \
+    VMC_SSE_HANDLER(name##_base)                                                                             \
+    {                                                                                                        \
+        FAST_BASE_KIND(FXG_NO_SSE, KIND, tag_read, slow_##name);                                             \
         TYPE s_ = HOST_##KIND(p_);                                                                           \
         STMT;                                                                                                \
         VMC_NEXT(c, u);                                                                                      \

@@ -131,6 +131,38 @@ static void bind_rdi(const struct vmc_insn *d, struct vmc_uop *u)
     vmc_ea_note_size(u, d->prefix66 ? 16 : 8, true);
 }
 
+/* Handlers of which there is a second one for addresses of base and displacement only (sse.h). */
+#define WITH_BASE(X)                                                                                         \
+    X(mova_rm)                                                                                               \
+    X(mova_st_rm)                                                                                            \
+    X(movhp_rm)                                                                                              \
+    X(movhp_st_rm)                                                                                           \
+    X(movq_rm)                                                                                               \
+    X(movq_st_rm)                                                                                            \
+    X(movsd_rm)                                                                                              \
+    X(movsd_st_rm)                                                                                           \
+    X(movss_rm)                                                                                              \
+    X(movss_st_rm)                                                                                           \
+    X(movu_rm)                                                                                               \
+    X(movu_st_rm)
+
+#define DECLARE_BASE(name) DECLARE(name##_base)
+#define BASE_PAIR(name)    {vmc_sse_##name, vmc_sse_##name##_base},
+WITH_BASE(DECLARE_BASE)
+
+static vmc_op for_address(const struct vmc_uop *u, vmc_op fn)
+{
+    static const struct {
+        vmc_op any, base;
+    } pairs[] = {WITH_BASE(BASE_PAIR)};
+    if ((u->flags & UF_EA_SLOW) || u->index != VMC_SLOT_ZERO || u->seg != VMC_SEG_FLAT)
+        return fn;
+    for (unsigned i = 0; i < G_N_ELEMENTS(pairs); i++)
+        if (pairs[i].any == fn)
+            return pairs[i].base;
+    return fn;
+}
+
 static enum vmc_bound bind_row(unsigned map, const struct vmc_insn *d, struct vmc_uop *u)
 {
     const struct row *r = find_row(map, d);
@@ -148,7 +180,7 @@ static enum vmc_bound bind_row(unsigned map, const struct vmc_insn *d, struct vm
         u->imm = 16; /* PALIGNR of MMX registers */
     if (map == MAP_0F && d->opcode == 0xf7)
         bind_rdi(d, u);
-    return ok(u, d->is_mem ? r->rm : r->rr);
+    return ok(u, d->is_mem ? for_address(u, r->rm) : r->rr);
 }
 
 /* ---- groups ---- */

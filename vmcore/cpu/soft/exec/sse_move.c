@@ -21,6 +21,14 @@
         *(TYPE *)p_ = VALUE;                                                                                 \
         VMC_NEXT(c, u);                                                                                      \
     }
+#define SSE_STORE_BASE(name, TYPE, KIND, VALUE)                                                              \
+    SSE_STORE(name, TYPE, KIND, VALUE)                                                                       \
+    VMC_SSE_HANDLER(name##_base)                                                                             \
+    {                                                                                                        \
+        FAST_BASE_KIND(FXG_NO_SSE, KIND, tag_write, slow_##name);                                            \
+        *(TYPE *)p_ = VALUE;                                                                                 \
+        VMC_NEXT(c, u);                                                                                      \
+    }
 #define ST_A128(c, u, v) vmc_st128((c), (u), vmc_ea_aligned((c), (u)), (v))
 #define ST_U128(c, u, v) vmc_st128((c), (u), vmc_ea((c), (u)), (v))
 #define ST_I64(c, u, v)  vmc_st64((c), (u), vmc_ea((c), (u)), (v))
@@ -37,12 +45,14 @@ static inline __m128i merge64(__m128i dst, __m128i src)
 
 /* ---- whole registers ---- */
 
-SSE_BOTH(mova, A128, XMM(c, u->reg) = s_)
-SSE_BOTH(movu, U128, XMM(c, u->reg) = s_)
+SSE_REGISTER(mova_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = s_)
+SSE_REGISTER(movu_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = s_)
+SSE_LOAD_BASE(mova_rm, __m128i, A128, XMM(c, u->reg) = s_)
+SSE_LOAD_BASE(movu_rm, __m128i, U128, XMM(c, u->reg) = s_)
 SSE_REGISTER(mova_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = s_)
 SSE_REGISTER(movu_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = s_)
-SSE_STORE(mova_st_rm, __m128i_u, A128, XMM(c, u->reg))
-SSE_STORE(movu_st_rm, __m128i_u, U128, XMM(c, u->reg))
+SSE_STORE_BASE(mova_st_rm, __m128i_u, A128, XMM(c, u->reg))
+SSE_STORE_BASE(movu_st_rm, __m128i_u, U128, XMM(c, u->reg))
 
 /* ---- scalars: between registers the rest stays, from memory it is cleared ---- */
 
@@ -50,25 +60,25 @@ SSE_REGISTER(movss_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = merge32(XMM(c, u
 SSE_REGISTER(movsd_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = merge64(XMM(c, u->reg), s_))
 SSE_REGISTER(movss_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = merge32(XMM(c, u->rm), s_))
 SSE_REGISTER(movsd_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = merge64(XMM(c, u->rm), s_))
-SSE_LOAD(movss_rm, __m128i, 32, XMM(c, u->reg) = s_)
-SSE_LOAD(movsd_rm, __m128i, 64, XMM(c, u->reg) = s_)
-SSE_STORE(movss_st_rm, uint32_t, I32, XMM32(c, u->reg))
-SSE_STORE(movsd_st_rm, uint64_t, I64, XMM64(c, u->reg))
+SSE_LOAD_BASE(movss_rm, __m128i, 32, XMM(c, u->reg) = s_)
+SSE_LOAD_BASE(movsd_rm, __m128i, 64, XMM(c, u->reg) = s_)
+SSE_STORE_BASE(movss_st_rm, uint32_t, I32, XMM32(c, u->reg))
+SSE_STORE_BASE(movsd_st_rm, uint64_t, I64, XMM64(c, u->reg))
 
 /* MOVQ clears the upper half of an XMM destination. */
 SSE_REGISTER(movq_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = _mm_move_epi64(s_))
-SSE_LOAD(movq_rm, __m128i, 64, XMM(c, u->reg) = s_)
+SSE_LOAD_BASE(movq_rm, __m128i, 64, XMM(c, u->reg) = s_)
 SSE_REGISTER(movq_st_rr, __m128i, XMM(c, u->reg), XMM(c, u->rm) = _mm_move_epi64(s_))
-SSE_STORE(movq_st_rm, uint64_t, I64, XMM64(c, u->reg))
+SSE_STORE_BASE(movq_st_rm, uint64_t, I64, XMM64(c, u->reg))
 
 /* ---- halves: the register forms are MOVHLPS and MOVLHPS ---- */
 
 SSE_REGISTER(movlp_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = _mm_unpackhi_epi64(s_, XMM(c, u->reg)))
 SSE_REGISTER(movhp_rr, __m128i, XMM(c, u->rm), XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), s_))
 SSE_LOAD(movlp_rm, __m128i, 64, XMM(c, u->reg) = merge64(XMM(c, u->reg), s_))
-SSE_LOAD(movhp_rm, __m128i, 64, XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), s_))
+SSE_LOAD_BASE(movhp_rm, __m128i, 64, XMM(c, u->reg) = _mm_unpacklo_epi64(XMM(c, u->reg), s_))
 SSE_STORE(movlp_st_rm, uint64_t, I64, XMM64(c, u->reg))
-SSE_STORE(movhp_st_rm, uint64_t, I64, XMM64(c, u->reg + 8u))
+SSE_STORE_BASE(movhp_st_rm, uint64_t, I64, XMM64(c, u->reg + 8u))
 
 SSE_BOTH(movddup, 64, XMM(c, u->reg) = _mm_unpacklo_epi64(s_, s_))
 SSE_INT2(movsldup, "movsldup")

@@ -2,10 +2,10 @@
  * x87: opcodes D8 to DF, and FWAIT.
  *
  * The guest's registers are in the host's x87 while x87 instructions run (fx.h), and each instruction is run
- * as itself: there is one tiny function for every register form and one for every memory form, the latter
- * with its operand at the address it is given, and the binder leaves its address in u->imm. So every result,
- * flag and oddity is the hardware's. What concerns other registers, memory in other ways, or control and
- * status is done here or in x87_env.c.
+ * as itself, so every result, flag and oddity is the hardware's. x87_fast.c does so in the usual case. Here
+ * is the rest: there is one tiny function for every register form and one for every memory form, the latter
+ * with its operand at the address it is given, and the binder leaves its address in u->imm. What concerns
+ * memory in other ways, or control and status, is here too, or in x87_env.c.
  *
  * Undocumented aliases (FSTP1, FCOM2, FXCH4, FFREEP ...) are what they are on hardware; the rest is #UD.
  *
@@ -72,7 +72,7 @@ typedef void (*run_move)(uint32_t flags);
             vmc_x87_after(c);                                                                                \
     } while (0)
 
-static void op_registers(VmcCpu *c, const struct vmc_uop *u)
+void vmc_x87_slow_registers(VmcCpu *c, const struct vmc_uop *u)
 {
     X87_IN(c, u);
     ((run_registers)u->imm)();
@@ -88,7 +88,7 @@ static VMC_NOINLINE void compare_unmasked(VmcCpu *c, const struct vmc_uop *u)
     run_compare_whole f = (run_compare_whole)(uintptr_t)(vmc_x87_compare_whole + which);
     vmc_set_arith(c, f(vmc_arith_flags(c) | 2));
 }
-static void op_compare(VmcCpu *c, const struct vmc_uop *u)
+void vmc_x87_slow_compare(VmcCpu *c, const struct vmc_uop *u)
 {
     X87_IN(c, u);
     if (vmc_unlikely(c->fx_guard & FXG_X87_UNMASKED))
@@ -99,7 +99,7 @@ static void op_compare(VmcCpu *c, const struct vmc_uop *u)
     VMC_NEXT(c, u);
 }
 
-static void op_move(VmcCpu *c, const struct vmc_uop *u)
+void vmc_x87_slow_move(VmcCpu *c, const struct vmc_uop *u)
 {
     X87_IN(c, u);
     ((run_move)u->imm)((uint32_t)vmc_arith_flags(c) << 8);
@@ -143,7 +143,7 @@ static void store_scratch(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsig
         vmc_write_bytes(c, u, va, SCRATCH(c), size);
     }
 }
-static VMC_NOINLINE void store_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size)
+static VMC_NOINLINE void store(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size)
 {
     void *p = vmc_host_slow(c, u, va, size, VMC_WRITE);
     if (p)
@@ -153,7 +153,7 @@ static VMC_NOINLINE void store_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t
 }
 
 #define LOAD(size)                                                                                           \
-    static VMC_NOINLINE void slow_load##size(VmcCpu *c, const struct vmc_uop *u)                             \
+    void vmc_x87_slow_load##size(VmcCpu *c, const struct vmc_uop *u)                                         \
     {                                                                                                        \
         X87_IN(c, u);                                                                                        \
         uint64_t va = vmc_ea(c, u);                                                                          \
@@ -161,30 +161,14 @@ static VMC_NOINLINE void store_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t
         c->fx.fdp = va - c->seg_base[u->seg];                                                                \
         X87_OUT(c, u);                                                                                       \
         VMC_NEXT(c, u);                                                                                      \
-    }                                                                                                        \
-    static void op_load##size(VmcCpu *c, const struct vmc_uop *u)                                            \
-    {                                                                                                        \
-        FAST_HOST(FXG_X87, size, tag_read, slow_load##size);                                                 \
-        c->fx.fdp = va_ - c->seg_base[u->seg];                                                               \
-        ((run_memory)u->imm)(p_);                                                                            \
-        X87_OUT(c, u);                                                                                       \
-        VMC_NEXT(c, u);                                                                                      \
     }
 #define STORE(size)                                                                                          \
-    static VMC_NOINLINE void slow_store##size(VmcCpu *c, const struct vmc_uop *u)                            \
+    void vmc_x87_slow_store##size(VmcCpu *c, const struct vmc_uop *u)                                        \
     {                                                                                                        \
         X87_IN(c, u);                                                                                        \
         uint64_t va = vmc_ea(c, u);                                                                          \
-        store_slow(c, u, va, size);                                                                          \
+        store(c, u, va, size);                                                                               \
         c->fx.fdp = va - c->seg_base[u->seg];                                                                \
-        X87_OUT(c, u);                                                                                       \
-        VMC_NEXT(c, u);                                                                                      \
-    }                                                                                                        \
-    static void op_store##size(VmcCpu *c, const struct vmc_uop *u)                                           \
-    {                                                                                                        \
-        FAST_HOST(FXG_X87, size, tag_write, slow_store##size);                                               \
-        c->fx.fdp = va_ - c->seg_base[u->seg];                                                               \
-        ((run_memory)u->imm)(p_);                                                                            \
         X87_OUT(c, u);                                                                                       \
         VMC_NEXT(c, u);                                                                                      \
     }
@@ -307,42 +291,33 @@ static enum vmc_bound ok(struct vmc_uop *u, vmc_op fn)
 static enum vmc_bound bind_registers(unsigned op, unsigned n, struct vmc_uop *u)
 {
     const char *code = vmc_x87_registers + ((op * 64 + n) << 2);
-    vmc_op fn = op_registers;
+    vmc_op fn = vmc_x87_fast_registers[op][n >> 3][n & 7];
     if (!(registers_exist[op] >> n & 1))
         return VMC_BIND_UD;
-    if ((op == 2 || op == 3) && n < 32) {
+    if ((op == 2 || op == 3) && n < 32)
         code = vmc_x87_move + (((op - 2) * 32 + n) << 3);
-        fn = op_move;
-    } else if ((op == 3 || op == 7) && n >= 0x28 && n < 0x38) {
+    else if ((op == 3 || op == 7) && n >= 0x28)
         code = vmc_x87_compare + (((op == 7) * 16 + n - 0x28) << 3);
-        fn = op_compare;
-    } else if (op == 3 && n >= 0x20) {
+    else if (op == 3)
         fn = n == 0x22 ? op_fnclex : n == 0x23 ? op_fninit : op_nothing;
-    } else if (op == 7 && n == 0x20) {
+    else if (op == 7 && n == 0x20)
         fn = op_fnstsw_ax;
-    }
     u->imm = (int64_t)(uintptr_t)code;
     return ok(u, fn);
 }
 
 static enum vmc_bound bind_memory(unsigned op, unsigned ext, const struct vmc_insn *d, struct vmc_uop *u)
 {
-    static const vmc_op handlers[8][8] = {
-        {op_load4, op_load4, op_load4, op_load4, op_load4, op_load4, op_load4, op_load4},
-        {op_load4, NULL, op_store4, op_store4, vmc_x87_op_fldenv, op_fldcw, vmc_x87_op_fnstenv, op_fnstcw},
-        {op_load4, op_load4, op_load4, op_load4, op_load4, op_load4, op_load4, op_load4},
-        {op_load4, op_store4, op_store4, op_store4, NULL, op_load10, NULL, op_store10},
-        {op_load8, op_load8, op_load8, op_load8, op_load8, op_load8, op_load8, op_load8},
-        {op_load8, op_store8, op_store8, op_store8, vmc_x87_op_frstor, NULL, vmc_x87_op_fnsave, op_fnstsw},
-        {op_load2, op_load2, op_load2, op_load2, op_load2, op_load2, op_load2, op_load2},
-        {op_load2, op_store2, op_store2, op_store2, op_load10, op_load8, op_store10, op_store8},
+    static const vmc_op control[2][4] = {
+        {vmc_x87_op_fldenv, op_fldcw, vmc_x87_op_fnstenv, op_fnstcw},
+        {vmc_x87_op_frstor, NULL, vmc_x87_op_fnsave, op_fnstsw},
     };
-    bool environment = (op == 1 || op == 5) && (ext == 4 || ext == 6);
-    if (environment)
+    if ((op == 1 || op == 5) && ext >= 4) {
         u->imm = d->opsize != 2;
-    else
-        u->imm = (int64_t)(uintptr_t)(vmc_x87_memory + ((op * 8 + ext) << 2));
-    return ok(u, handlers[op][ext]);
+        return ok(u, control[op == 5][ext - 4]);
+    }
+    u->imm = (int64_t)(uintptr_t)(vmc_x87_memory + ((op * 8 + ext) << 2));
+    return ok(u, vmc_x87_fast_memory[op][ext]);
 }
 
 enum vmc_bound vmc_bind_x87(const struct vmc_insn *d, struct vmc_uop *u)
