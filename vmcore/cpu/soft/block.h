@@ -1,13 +1,17 @@
 /*
  * Blocks: decoded instructions of one physical page, from an entry point to the next branch.
  *
- * A block is keyed by physical address and code mode and remembers the code word of its page (base/memory.h); when the
- * word has moved on the block is dead. Each CPU has its own blocks, in an arena that is thrown away whole when
- * full. A jump within a page is chained: source and target die together, so nothing is ever unchained.
+ * A block is keyed by physical address and code mode and remembers the code word of its page (base/memory.h);
+ * when the word has moved on the block is dead. Each CPU has its own blocks, in an arena that is thrown away
+ * whole when full. A jump within a page is chained: source and target die together, so nothing is ever
+ * unchained.
  */
 #pragma once
 
 #include "cpu/soft/mmu.h"
+
+/* Instructions of a block at most. */
+#define VMC_BLOCK_INSNS 64
 
 struct vmc_block {
     uint64_t pa;
@@ -23,14 +27,15 @@ struct vmc_block {
 bool vmc_blocks_init(VmcCpu *c);
 void vmc_blocks_clear(VmcCpu *c);
 
-/* The block at c->rip, from the caches or decoded now. Faults as an instruction fetch does (c->rip is then the fault's RIP). */
+/* The block at c->rip, from the caches or decoded now. Faults as an instruction fetch does (c->rip is then
+ * the fault's RIP). */
 struct vmc_block *vmc_block_find(VmcCpu *c);
-/* A block of the one instruction at c->rip, not cached, good until the next call: single-stepping and interrupt
- * shadows. */
+/* A block of the one instruction at c->rip, not cached, good until the next call: single-stepping and
+ * interrupt shadows. */
 struct vmc_block *vmc_block_single(VmcCpu *c);
 
-/* A CPU is about to write to the page of `word`: its blocks die, and the running block ends after this instruction if it is
- * among them. */
+/* A CPU is about to write to the page of `word`: its blocks die, and the running block ends after this
+ * instruction if it is among them. */
 void vmc_block_page_written(VmcCpu *c, _Atomic uint32_t *word);
 /* Serves REQ_CODE: another CPU made a page hold code. */
 void vmc_block_serve_code_request(VmcCpu *c);
@@ -55,37 +60,38 @@ static inline bool vmc_requested(VmcCpu *c)
     return atomic_load_explicit(&c->request, memory_order_relaxed) != 0;
 }
 
-/* Goes on at `rip` (64-bit code: linear = offset): straight into the block if it is known, else by way of the run loop. */
-#define VMC_JUMP(c, target)                                                                                            \
-    do {                                                                                                               \
-        uint64_t jump_rip_ = (target);                                                                                 \
-        const struct vmc_jump_entry *jump_ = vmc_jump_at(c, jump_rip_);                                                \
-        struct vmc_block *jump_b_ = jump_->block;                                                                      \
-        (c)->rip = jump_rip_;                                                                                          \
-        (c)->link_from = NULL;                                                                                         \
-        if (vmc_unlikely(jump_->rip != jump_rip_ || jump_->key != (c)->jump_key || vmc_requested(c) ||                 \
-                         !vmc_block_valid(jump_b_)))                                                                   \
-            return;                                                                                                    \
-        (c)->block = jump_b_;                                                                                          \
-        (c)->block_rip = jump_rip_;                                                                                    \
-        jump_b_->uops[0].fn((c), jump_b_->uops);                                                                       \
-        return;                                                                                                        \
+/* Goes on at `rip` (64-bit code: linear = offset): straight into the block if it is known, else by way of the
+ * run loop. */
+#define VMC_JUMP(c, target)                                                                                  \
+    do {                                                                                                     \
+        uint64_t jump_rip_ = (target);                                                                       \
+        const struct vmc_jump_entry *jump_ = vmc_jump_at(c, jump_rip_);                                      \
+        struct vmc_block *jump_b_ = jump_->block;                                                            \
+        (c)->rip = jump_rip_;                                                                                \
+        (c)->link_from = NULL;                                                                               \
+        if (vmc_unlikely(jump_->rip != jump_rip_ || jump_->key != (c)->jump_key || vmc_requested(c) ||       \
+                         !vmc_block_valid(jump_b_)))                                                         \
+            return;                                                                                          \
+        (c)->block = jump_b_;                                                                                \
+        (c)->block_rip = jump_rip_;                                                                          \
+        jump_b_->uops[0].fn((c), jump_b_->uops);                                                             \
+        return;                                                                                              \
     } while (0)
 
 /* The same for a target in the same page, chained through block->link[slot]. */
-#define VMC_CHAIN(c, slot, target)                                                                                     \
-    do {                                                                                                               \
-        uint64_t chain_rip_ = (target);                                                                                \
-        struct vmc_block *chain_b_ = (c)->block->link[slot];                                                           \
-        if (vmc_unlikely(!chain_b_ || vmc_requested(c) || !vmc_block_valid(chain_b_))) {                               \
-            if ((chain_rip_ ^ (c)->block_rip) & VMC_PAGE_MASK)                                                         \
-                VMC_JUMP(c, chain_rip_); /* never chained: another page */                                             \
-            (c)->rip = chain_rip_;                                                                                     \
-            (c)->link_from = &(c)->block->link[slot];                                                                  \
-            return;                                                                                                    \
-        }                                                                                                              \
-        (c)->block = chain_b_;                                                                                         \
-        (c)->block_rip = chain_rip_;                                                                                   \
-        chain_b_->uops[0].fn((c), chain_b_->uops);                                                                     \
-        return;                                                                                                        \
+#define VMC_CHAIN(c, slot, target)                                                                           \
+    do {                                                                                                     \
+        uint64_t chain_rip_ = (target);                                                                      \
+        struct vmc_block *chain_b_ = (c)->block->link[slot];                                                 \
+        if (vmc_unlikely(!chain_b_ || vmc_requested(c) || !vmc_block_valid(chain_b_))) {                     \
+            if ((chain_rip_ ^ (c)->block_rip) & VMC_PAGE_MASK)                                               \
+                VMC_JUMP(c, chain_rip_); /* never chained: another page */                                   \
+            (c)->rip = chain_rip_;                                                                           \
+            (c)->link_from = &(c)->block->link[slot];                                                        \
+            return;                                                                                          \
+        }                                                                                                    \
+        (c)->block = chain_b_;                                                                               \
+        (c)->block_rip = chain_rip_;                                                                         \
+        chain_b_->uops[0].fn((c), chain_b_->uops);                                                           \
+        return;                                                                                              \
     } while (0)

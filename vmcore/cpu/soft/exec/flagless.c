@@ -7,6 +7,7 @@
 #include "cpu/soft/exec/flagless.h"
 
 #include "cpu/soft/exec/operand.h"
+#include "cpu/soft/exec/pairs.h"
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
@@ -154,20 +155,25 @@ static struct judgement judge(const struct vmc_insn *d)
 
 void vmc_drop_dead_flags(const struct vmc_insn *list, const uint8_t *uop_of, unsigned n, struct vmc_block *b)
 {
-    bool dead = false;
+    bool dead = false, silent[VMC_BLOCK_INSNS];
     for (unsigned i = n; i-- > 0;) {
         /* A fused compare shares its uop with the jump, which comes after it and reads what it computed itself. */
         bool fused = i + 1 < n && uop_of[i] == uop_of[i + 1];
         struct judgement j = judge(&list[i]);
+        silent[i] = false;
         if (fused) {
             dead = true;
             continue;
         }
-        if (dead && j.without && (j.effect == WRITES || j.effect == WRITES_SOME))
+        if (dead && j.without && (j.effect == WRITES || j.effect == WRITES_SOME)) {
             b->uops[uop_of[i]].fn = j.without;
+            silent[i] = true;
+        }
+        silent[i] |= j.effect == PASSES;
         if (j.effect == LOOKS)
             dead = false;
         else if (j.effect == WRITES)
             dead = true;
     }
+    vmc_pair_up(list, uop_of, silent, n, b);
 }
