@@ -6,14 +6,15 @@
  * masked; the guest's sticky flags gather there by themselves. x87 registers are in one of three places, told
  * by two bits of fx_guard:
  *
- *   in the image     VmcCpu.fx, FXSAVE layout: X87_OUT and MMX_OUT set. Everybody may look.
- *   in the host      X87_OUT clear: x87 handlers run the guest's opcodes one after the other without loading
- * or saving. No exception is ever pending there: one that the guest has unmasked brings the state back to the
- * image at once. as MMX           MMX_OUT clear: in the image, TOP = 0, all tags valid, so that MMi is st[i].
+ * - in the image: VmcCpu.fx, FXSAVE layout; X87_OUT and MMX_OUT set. Everybody may look.
+ * - in the host: X87_OUT clear. x87 handlers run the guest's opcodes one after the other without loading or
+ *   saving. No exception is ever pending there: one that the guest has unmasked brings the state back to the
+ *   image at once.
+ * - as MMX: MMX_OUT clear. In the image, TOP = 0, all tags valid, so that MMi is st[i].
  *
- * So each handler tests one byte, and the usual answer is "go on". The host's x87 is clean again after
- * vmc_fx_leave; until then no code on the CPU's thread may compute in long double (nobody does: devices have
- * no use for it).
+ * So each handler tests one byte, and the usual answer is "go on". The host's units are clean again after
+ * vmc_fx_leave; until then no code on the CPU's thread may compute in long double, and float and double round
+ * as the guest wants it (devices reached from the CPU's thread have no use for either).
  */
 #pragma once
 

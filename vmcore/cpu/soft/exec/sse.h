@@ -163,7 +163,7 @@
     {                                                                                                        \
         name##_body(c, u, s_, true);                                                                         \
     }                                                                                                        \
-    VMC_ALWAYS_INLINE void name##_either(VmcCpu *c, const struct vmc_uop *u, TYPE s_)                        \
+    G_GNUC_UNUSED VMC_ALWAYS_INLINE void name##_either(VmcCpu *c, const struct vmc_uop *u, TYPE s_)          \
     {                                                                                                        \
         if (vmc_unlikely(c->fx_guard & FXG_XM))                                                              \
             name##_looked(c, u, s_);                                                                         \

@@ -7,7 +7,7 @@
  *   OR(...)                                            register form only (ModRM.mod = 3)
  *   OM(...)                                            memory form only
  *   OI(map, prefix, opcode, reg, rm, handler, stubs)   both forms; u->imm is the code for this immediate
- *   WOP(...), WOR(...)                                 the same opcode with REX.W
+ *   WOP(...)                                           the same opcode with REX.W
  *
  * map: 0F, 38, 3A. prefix: N none, 6 66, 2 F2, 3 F3. reg, rm: X xmm, M mm, G general.
  * Source: Intel SDM vol. 2 appendix A.
