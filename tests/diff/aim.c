@@ -1,7 +1,7 @@
 /*
- * Makes the operands of one instruction interesting: base registers such that addresses fall into the data pages, some
- * across their edges, some on the read-only page and some nowhere; comparands that compare equal; selectors,
- * far pointers and return frames that lead somewhere.
+ * Makes the operands of one instruction interesting: base registers such that addresses fall into the data
+ * pages, some across their edges, some on the read-only page and some nowhere; comparands that compare equal;
+ * selectors, far pointers and return frames that lead somewhere.
  */
 #include "diff.h"
 
@@ -9,8 +9,15 @@
 
 static uint64_t random_target(struct generator *g, unsigned size)
 {
-    static const uint64_t nowhere[] = {0, 8, 0x7ffffffffff8, 0x800000000000, 0xffff7ffffffffff8, 0xffff800000000000,
-                                       0xfffffffffffffff8, 0x3fff0000, 0x20003ff8};
+    static const uint64_t nowhere[] = {0,
+                                       8,
+                                       0x7ffffffffff8,
+                                       0x800000000000,
+                                       0xffff7ffffffffff8,
+                                       0xffff800000000000,
+                                       0xfffffffffffffff8,
+                                       0x3fff0000,
+                                       0x20003ff8};
     unsigned at = (unsigned)(RND(g) % (2 * PAGE - 512));
     uint64_t address;
 
@@ -28,7 +35,8 @@ static uint64_t random_target(struct generator *g, unsigned size)
         return RO_BASE + RND(g) % (PAGE - 16);
     case 7:
         return CODE_BASE + 0x1800 + RND(g) % 512;
-    case 8: /* what is wider than a register is accessed in pieces, and which of them faults is nobody's business */
+    case 8: /* what is wider than a register is accessed in pieces, and which of them faults is nobody's
+               business */
         address = PICK(g, nowhere);
         return size > 8 ? address & ~0xfffull : address;
     default:
@@ -112,7 +120,8 @@ static void aim_bit_offset(struct generator *g, struct diff_case *c, const struc
     ZydisMnemonic m = i->insn.mnemonic;
     uint64_t *offset;
 
-    if (m != ZYDIS_MNEMONIC_BT && m != ZYDIS_MNEMONIC_BTS && m != ZYDIS_MNEMONIC_BTR && m != ZYDIS_MNEMONIC_BTC)
+    if (m != ZYDIS_MNEMONIC_BT && m != ZYDIS_MNEMONIC_BTS && m != ZYDIS_MNEMONIC_BTR &&
+        m != ZYDIS_MNEMONIC_BTC)
         return;
     offset = i->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? register_of(c, i->ops[1].reg.value) : NULL;
     if (offset && CHANCE(g, 80))
@@ -126,7 +135,8 @@ static void aim_values(struct generator *g, struct diff_case *c, const struct ju
 
     switch (i->insn.mnemonic) {
     case ZYDIS_MNEMONIC_CMPXCHG:
-        if (i->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER && CHANCE(g, 50) && register_of(c, i->ops[0].reg.value))
+        if (i->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER && CHANCE(g, 50) &&
+            register_of(c, i->ops[0].reg.value))
             c->in.gpr[0] = *register_of(c, i->ops[0].reg.value);
         break;
     case ZYDIS_MNEMONIC_DIV:
@@ -172,10 +182,12 @@ static void aim_exchange(struct generator *g, struct diff_case *c, const struct 
     uint64_t value[2] = {0}, *base;
     unsigned size = op->size / 8u;
 
-    if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || op->mem.index != ZYDIS_REGISTER_NONE || CHANCE(g, 50) || size > 16)
+    if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || op->mem.index != ZYDIS_REGISTER_NONE || CHANCE(g, 50) ||
+        size > 16)
         return;
     base = register_of(c, op->mem.base);
-    if (!base || !peek(c, *base + (uint64_t)op->mem.disp.value + segment_base(c, op->mem.segment), value, size))
+    if (!base ||
+        !peek(c, *base + (uint64_t)op->mem.disp.value + segment_base(c, op->mem.segment), value, size))
         return;
     if (base == &c->in.gpr[0] || base == &c->in.gpr[2])
         return;
@@ -194,10 +206,13 @@ static void aim_exchange(struct generator *g, struct diff_case *c, const struct 
 
 static uint16_t random_selector(struct generator *g, bool code)
 {
-    static const uint16_t codes[] = {0x33, 0x33, 0x23, 0x23, LDT_SEL(0), LDT_SEL(0), LDT_SEL(8), 0x30, 0x10, 0x2b, 0x22};
-    static const uint16_t datas[] = {0x2b,       0x2b,       0x28,       0x2a, LDT_SEL(1), LDT_SEL(2), LDT_SEL(3),
-                                     LDT_SEL(4), LDT_SEL(5), LDT_SEL(7), 0x7b, 0x33,       LDT_SEL(0), LDT_SEL(8)};
-    static const uint16_t odd[] = {0, 1, 2, 3, 0x08, 0x18, 0x40, 0x50, 0x63, 0x7b, 0x80, 0xffff, LDT_SEL(6), LDT_SEL(9)};
+    static const uint16_t codes[] = {0x33,       0x33, 0x23, 0x23, LDT_SEL(0), LDT_SEL(0),
+                                     LDT_SEL(8), 0x30, 0x10, 0x2b, 0x22};
+    static const uint16_t datas[] = {0x2b,       0x2b,       0x28,       0x2a,       LDT_SEL(1),
+                                     LDT_SEL(2), LDT_SEL(3), LDT_SEL(4), LDT_SEL(5), LDT_SEL(7),
+                                     0x7b,       0x33,       LDT_SEL(0), LDT_SEL(8)};
+    static const uint16_t odd[] = {0,    1,    2,    3,    0x08,   0x18,       0x40,
+                                   0x50, 0x63, 0x7b, 0x80, 0xffff, LDT_SEL(6), LDT_SEL(9)};
 
     if (CHANCE(g, 25))
         return PICK(g, odd);
@@ -251,7 +266,8 @@ static void poke_frame(struct generator *g, struct diff_case *c, const struct ju
     poke_words(c, stack_linear(c), words, n, i->insn.operand_width / 8u);
 }
 
-static void poke_far_pointer(struct generator *g, struct diff_case *c, const struct judged *i, uint64_t linear, bool code)
+static void poke_far_pointer(struct generator *g, struct diff_case *c, const struct judged *i,
+                             uint64_t linear, bool code)
 {
     uint16_t selector = random_selector(g, code);
     uint64_t offset = code ? random_code_address(g, selector) : RND(g);
@@ -265,11 +281,13 @@ static void poke_far_pointer(struct generator *g, struct diff_case *c, const str
 
 static bool is_segment_register(const ZydisDecodedOperand *op)
 {
-    return op->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    return op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
 /* A selector to where the instruction takes it from: memory at `linear`, the stack, or a register. */
-static void give_selector(struct generator *g, struct diff_case *c, const ZydisDecodedOperand *op, uint64_t linear)
+static void give_selector(struct generator *g, struct diff_case *c, const ZydisDecodedOperand *op,
+                          uint64_t linear)
 {
     uint16_t selector = random_selector(g, false);
     uint64_t *reg;
@@ -355,7 +373,8 @@ static void aim_string(struct generator *g, struct diff_case *c, const struct ju
         return;
     if (CHANCE(g, 15))
         c->in.gpr[7] = c->in.gpr[6] + RND(g) % 65 - 32;
-    if (i->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE) && CHANCE(g, 90))
+    if (i->insn.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE) &&
+        CHANCE(g, 90))
         c->in.gpr[1] = RND(g) % (CHANCE(g, 12) ? 6000 : 40);
 }
 

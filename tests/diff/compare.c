@@ -34,7 +34,8 @@ __attribute__((format(printf, 2, 3))) static void say(struct out *o, const char 
 static void number(struct out *o, const char *name, uint64_t in, uint64_t native, uint64_t soft)
 {
     if (native != soft)
-        say(o, "    %-8s in %016" PRIx64 "  native %016" PRIx64 "  soft %016" PRIx64 "\n", name, in, native, soft);
+        say(o, "    %-8s in %016" PRIx64 "  native %016" PRIx64 "  soft %016" PRIx64 "\n", name, in, native,
+            soft);
 }
 
 /* The host's kernel returns to the oracle's handler with IRET, which makes selectors 1 to 3 zero. */
@@ -95,7 +96,8 @@ static void compare_memory(struct out *o, const struct diff_case *c, const struc
             if (native->image[at] == soft->image[at])
                 continue;
             if (a == AREA_CODE && at - c->offset < c->length &&
-                native->image[at] == c->native_code[at - c->offset] && soft->image[at] == c->code[at - c->offset])
+                native->image[at] == c->native_code[at - c->offset] &&
+                soft->image[at] == c->code[at - c->offset])
                 continue; /* given differently and left alone by both */
             if (shown++ < 24)
                 say(o, "    memory %08x  native %02x  soft %02x\n", diff_areas[a].base + i, native->image[at],
@@ -108,8 +110,8 @@ static void compare_fault(struct out *o, const struct diff_outcome *native, cons
     uint32_t error = native->error;
 
     if (native->vector != soft->vector) {
-        say(o, "    vector   native %u error %x cr2 %" PRIx64 "  soft %u error %x cr2 %" PRIx64 "\n", native->vector,
-            native->error, native->cr2, soft->vector, soft->error, soft->cr2);
+        say(o, "    vector   native %u error %x cr2 %" PRIx64 "  soft %u error %x cr2 %" PRIx64 "\n",
+            native->vector, native->error, native->cr2, soft->vector, soft->error, soft->cr2);
         return;
     }
     if (native->vector == 14) {
@@ -120,6 +122,12 @@ static void compare_fault(struct out *o, const struct diff_outcome *native, cons
     }
     if (native->vector >= 8 && native->vector <= 17 && native->vector != 16)
         number(o, "error", 0, error, soft->error);
+}
+
+/* Bits that are each CPU's own. */
+static uint64_t own(const struct diff_case *c, unsigned gpr)
+{
+    return c->own_gprs >> gpr & 1 ? 0xffffffffull : 0;
 }
 
 unsigned compare_outcomes(const struct diff_case *c, const struct diff_outcome *native,
@@ -137,15 +145,16 @@ unsigned compare_outcomes(const struct diff_case *c, const struct diff_outcome *
         return 0;
     if (c->expect_ud) {
         if (soft->vector != 6)
-            say(&o, "    not advertised, must raise #UD; soft vector %u error %x rip %" PRIx64 "\n", soft->vector,
-                soft->error, soft->out.rip);
+            say(&o, "    not advertised, must raise #UD; soft vector %u error %x rip %" PRIx64 "\n",
+                soft->vector, soft->error, soft->out.rip);
         return o.count;
     }
     compare_fault(&o, native, soft);
     number(&o, "rip", c->in.rip, native->out.rip, soft->out.rip);
     number(&o, "rflags", c->in.rflags & flags, native->out.rflags & flags, soft->out.rflags & flags);
     for (unsigned i = 0; i < (c->mode == MODE_64 ? 16u : 8u); i++)
-        number(&o, names[i], c->in.gpr[i] & width, native->out.gpr[i] & width, soft->out.gpr[i] & width);
+        number(&o, names[i], c->in.gpr[i] & width, native->out.gpr[i] & width & ~own(c, i),
+               soft->out.gpr[i] & width & ~own(c, i));
     number(&o, "cs", c->in.cs, native->out.cs, soft->out.cs);
     number(&o, "ss", c->in.ss, native->out.ss, soft->out.ss);
     selector(&o, "ds", c->in.ds, native->out.ds, soft->out.ds);
@@ -185,8 +194,8 @@ static const char *known_invalid(const struct diff_case *c, const struct diff_ou
     return NULL;
 }
 
-/* The software CPU computes with exceptions masked, and a masked overflow is always inexact, as is an underflow that is
- * flushed to zero to be noticed. */
+/* The software CPU computes with exceptions masked, and a masked overflow is always inexact, as is an
+ * underflow that is flushed to zero to be noticed. */
 static bool only_overflow_precision(const struct diff_outcome *native, const struct diff_outcome *soft)
 {
     uint32_t mxcsr[2];
@@ -222,7 +231,8 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
         return "a loop too long for the software CPU's time limit";
     if ((native->vector == soft->vector || (faults(native) && faults(soft))) && native->vector != 3 &&
         native->out.rip == soft->out.rip) /* in a sequence: the one that faulted */
-        at = (unsigned)(native->out.rip - c->in.rip) < c->length ? (unsigned)(native->out.rip - c->in.rip) : 0;
+        at =
+            (unsigned)(native->out.rip - c->in.rip) < c->length ? (unsigned)(native->out.rip - c->in.rip) : 0;
     judge_insn(j, (enum diff_mode)c->mode, c->code + at, c->length - at, &i);
     if (!i.valid)
         return known_invalid(c, native, soft);
@@ -234,10 +244,11 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     if ((i.insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE || i.insn.mnemonic == ZYDIS_MNEMONIC_FXSAVE64) &&
         native->vector == soft->vector && !faults(native))
         return "FXSAVE where MXCSR_MASK shows AMD's bit for misaligned SSE";
-    if ((i.insn.mnemonic == ZYDIS_MNEMONIC_DPPS || i.insn.mnemonic == ZYDIS_MNEMONIC_DPPD) && native->vector == 19 &&
-        soft->vector == 19)
+    if ((i.insn.mnemonic == ZYDIS_MNEMONIC_DPPS || i.insn.mnemonic == ZYDIS_MNEMONIC_DPPD) &&
+        native->vector == 19 && soft->vector == 19)
         return "DPPS stopped by an unmasked exception: how far its multiplications and additions had come";
-    if (native->vector == 14 && i.insn.mnemonic == ZYDIS_MNEMONIC_CALL && soft->out.cs == 0x33 && c->mode != MODE_64)
+    if (native->vector == 14 && i.insn.mnemonic == ZYDIS_MNEMONIC_CALL && soft->out.cs == 0x33 &&
+        c->mode != MODE_64)
         return "a far call into 64-bit code: AMD pushes without the base of SS";
     if (!faults(native) || !faults(soft))
         return NULL;
@@ -247,7 +258,8 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     case ZYDIS_MNEMONIC_RET:
         if (i.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR)
             return NULL;
-        return "a far return that faults twice: AMD reads CS first, and the outer stack pointer before it looks at CS";
+        return "a far return that faults twice: AMD reads CS first, and the outer stack pointer before it "
+               "looks at CS";
     case ZYDIS_MNEMONIC_IRET:
     case ZYDIS_MNEMONIC_IRETD:
     case ZYDIS_MNEMONIC_IRETQ:
@@ -260,7 +272,8 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     case ZYDIS_MNEMONIC_LGS:
     case ZYDIS_MNEMONIC_JMP:
     case ZYDIS_MNEMONIC_CALL:
-        return i.ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER || i.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR
+        return i.ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ||
+                       i.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR
                    ? "a pair or far pointer partly out of bounds: AMD checks its halves one after the other"
                    : NULL;
     case ZYDIS_MNEMONIC_POPA:

@@ -5,8 +5,8 @@
  *
  * Mode, bytes, then in any order and all in hexadecimal: off (where in the code pages), mem (seed of memory),
  * the general registers, flags, fsbase, gsbase, fcw, fsw, ftw, mxcsr, st0..st7 (20 digits), xmm0..xmm15 (32
- * digits), cs, ss, ds, es, fs, gs, and poke=ADDRESS:BYTES. What is not named has its usual value: 0, a stack pointer in the middle of the
- * stack, masked exceptions.
+ * digits), cs, ss, ds, es, fs, gs, and poke=ADDRESS:BYTES. What is not named has its usual value: 0, a stack
+ * pointer in the middle of the stack, masked exceptions.
  */
 #include "diff.h"
 
@@ -19,16 +19,29 @@ static const char *const gpr_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rb
                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 static const char *const mode_names[MODE_COUNT] = {"64", "32", "16"};
 
-#define FIELD(name, member) {name, offsetof(struct diff_case, member), sizeof(((struct diff_case *)0)->member)}
+#define FIELD(name, member)                                                                                  \
+    {                                                                                                        \
+        name, offsetof(struct diff_case, member), sizeof(((struct diff_case *)0)->member)                    \
+    }
 static const struct {
     const char *name;
     size_t at, size;
 } fields[] = {
-    FIELD("off", offset),      FIELD("mem", memory_seed), FIELD("flags", in.rflags), FIELD("fsbase", in.fs_base),
-    FIELD("gsbase", in.gs_base), FIELD("cs", in.cs),      FIELD("ss", in.ss),        FIELD("ds", in.ds),
-    FIELD("es", in.es),        FIELD("fs", in.fs),        FIELD("gs", in.gs),
-    {"fcw", offsetof(struct diff_case, in.fx[0]), 2},     {"fsw", offsetof(struct diff_case, in.fx[2]), 2},
-    {"ftw", offsetof(struct diff_case, in.fx[4]), 1},     {"mxcsr", offsetof(struct diff_case, in.fx[24]), 4},
+    FIELD("off", offset),
+    FIELD("mem", memory_seed),
+    FIELD("flags", in.rflags),
+    FIELD("fsbase", in.fs_base),
+    FIELD("gsbase", in.gs_base),
+    FIELD("cs", in.cs),
+    FIELD("ss", in.ss),
+    FIELD("ds", in.ds),
+    FIELD("es", in.es),
+    FIELD("fs", in.fs),
+    FIELD("gs", in.gs),
+    {"fcw", offsetof(struct diff_case, in.fx[0]), 2},
+    {"fsw", offsetof(struct diff_case, in.fx[2]), 2},
+    {"ftw", offsetof(struct diff_case, in.fx[4]), 1},
+    {"mxcsr", offsetof(struct diff_case, in.fx[24]), 4},
 };
 
 static void defaults(struct diff_case *c, enum diff_mode mode)
@@ -55,8 +68,8 @@ static size_t put(char *text, size_t size, size_t n, const char *name, uint64_t 
     return n + (size_t)snprintf(text + n, size - n, " %s=%" PRIx64, name, value);
 }
 
-static size_t put_bytes(char *text, size_t size, size_t n, const char *name, unsigned index, const uint8_t *bytes,
-                        unsigned length)
+static size_t put_bytes(char *text, size_t size, size_t n, const char *name, unsigned index,
+                        const uint8_t *bytes, unsigned length)
 {
     static const uint8_t zero[16];
 

@@ -43,15 +43,15 @@ extern const struct area diff_areas[AREA_COUNT];
 
 enum diff_mode { MODE_64, MODE_32, MODE_16, MODE_COUNT };
 
-/* Local descriptors for 16- and 32-bit code: 16-bit segments, small ones, expand-down ones, read-only and absent ones.
- * Both worlds have the same. */
+/* Local descriptors for 16- and 32-bit code: 16-bit segments, small ones, expand-down ones, read-only and
+ * absent ones. Both worlds have the same. */
 struct descriptor {
     uint32_t base, limit;
     uint8_t contents; /* 0 data, 1 expand-down data, 2 code */
     bool wide, read_only, pages, absent;
 };
 #define LDT_COUNT   9
-#define LDT_SEL(n)  ((uint16_t)((n) * 8 + 7))
+#define LDT_SEL(n)  ((uint16_t)((n)*8 + 7))
 #define LDT_CODE16  LDT_SEL(0)
 #define LDT_STACK16 LDT_SEL(1)
 #define LDT_DATA16  LDT_SEL(2)
@@ -69,19 +69,20 @@ struct diff_regs {
 
 struct diff_case {
     struct diff_regs in;
-    uint64_t memory_seed; /* what data, read-only and stack pages hold */
-    uint64_t seed;        /* that made the registers, for the report */
-    uint32_t mode;        /* enum diff_mode */
+    uint64_t memory_seed;    /* what data, read-only and stack pages hold */
+    uint64_t seed;           /* that made the registers, for the report */
+    uint32_t mode;           /* enum diff_mode */
     uint32_t length, offset; /* of the code, and where in the code pages it starts */
     uint8_t code[CODE_MAX];
-    /* What the native side gets where a prefix means something else to a CPU with more extensions; equal to `code`
-     * otherwise. */
+    /* What the native side gets where a prefix means something else to a CPU with more extensions; equal to
+     * `code` otherwise. */
     uint8_t native_code[CODE_MAX];
     /* Bytes put into memory after it was filled, at a linear address; outside the areas they go nowhere. */
     uint32_t poke_at, poke_length;
     uint8_t poke[48];
     uint64_t undefined_flags;       /* left out of the comparison when the code ran to its end */
     uint64_t undefined_flags_fault; /* and when it did not */
+    uint32_t own_gprs;              /* bit n: only the upper half of general register n is compared */
     bool expect_ud;                 /* not advertised: #UD, whatever the host thinks of it */
 };
 
@@ -99,7 +100,8 @@ struct diff_outcome {
 };
 
 /* ---- memory.c ---- */
-/* Fills an image: code pages with INT3 and the snippet, the others from the seed. Remembers the last one made. */
+/* Fills an image: code pages with INT3 and the snippet, the others from the seed. Remembers the last one
+ * made. */
 void diff_image(const struct diff_case *c, bool native, uint8_t image[IMAGE_SIZE]);
 uint64_t diff_random(uint64_t *state);
 /* Where a segment begins; 0 for those of the GDT. */
@@ -114,7 +116,8 @@ struct native *native_new(const char **why);
 void native_free(struct native *n);
 /* Runs n_cases (at most NATIVE_BATCH) and fills outcomes. */
 #define NATIVE_BATCH 128
-void native_run(struct native *n, const struct diff_case *cases, struct diff_outcome *outcomes, unsigned n_cases);
+void native_run(struct native *n, const struct diff_case *cases, struct diff_outcome *outcomes,
+                unsigned n_cases);
 /* Limit of the segment that holds the CPU number, as LSL shows it to user code; both worlds must have it. */
 uint32_t native_cpu_limit(const struct native *n);
 
@@ -132,15 +135,16 @@ struct judge {
     ZydisFormatter formatter;
     bool advertised[ZYDIS_ISA_SET_MAX_VALUE + 1];
     bool host[ZYDIS_ISA_SET_MAX_VALUE + 1];
+    uint32_t cpuid[4][4]; /* what ours shows in leaves 1, 7, D.1 and 80000001 */
     bool host_amd;
 };
 
 struct judged {
     ZydisDecodedInstruction insn;
     ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    bool valid;           /* libzydis takes it for an instruction */
+    bool valid; /* libzydis takes it for an instruction */
     enum verdict verdict;
-    const char *reason;   /* why excluded, or why #UD */
+    const char *reason; /* why excluded, or why #UD */
 };
 
 void judge_init(struct judge *j);
@@ -153,13 +157,17 @@ uint64_t judge_tested(const struct judged *i);
 uint64_t judge_written(const struct judged *i);
 /* A name for the form of an instruction, like "add r32, m32". */
 void judge_form(const struct judged *i, enum diff_mode mode, char *name, size_t size);
-/* Judges a whole case: sets its undefined flags and expect_ud. VERDICT_EXCLUDED with *reason if any instruction of it
- * is, or if one reads a flag that another left undefined. */
+/* Judges a whole case: sets its undefined flags and expect_ud. VERDICT_EXCLUDED with *reason if any
+ * instruction of it is, or if one reads a flag that another left undefined. */
 enum verdict judge_case(const struct judge *j, struct diff_case *c, const char **reason);
 void judge_disassemble(const struct judge *j, const struct diff_case *c, char *text, size_t size);
 /* Leaves of CPUID as the software CPU answers them. */
-void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32_t leaf7[4], const uint32_t leafd1[4],
-                          const uint32_t ext1[4]);
+void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32_t leaf7[4],
+                          const uint32_t leafd1[4], const uint32_t ext1[4]);
+
+/* CPUID advertises nothing untested: how many of its bits are neither known as no instruction's nor, by
+ * instruction set, have been run (`run` counts cases by ZydisISASet); `text` gets their names. */
+unsigned judge_untested(const struct judge *j, const unsigned long *run, char *text, size_t size);
 
 /* ---- registers.c, aim.c, generate.c ---- */
 #define RND(g)          diff_random(&(g)->random)
@@ -182,7 +190,8 @@ void generate_random(struct generator *g, enum diff_mode mode, struct diff_case 
 /* A case with nothing but registers. */
 void generate_start(struct generator *g, enum diff_mode mode, struct diff_case *c);
 
-/* The last touches once c->code and c->length stand: cut at the end of the pages, what the host gets instead. */
+/* The last touches once c->code and c->length stand: cut at the end of the pages, what the host gets instead.
+ */
 void generate_finish(const struct judge *j, struct diff_case *c);
 /* Random prefixes, opcode and noise behind; returns where the ModRM byte is, if there is one. */
 unsigned generate_bytes(struct generator *g, enum diff_mode mode, uint8_t *code);

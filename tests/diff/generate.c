@@ -31,11 +31,13 @@ static void replace_prefix(struct diff_case *c, unsigned at, const struct judged
 
 static bool is_near_branch(const struct judged *i)
 {
-    return i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT || i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR;
+    return i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
+           i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR;
 }
 
-/* What the host gets where a prefix means something else to it. TZCNT and LZCNT are BSF and BSR to a CPU without them;
- * F2 is ignored by both kinds. 66 on a near branch in 64-bit mode is ignored by Intel and ours, not by AMD. */
+/* What the host gets where a prefix means something else to it. TZCNT and LZCNT are BSF and BSR to a CPU
+ * without them; F2 is ignored by both kinds. 66 on a near branch in 64-bit mode is ignored by Intel and ours,
+ * not by AMD. */
 static void native_bytes(const struct judge *j, struct diff_case *c)
 {
     unsigned at = 0;
@@ -134,8 +136,9 @@ static bool is_prefix_or_escape(enum diff_mode mode, unsigned map, unsigned opco
         return false;
     if (mode == MODE_64 && (opcode & 0xf0) == 0x40)
         return true;
-    return opcode == 0x0f || opcode == 0x26 || opcode == 0x2e || opcode == 0x36 || opcode == 0x3e || opcode == 0x64 ||
-           opcode == 0x65 || opcode == 0x66 || opcode == 0x67 || opcode == 0xf0 || opcode == 0xf2 || opcode == 0xf3;
+    return opcode == 0x0f || opcode == 0x26 || opcode == 0x2e || opcode == 0x36 || opcode == 0x3e ||
+           opcode == 0x64 || opcode == 0x65 || opcode == 0x66 || opcode == 0x67 || opcode == 0xf0 ||
+           opcode == 0xf2 || opcode == 0xf3;
 }
 
 static void enumerated_main(struct generator *g, enum diff_mode mode, unsigned long n, struct diff_case *c)
@@ -191,7 +194,8 @@ bool generate_enumerated(struct generator *g, enum diff_mode mode, unsigned long
 /* Random prefixes, opcode and ModRM into c->code from `at`; returns where the opcode's operands begin. */
 unsigned generate_bytes(struct generator *g, enum diff_mode mode, uint8_t *code)
 {
-    static const uint8_t prefixes[] = {0x66, 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x64, 0x65, 0x2e, 0x36, 0x3e, 0x26};
+    static const uint8_t prefixes[] = {0x66, 0x66, 0x67, 0xf2, 0xf3, 0xf0,
+                                       0x64, 0x65, 0x2e, 0x36, 0x3e, 0x26};
     unsigned at = 0, n = CHANCE(g, 55) ? 0 : (unsigned)(RND(g) % 3) + CHANCE(g, 10), map;
 
     for (unsigned i = 0; i < 16; i++)

@@ -1,7 +1,8 @@
 /*
  * difftest: the software CPU against the host's. See diff.h for how.
  *
- *   difftest [--seconds N] [--seed N] [--mode 64|32|16] [--corpus FOLDER] [--case LINE] [--only TEXT] [--sequences]
+ *   difftest [--seconds N] [--seed N] [--mode 64|32|16] [--corpus FOLDER] [--case LINE] [--only TEXT]
+ * [--sequences]
  *            [--native-only] [--forms] [--show N]
  *
  * First the corpus, then every enumerated encoding, then random ones and sequences until the time is up. Exit
@@ -25,13 +26,15 @@ struct run {
     struct diff_case *cases;
     struct diff_outcome *native_outcomes, *soft_outcomes;
     unsigned n_cases;
+    unsigned long run_of_set[ZYDIS_ISA_SET_MAX_VALUE + 1];
     double until;
     /* options */
     double seconds;
     uint64_t seed;
     int mode; /* -1: all */
     const char *corpus, *only, *line;
-    bool no_oracle; /* built with sanitizers: their shadow memory lies where snippets expect nothing, so only our side runs */
+    bool no_oracle; /* built with sanitizers: their shadow memory lies where snippets expect nothing, so only
+                       our side runs */
     bool native_only, forms, sequences_only, random_only;
     unsigned show;
 };
@@ -107,6 +110,15 @@ static void show(struct run *r, const struct diff_case *c, const char *form, con
     fflush(stdout);
 }
 
+static void count_sets(struct run *r, const struct diff_case *c)
+{
+    struct judged i;
+
+    judge_insn(&r->judge, (enum diff_mode)c->mode, c->code, c->length, &i);
+    if (i.valid)
+        r->run_of_set[i.insn.meta.isa_set]++;
+}
+
 static void judge_outcome(struct run *r, const struct diff_case *c, const struct diff_outcome *native,
                           const struct diff_outcome *soft)
 {
@@ -115,9 +127,10 @@ static void judge_outcome(struct run *r, const struct diff_case *c, const struct
     unsigned differences = compare_outcomes(c, native, soft, text, sizeof(text));
 
     form_of(r, c, form, sizeof(form));
+    count_sets(r, c);
     if (r->line)
-        printf("%s: vector %u error %x cr2 %" PRIx64 " rip %" PRIx64 "\n", form, native->vector, native->error, native->cr2,
-               native->out.rip);
+        printf("%s: vector %u error %x cr2 %" PRIx64 " rip %" PRIx64 "\n", form, native->vector,
+               native->error, native->cr2, native->out.rip);
     if (differences) {
         const char *known = compare_known(&r->judge, c, native, soft);
 
@@ -255,7 +268,10 @@ static void run_enumerated(struct run *r)
             if (c.length)
                 submit(r, &c);
         flush(r);
-        printf("enumerated, %s: done, %.1f s left, %lu differ\n", mode == MODE_64 ? "64-bit" : mode == MODE_32 ? "32-bit" : "16-bit",
+        printf("enumerated, %s: done, %.1f s left, %lu differ\n",
+               mode == MODE_64   ? "64-bit"
+               : mode == MODE_32 ? "32-bit"
+                                 : "16-bit",
                r->until - now(), report_failures(r->report));
         fflush(stdout);
     }
@@ -266,7 +282,10 @@ static void run_random(struct run *r)
     struct diff_case c;
 
     for (unsigned long n = 0; now() < r->until; n++) {
-        enum diff_mode mode = r->mode >= 0 ? (enum diff_mode)r->mode : n % 8 == 7 ? MODE_16 : n % 4 == 3 ? MODE_32 : MODE_64;
+        enum diff_mode mode = r->mode >= 0 ? (enum diff_mode)r->mode
+                              : n % 8 == 7 ? MODE_16
+                              : n % 4 == 3 ? MODE_32
+                                           : MODE_64;
 
         for (unsigned i = 0; i < NATIVE_BATCH; i++) {
             if (r->sequences_only || (i % 3 == 0 && !r->only))
@@ -377,7 +396,8 @@ static bool set_up(struct run *r)
 int main(int argc, char **argv)
 {
     struct run r = {.seconds = 20, .seed = (uint64_t)time(NULL), .mode = -1, .show = 2};
-    bool good = true;
+    bool good = true, enumerated = false;
+    char untested[1024];
 
     if (!parse_options(&r, argc, argv)) {
         fprintf(stderr, "see the head of tests/diff/main.c for the options\n");
@@ -385,7 +405,8 @@ int main(int argc, char **argv)
     }
     if (!set_up(&r))
         return 77;
-    printf("seed %" PRIu64 ", %s host, %.0f seconds\n", r.seed, r.judge.host_amd ? "AMD" : "Intel", r.seconds);
+    printf("seed %" PRIu64 ", %s host, %.0f seconds\n", r.seed, r.judge.host_amd ? "AMD" : "Intel",
+           r.seconds);
     r.until = now() + r.seconds;
     if (r.line) {
         good = run_line(&r, r.line, "--case");
@@ -396,12 +417,18 @@ int main(int argc, char **argv)
         if (!r.sequences_only && !r.random_only) {
             r.gen.random = 1; /* the same every time */
             run_enumerated(&r);
+            enumerated = true;
         }
         r.gen.random = r.seed;
         run_random(&r);
     }
     report_print(r.report, r.forms);
     good &= report_failures(r.report) == 0;
+    if (enumerated && r.soft && !r.only &&
+        judge_untested(&r.judge, r.run_of_set, untested, sizeof(untested))) {
+        printf("CPUID advertises what nothing here tests:%s\n", untested);
+        good = false;
+    }
     printf("%s\n", good ? "all agree" : "DIFFERENCES");
     g_free(r.cases);
     g_free(r.native_outcomes);

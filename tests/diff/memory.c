@@ -50,17 +50,37 @@ uint64_t diff_random(uint64_t *state)
 static void fill_page(uint8_t *page, uint64_t *random)
 {
     static const uint64_t words[] = {
-        0, 1, ~0ull, 0x7fffffffffffffffull, 0x8000000000000000ull, 0x80000000ull, 0x7fffffffull, 0xffffffffull,
-        0x00ff00ff00ff00ffull, DATA_BASE + 0x100, STACK_BASE + 0x1000, CODE_BASE + 0x20,
+        0,
+        1,
+        ~0ull,
+        0x7fffffffffffffffull,
+        0x8000000000000000ull,
+        0x80000000ull,
+        0x7fffffffull,
+        0xffffffffull,
+        0x00ff00ff00ff00ffull,
+        DATA_BASE + 0x100,
+        STACK_BASE + 0x1000,
+        CODE_BASE + 0x20,
         /* doubles: 1, -1.5, tiny, denormal, infinity, quiet and signalling NaN, 2^62, 0.1 */
-        0x3ff0000000000000ull, 0xbff8000000000000ull, 0x0010000000000000ull, 0x0000000000000fffull,
-        0x7ff0000000000000ull, 0x7ff8000000000001ull, 0xfff0000000000001ull, 0x43d0000000000000ull,
+        0x3ff0000000000000ull,
+        0xbff8000000000000ull,
+        0x0010000000000000ull,
+        0x0000000000000fffull,
+        0x7ff0000000000000ull,
+        0x7ff8000000000001ull,
+        0xfff0000000000001ull,
+        0x43d0000000000000ull,
         0x3fb999999999999aull,
         /* pairs of floats */
-        0x3f800000bf800000ull, 0x7f80000000000001ull, 0x7fc00000ff800001ull, 0x4f00000000800000ull,
+        0x3f800000bf800000ull,
+        0x7f80000000000001ull,
+        0x7fc00000ff800001ull,
+        0x4f00000000800000ull,
         0x0000000180000000ull,
         /* packed decimal, characters */
-        0x0123456789987654ull, 0x6f6c6c6548002121ull,
+        0x0123456789987654ull,
+        0x6f6c6c6548002121ull,
     };
 
     for (unsigned at = 0; at < PAGE; at += 8) {

@@ -3,16 +3,16 @@
  *
  * A child process maps code, data and stack where the snippets expect them, loads every register a user
  * may load, and enters with IRET (which sets flags and code size too). The snippet leaves by an exception,
- * if by nothing else then by the INT3 that fills the code pages; the signal frame has all that is asked: registers,
- * FXSAVE image, trap number, error code and CR2. The handler leaves by putting back the stack of
+ * if by nothing else then by the INT3 that fills the code pages; the signal frame has all that is asked:
+ * registers, FXSAVE image, trap number, error code and CR2. The handler leaves by putting back the stack of
  * native_enter, not by returning.
  *
  * A snippet may do what it likes: a seccomp filter lets no system call through that comes from its pages,
- * a timer ends endless loops, and if it kills the child by writing where it should not, the parent counts that
- * case as crashed and starts another child.
+ * a timer ends endless loops, and if it kills the child by writing where it should not, the parent counts
+ * that case as crashed and starts another child.
  *
- * Inside the handler FS may point anywhere: nothing there may use thread-local storage until native_leave has put
- * it back, so this file is compiled without stack protector and sanitizers.
+ * Inside the handler FS may point anywhere: nothing there may use thread-local storage until native_leave has
+ * put it back, so this file is compiled without stack protector and sanitizers.
  */
 #include <asm/ldt.h>
 #include <errno.h>
@@ -200,7 +200,8 @@ static void child_signals(void)
     static const int signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGBUS, SIGSYS, SIGALRM};
     static uint8_t stack[65536] __attribute__((aligned(64)));
     stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
-    struct sigaction sa = {.sa_sigaction = native_signal_entry, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    struct sigaction sa = {.sa_sigaction = native_signal_entry,
+                           .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     sigset_t none;
 
     sigaltstack(&ss, NULL);
@@ -251,8 +252,9 @@ static uint8_t *child_memory(void)
 
 static bool child_descriptors(void)
 {
-    static const uint8_t code[] = {0x2e, 0x0f, 0xb2, 0x25, 0x20, 0x50, 0x7d, 0x6b, /* lss esp, cs:[TRAMPOLINE + 20] */
-                                   0x2e, 0xff, 0x2d, 0x28, 0x50, 0x7d, 0x6b};      /* jmp far cs:[TRAMPOLINE + 28] */
+    static const uint8_t code[] = {
+        0x2e, 0x0f, 0xb2, 0x25, 0x20, 0x50, 0x7d, 0x6b, /* lss esp, cs:[TRAMPOLINE + 20] */
+        0x2e, 0xff, 0x2d, 0x28, 0x50, 0x7d, 0x6b};      /* jmp far cs:[TRAMPOLINE + 28] */
     void *page = mmap((void *)(uintptr_t)TRAMPOLINE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
@@ -419,7 +421,8 @@ struct native *native_new(const char **why)
     }
     n->cpu_limit = pin_and_ask();
     if (!start_child(n)) {
-        *why = "the child that runs snippets cannot map its pages, set up its LDT or install its seccomp filter";
+        *why =
+            "the child that runs snippets cannot map its pages, set up its LDT or install its seccomp filter";
         stop_child(n);
         free(n);
         return NULL;
@@ -439,7 +442,8 @@ uint32_t native_cpu_limit(const struct native *n)
     return n->cpu_limit;
 }
 
-void native_run(struct native *n, const struct diff_case *cases, struct diff_outcome *outcomes, unsigned n_cases)
+void native_run(struct native *n, const struct diff_case *cases, struct diff_outcome *outcomes,
+                unsigned n_cases)
 {
     struct batch *b = n->batch;
 

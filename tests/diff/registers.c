@@ -1,6 +1,6 @@
 /*
- * Registers to start from, drawn from values at which instructions behave differently: ends of ranges, powers of two,
- * pointers into the data pages, and for the floating-point registers every kind of number there is.
+ * Registers to start from, drawn from values at which instructions behave differently: ends of ranges, powers
+ * of two, pointers into the data pages, and for the floating-point registers every kind of number there is.
  */
 #include "diff.h"
 
@@ -9,10 +9,43 @@
 static uint64_t random_value(struct generator *g)
 {
     static const uint64_t values[] = {
-        0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 33, 63, 64, 65, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
-        0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000, 0x8000000000000001,
-        0xfffffffffffffffe, 0xffffffffffffffff, 0xffffffffffffff80, 0xffffffffffff8000, 0xffffffff80000000,
-        0x0123456789abcdef, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa,
+        0,
+        1,
+        2,
+        3,
+        7,
+        8,
+        15,
+        16,
+        31,
+        32,
+        33,
+        63,
+        64,
+        65,
+        0x7f,
+        0x80,
+        0xff,
+        0x100,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x10000,
+        0x7fffffff,
+        0x80000000,
+        0xffffffff,
+        0x100000000,
+        0x7fffffffffffffff,
+        0x8000000000000000,
+        0x8000000000000001,
+        0xfffffffffffffffe,
+        0xffffffffffffffff,
+        0xffffffffffffff80,
+        0xffffffffffff8000,
+        0xffffffff80000000,
+        0x0123456789abcdef,
+        0x5555555555555555,
+        0xaaaaaaaaaaaaaaaa,
     };
     uint64_t r = RND(g);
 
@@ -37,15 +70,9 @@ static void random_st(struct generator *g, uint8_t *st)
 {
     static const uint16_t exponents[] = {0,      0,      1,      0x3ffe, 0x3fff, 0x3fff, 0x4000, 0x4001,
                                          0x401e, 0x403e, 0x3bcd, 0x43ff, 0x7ffe, 0x7fff, 0x7fff, 0x3f80};
-    static const uint64_t mantissas[] = {0,
-                                         0x8000000000000000,
-                                         0xc000000000000000,
-                                         0x8000000000000001,
-                                         0xffffffffffffffff,
-                                         0x4000000000000000,
-                                         1,
-                                         0xa000000000000000,
-                                         0xc90fdaa22168c235};
+    static const uint64_t mantissas[] = {
+        0, 0x8000000000000000, 0xc000000000000000, 0x8000000000000001, 0xffffffffffffffff, 0x4000000000000000,
+        1, 0xa000000000000000, 0xc90fdaa22168c235};
     uint16_t exponent = CHANCE(g, 70) ? PICK(g, exponents) : (uint16_t)RND(g) & 0x7fff;
     uint64_t mantissa = CHANCE(g, 60) ? PICK(g, mantissas) : RND(g) | (CHANCE(g, 80) ? 1ull << 63 : 0);
 
@@ -102,7 +129,8 @@ static void random_xmm(struct generator *g, uint8_t *xmm)
 static void random_fx(struct generator *g, uint8_t *fx)
 {
     static const uint16_t fcws[] = {0x37f, 0x37f, 0x37f, 0x27f, 0x07f, 0xf7f, 0xb7f, 0x77f, 0xe7f, 0x17f};
-    static const uint32_t mxcsrs[] = {0x1f80, 0x1f80, 0x1f80, 0x3f80, 0x5f80, 0x7f80, 0x9f80, 0x9fc0, 0x1fc0, 0xffc0};
+    static const uint32_t mxcsrs[] = {0x1f80, 0x1f80, 0x1f80, 0x3f80, 0x5f80,
+                                      0x7f80, 0x9f80, 0x9fc0, 0x1fc0, 0xffc0};
     uint16_t fcw = PICK(g, fcws), fsw = 0;
     uint32_t mxcsr = PICK(g, mxcsrs);
 

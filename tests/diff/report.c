@@ -1,6 +1,6 @@
 /*
- * Counts by form of instruction ("add r32, m32"), so that the end of a run says which were tried, which agree and
- * which were left out, by name and with the reason.
+ * Counts by form of instruction ("add r32, m32"), so that the end of a run says which were tried, which agree
+ * and which were left out, by name and with the reason.
  */
 #include "diff.h"
 

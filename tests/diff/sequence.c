@@ -1,23 +1,22 @@
 /*
- * Sequences of three to a dozen instructions: what single ones do not show. Flags that are worked out only when
- * somebody asks, compare-and-branch pairs run as one, loops, code that changes itself.
+ * Sequences of three to a dozen instructions: what single ones do not show. Flags that are worked out only
+ * when somebody asks, compare-and-branch pairs run as one, loops, code that changes itself.
  *
- * Memory operands go through RBX, RBP, RSI or RDI, which point into the data pages and are seldom written, so that
- * most sequences run to their end. No instruction may read a flag that one before it left undefined.
+ * Memory operands go through RBX, RBP, RSI or RDI, which point into the data pages and are seldom written, so
+ * that most sequences run to their end. No instruction may read a flag that one before it left undefined.
  */
 #include "diff.h"
 
 #include <string.h>
-
 
 #define POINTERS ((1u << 3) | (1u << 4) | (1u << 5) | (1u << 6) | (1u << 7))
 
 struct builder {
     struct generator *g;
     struct diff_case *c;
-    bool plain;    /* general registers and flags only */
-    unsigned keep; /* registers not to be written: bit n */
-    unsigned starts[40], n_starts; /* of the instructions */
+    enum { ANY, PLAIN, X87, VECTOR } kind; /* PLAIN: general registers and flags only */
+    unsigned keep;                         /* registers not to be written: bit n */
+    unsigned starts[40], n_starts;         /* of the instructions */
 };
 
 static bool writes_register(const struct judged *i, unsigned mask)
@@ -67,10 +66,27 @@ static bool is_plain(const struct judged *i)
     }
 }
 
+static bool is_kind(const struct builder *b, const struct judged *i)
+{
+    ZydisISASet set = i->insn.meta.isa_set;
+    bool x87 = set == ZYDIS_ISA_SET_X87 || set == ZYDIS_ISA_SET_FCMOV || set == ZYDIS_ISA_SET_SSE3X87;
+
+    switch (b->kind) {
+    case PLAIN:
+        return is_plain(i);
+    case X87:
+        return x87 || (set == ZYDIS_ISA_SET_PENTIUMMMX && CHANCE(b->g, 5));
+    case VECTOR:
+        return !x87 && !is_plain(i);
+    default:
+        return true;
+    }
+}
+
 /* Instructions that belong in the middle of a sequence: run to their end mostly, and not branches. */
 static bool suits(struct builder *b, const struct judged *i)
 {
-    if (!i->valid || i->verdict != VERDICT_RUN || (b->plain && !is_plain(i)))
+    if (!i->valid || i->verdict != VERDICT_RUN || !is_kind(b, i))
         return false;
     switch (i->insn.meta.category) {
     case ZYDIS_CATEGORY_SYSTEM:
@@ -138,6 +154,12 @@ static void add_random(struct builder *b)
     for (unsigned tries = 0; tries < 60 && room(b, 15); tries++) {
         unsigned modrm = generate_bytes(b->g, mode, code);
 
+        if (b->kind == X87) { /* mostly that to begin with */
+            code[modrm - 1] = 0xd8 | (code[modrm - 1] & 7);
+            if (modrm >= 2 && code[modrm - 2] == 0x0f)
+                code[modrm - 2] = 0x2e;
+        }
+
         if (CHANCE(b->g, 45)) { /* [pointer + disp8] */
             code[modrm] = (uint8_t)(0x40 | (code[modrm] & 0x38) | pointers[RND(b->g) % 4]);
             if (CHANCE(b->g, 70))
@@ -158,8 +180,9 @@ static void add_random(struct builder *b)
 /* A compare (or any other flag setter) and a conditional branch over the next few instructions. */
 static void add_branch(struct builder *b)
 {
-    static const uint8_t setters[][4] = {{0x39, 0xc8}, {0x85, 0xc0}, {0x3b, 0xca}, {0x84, 0xd2}, {0x38, 0xd1},
-                                         {0x83, 0xf9, 3}, {0xa8, 0x10}, {0xff, 0xc9}, {0x29, 0xd0}, {0x21, 0xc8}};
+    static const uint8_t setters[][4] = {{0x39, 0xc8}, {0x85, 0xc0},    {0x3b, 0xca}, {0x84, 0xd2},
+                                         {0x38, 0xd1}, {0x83, 0xf9, 3}, {0xa8, 0x10}, {0xff, 0xc9},
+                                         {0x29, 0xd0}, {0x21, 0xc8}};
     static const uint8_t lengths[] = {2, 2, 2, 2, 2, 3, 2, 2, 2, 2};
     unsigned which = (unsigned)(RND(b->g) % 10), n = 1 + (unsigned)(RND(b->g) % 3), jump;
     uint8_t jcc[6] = {(uint8_t)(0x70 | (RND(b->g) & 15)), 0};
@@ -185,7 +208,8 @@ static void add_branch(struct builder *b)
         b->c->code[jump - 1] = (uint8_t)(b->c->length - jump);
 }
 
-/* Writes over the immediate of an instruction a little further on: mov byte [rip + d], n; ...; mov eax, imm. */
+/* Writes over the immediate of an instruction a little further on: mov byte [rip + d], n; ...; mov eax, imm.
+ */
 static void add_self_modifying(struct builder *b)
 {
     uint8_t store[8] = {0xc6, 0x05}, load[5] = {(uint8_t)(0xb8 | (RND(b->g) & 1) * 2)};
@@ -203,6 +227,30 @@ static void add_self_modifying(struct builder *b)
     append(b, load, 5);
     disp = b->c->mode == MODE_64 ? target - (at + length) : CODE_BASE + b->c->offset + target;
     memcpy(b->c->code + at + 2, &disp, 4);
+}
+
+/* call sub; jmp over it; sub: ...; ret */
+static void add_call(struct builder *b)
+{
+    uint8_t call[5] = {0xe8, 2}, over[2] = {0xeb};
+    unsigned at;
+
+    if (!room(b, 70))
+        return;
+    append(b, call, b->c->mode == MODE_16 ? 3 : 5);
+    append(b, over, 2);
+    at = b->c->length;
+    for (unsigned n = 1 + (unsigned)(RND(b->g) % 3); n; n--)
+        add_random(b);
+    append(b, "\xc3", 1);
+    b->c->code[at - 1] = (uint8_t)(b->c->length - at);
+}
+
+static int random_kind(struct generator *g)
+{
+    unsigned r = (unsigned)(RND(g) % 100);
+
+    return r < 50 ? PLAIN : r < 65 ? X87 : r < 80 ? VECTOR : ANY;
 }
 
 static void set_pointers(struct generator *g, struct diff_case *c)
@@ -230,7 +278,7 @@ static void close_loop(struct builder *b)
         append(b, "\xff\xc9", 2); /* dec ecx */
         back[0] = 0x75;
     }
-    back[1] = (uint8_t)-(int)(b->c->length + 2);
+    back[1] = (uint8_t) - (int)(b->c->length + 2);
     if (b->c->length + 2 < 128)
         append(b, back, 2);
 }
@@ -240,7 +288,7 @@ void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_cas
     const char *reason;
 
     do {
-        struct builder b = {.g = g, .c = c, .keep = CHANCE(g, 90) ? POINTERS : 0, .plain = CHANCE(g, 60)};
+        struct builder b = {.g = g, .c = c, .keep = CHANCE(g, 90) ? POINTERS : 0, .kind = random_kind(g)};
         unsigned n = 3 + (unsigned)(RND(g) % 10);
         bool loop = CHANCE(g, 15);
 
@@ -256,8 +304,10 @@ void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_cas
         while (n--) {
             if (CHANCE(g, 15))
                 add_branch(&b);
-            else if (mode != MODE_16 && CHANCE(g, 3))
+            else if (mode != MODE_16 && CHANCE(g, loop ? 8 : 3))
                 add_self_modifying(&b);
+            else if (CHANCE(g, 4))
+                add_call(&b);
             else
                 add_random(&b);
         }

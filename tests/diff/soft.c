@@ -1,10 +1,10 @@
 /*
  * The software CPU's side: a guest of the fewest pages that looks to a snippet as Linux does to user code.
  *
- * Long mode, paging on, snippets' pages at the addresses they have natively, CPL 3; the GDT is the one Linux gives a
- * process (arch/x86/include/asm/segment.h), so that selectors mean the same. Every gate of the IDT leads to
- * an OUT to the port of its own number: the device behind it kicks the CPU, and what the exception frame, CR2 and
- * the registers then hold is the outcome.
+ * Long mode, paging on, snippets' pages at the addresses they have natively, CPL 3; the GDT is the one Linux
+ * gives a process (arch/x86/include/asm/segment.h), so that selectors mean the same. Every gate of the IDT
+ * leads to an OUT to the port of its own number: the device behind it kicks the CPU, and what the exception
+ * frame, CR2 and the registers then hold is the outcome.
  */
 #include "diff.h"
 
@@ -109,8 +109,8 @@ static void make_gdt(struct soft *s, uint32_t cpu_limit)
     put64(s, PHYS_GDT + 0x30, 0x00affb000000ffffull);
     put64(s, PHYS_GDT + 0x40, 0x67 | (tss & 0xffffff) << 16 | 0x8bull << 40 | ((tss >> 24) & 0xff) << 56);
     put64(s, PHYS_GDT + 0x48, tss >> 32);
-    put64(s, PHYS_GDT + 0x78, (cpu_limit & 0xffffull) | 0xf5ull << 40 | ((uint64_t)cpu_limit >> 16 & 15) << 48 |
-                                  4ull << 52);
+    put64(s, PHYS_GDT + 0x78,
+          (cpu_limit & 0xffffull) | 0xf5ull << 40 | ((uint64_t)cpu_limit >> 16 & 15) << 48 | 4ull << 52);
 }
 
 /* The LDT as Linux makes it from what modify_ldt is told: always accessed, DPL 3. */
@@ -122,8 +122,9 @@ static void make_ldt(struct soft *s)
         uint64_t high = 0x70u | type | (d->absent ? 0u : 0x80u);
 
         put64(s, PHYS_LDT + i * 8,
-              (d->limit & 0xffffull) | (d->base & 0xffffffull) << 16 | high << 40 | (uint64_t)(d->limit >> 16 & 15) << 48 |
-                  (d->wide ? 1ull << 54 : 0) | (d->pages ? 1ull << 55 : 0) | (uint64_t)(d->base >> 24) << 56);
+              (d->limit & 0xffffull) | (d->base & 0xffffffull) << 16 | high << 40 |
+                  (uint64_t)(d->limit >> 16 & 15) << 48 | (d->wide ? 1ull << 54 : 0) |
+                  (d->pages ? 1ull << 55 : 0) | (uint64_t)(d->base >> 24) << 56);
     }
 }
 
@@ -136,7 +137,8 @@ static void make_idt(struct soft *s)
 
         memcpy(s->ram + PHYS_STUBS + v * 8, code, 8);
         put64(s, PHYS_IDT + v * 16,
-              (stub & 0xffff) | 0x10ull << 16 | (user ? 0xeeull : 0x8eull) << 40 | ((stub >> 16) & 0xffff) << 48);
+              (stub & 0xffff) | 0x10ull << 16 | (user ? 0xeeull : 0x8eull) << 40 |
+                  ((stub >> 16) & 0xffff) << 48);
         put64(s, PHYS_IDT + v * 16 + 8, stub >> 32);
     }
     put64(s, PHYS_TSS + 4, STACK_TOP);
@@ -167,13 +169,14 @@ static void make_start(struct soft *s)
     st->cr0 = 0x80050033; /* PG AM WP NE ET MP PE */
     st->cr3 = PHYS_TABLES;
     st->cr4 = 0x10e20; /* FSGSBASE UMIP OSXMMEXCPT OSFXSR PAE */
-    st->efer = 0xd01;     /* NXE LMA LME SCE */
+    st->efer = 0xd01;  /* NXE LMA LME SCE */
     st->gdt.base = KERNEL + PHYS_GDT;
     st->gdt.limit = 127;
     st->idt.base = KERNEL + PHYS_IDT;
     st->idt.limit = 4095;
     st->tr = (VmcSegment){.base = KERNEL + PHYS_TSS, .limit = 0x67, .selector = 0x40, .attr = 0x8b};
-    st->ldt = (VmcSegment){.base = KERNEL + PHYS_LDT, .limit = LDT_COUNT * 8 - 1, .selector = 0x50, .attr = 0x82};
+    st->ldt =
+        (VmcSegment){.base = KERNEL + PHYS_LDT, .limit = LDT_COUNT * 8 - 1, .selector = 0x50, .attr = 0x82};
 }
 
 /* ---- the board: one port range, and a local APIC with nothing to say ---- */

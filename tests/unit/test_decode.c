@@ -105,8 +105,9 @@ static void compare_memory(const struct judge *j, const uint8_t *bytes, const st
         AGREE("segment", ZydisRegisterGetId(op->mem.segment), seg);
 }
 
-/* Size and direction of the memory operand, as far as libzydis knows them: it has whole structures for some system
- * instructions and nothing for BT's reach. Only what we could run: the later extensions are no instructions to us. */
+/* Size and direction of the memory operand, as far as libzydis knows them: it has whole structures for some
+ * system instructions and nothing for BT's reach. Only what we could run: the later extensions are no
+ * instructions to us. */
 static void compare_access(const struct judge *j, const uint8_t *bytes, const struct vmc_insn *d,
                            const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
 {
@@ -155,7 +156,8 @@ static void compare_operands(const struct judge *j, const uint8_t *bytes, const 
 
         if (ops[i].encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM && ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
             compare_memory(j, bytes, d, z, &ops[i]);
-        if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && ops[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+        if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            ops[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
             compare_access(j, bytes, d, z, &ops[i]);
         if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
             continue;

@@ -6,8 +6,8 @@
  * exist: those raise #UD whatever follows, and that is the binder's affair.
  *
  * Source: Intel SDM vol. 2, chapter 2 and appendix A. Where AMD differs Intel's reading is taken, as CPUID
- * says Intel: a 66 prefix on a near branch in 64-bit mode is ignored (AMD's cuts immediate and RIP to 16 bits; as
- * the two disagree, nobody emits the form).
+ * says Intel: a 66 prefix on a near branch in 64-bit mode is ignored (AMD's cuts immediate and RIP to 16
+ * bits; as the two disagree, nobody emits the form).
  *
  * VEX, EVEX and XOP forms are recognised only in so far as they are marked: nothing that CPUID advertises
  * uses them, so they are instructions that do not exist.
