@@ -63,6 +63,32 @@ static bool add_slots(VmcCpuVm *vm, GError **error)
     return true;
 }
 
+/* GSI 0..15 go to the 8259s and the IOAPIC, 16..23 to the IOAPIC; the timer's GSI 0 is IOAPIC pin 2, as the MADT says. */
+static bool route_interrupts(VmcCpuVm *vm, GError **error)
+{
+    struct {
+        struct kvm_irq_routing head;
+        struct kvm_irq_routing_entry entries[16 + 24];
+    } routing = {0};
+    unsigned n = 0;
+    for (unsigned gsi = 0; gsi < 24; gsi++) {
+        if (gsi < 16)
+            routing.entries[n++] = (struct kvm_irq_routing_entry){
+                .gsi = gsi,
+                .type = KVM_IRQ_ROUTING_IRQCHIP,
+                .u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, .pin = gsi & 7},
+            };
+        if (gsi != 2) /* the cascade; its pin is the timer's */
+            routing.entries[n++] = (struct kvm_irq_routing_entry){
+                .gsi = gsi,
+                .type = KVM_IRQ_ROUTING_IRQCHIP,
+                .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi == 0 ? 2 : gsi},
+            };
+    }
+    routing.head.nr = n;
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, &routing, "route interrupts", error) >= 0;
+}
+
 static bool make_chips(VmcCpuVm *vm, GError **error)
 {
     uint64_t identity = IDENTITY_ADDRESS;
@@ -71,7 +97,8 @@ static bool make_chips(VmcCpuVm *vm, GError **error)
     return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "place its identity page", error) >= 0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "place its TSS", error) >= 0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, "make interrupt controllers", error) >= 0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0;
+           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0 &&
+           route_interrupts(vm, error);
 }
 
 static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
