@@ -246,6 +246,8 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
 
     if (only_overflow_precision(native, soft))
         return "an unmasked SSE overflow or underflow: whether PE is set beside it";
+    if (native->vector == 1 && soft->vector == 1 && soft->out.rip == native->out.rip + 1)
+        return "INT1 jumped to: the host's hypervisor gives it back as a fault";
     if (soft->vector == VECTOR_TIMEOUT && native->vector != VECTOR_TIMEOUT && loops(j, c))
         return "a loop too long for the software CPU's time limit";
     if ((native->vector == soft->vector || (faults(native) && faults(soft))) && native->vector != 3 &&
