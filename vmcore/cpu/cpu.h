@@ -9,8 +9,8 @@
  * set_gsi and send_msi. Otherwise the board has its own chips: each CPU is given a VmcLocalApic to ask,
  * and the board calls notify/nmi/init/sipi when there is something to ask for.
  *
- * Threads: vm_new, cpu_new, reset, get_state, set_state and the frees while no CPU runs; run on the CPU's own thread;
- * kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
+ * Threads: vm_new, cpu_new, reset, get_state, set_state and the frees while no CPU runs; run on the CPU's own
+ * thread; kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
  */
 #pragma once
 
@@ -36,10 +36,10 @@ typedef struct VmcLocalApicOps {
     int (*pending)(void *apic);
     /* Takes the interrupt that pending would name: IRR -> ISR, or the PIC's INTA cycle. -1 if gone. */
     int (*acknowledge)(void *apic);
-    uint64_t (*get_base)(void *apic);               /* IA32_APIC_BASE */
-    bool (*set_base)(void *apic, uint64_t value);   /* false: #GP */
-    uint64_t (*get_cr8)(void *apic);                /* TPR >> 4 */
-    void (*set_cr8)(void *apic, uint64_t value);    /* value <= 15 */
+    uint64_t (*get_base)(void *apic);             /* IA32_APIC_BASE */
+    bool (*set_base)(void *apic, uint64_t value); /* false: #GP */
+    uint64_t (*get_cr8)(void *apic);              /* TPR >> 4 */
+    void (*set_cr8)(void *apic, uint64_t value);  /* value <= 15 */
     /* x2APIC MSRs 0x800..0x8ff and IA32_TSC_DEADLINE (0x6e0). false: #GP */
     bool (*read_msr)(void *apic, uint32_t msr, uint64_t *value);
     bool (*write_msr)(void *apic, uint32_t msr, uint64_t value);

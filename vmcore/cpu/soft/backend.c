@@ -1,7 +1,8 @@
 /*
  * The software CPU as a backend of cpu/cpu.h: allocation, clock, wires.
  *
- * The guest's TSC is the host's, counted from the machine's birth, so that time in the guest costs nothing to read.
+ * The guest's TSC is the host's, counted from the machine's birth, so that time in the guest costs nothing to
+ * read.
  */
 #include <sys/mman.h>
 #include <time.h>
@@ -49,8 +50,8 @@ static uint64_t measure_tsc(void)
 static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
 {
     if (params->n_cpus > G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "%u CPUs: the software CPU has at most %zu", params->n_cpus,
-                    G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus));
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "%u CPUs: the software CPU has at most %zu",
+                    params->n_cpus, G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus));
         return NULL;
     }
     VmcCpuVm *vm = g_new0(VmcCpuVm, 1);

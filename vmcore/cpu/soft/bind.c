@@ -1,8 +1,9 @@
 /*
  * Binding: from what an instruction says (decode/insn.h) to what runs (uop.h).
  *
- * Operands are translated once for all families: register numbers become byte offsets, absent ones the constant zero,
- * RIP-relative bases the running block's RIP. Then each family is asked in turn for the handler.
+ * Operands are translated once for all families: register numbers become byte offsets, absent ones the
+ * constant zero, RIP-relative bases the running block's RIP. Then each family is asked in turn for the
+ * handler.
  */
 #include "cpu/soft/mmu.h"
 
@@ -61,7 +62,13 @@ static bool lockable(const struct vmc_insn *d)
     if (d->map != VMC_MAP_0F)
         return false;
     switch (op) {
-    case 0xab: case 0xb3: case 0xbb: case 0xb0: case 0xb1: case 0xc0: case 0xc1:
+    case 0xab:
+    case 0xb3:
+    case 0xbb:
+    case 0xb0:
+    case 0xb1:
+    case 0xc0:
+    case 0xc1:
         return true;
     case 0xba:
         return ext >= 5;

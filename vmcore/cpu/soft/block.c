@@ -1,13 +1,14 @@
 /*
  * The block cache (block.h): finding, decoding, chaining and dropping blocks.
  *
- * Three steps, fastest first: the jump cache by virtual address (shared with VMC_JUMP), the hash by physical address
- * and mode, and decoding. Decoding a page for the first time is the delicate one. Its code word gets bit 0, so that writes
- * notice; but other CPUs may hold a write tag for the page from before. They are asked to drop it (REQ_CODE), and the bytes
- * are read only when each has done so or sleeps. From then on a write by anyone moves the word on.
+ * Three steps, fastest first: the jump cache by virtual address (shared with VMC_JUMP), the hash by physical
+ * address and mode, and decoding. Decoding a page for the first time is the delicate one. Its code word gets
+ * bit 0, so that writes notice; but other CPUs may hold a write tag for the page from before. They are asked
+ * to drop it (REQ_CODE), and the bytes are read only when each has done so or sleeps. From then on a write by
+ * anyone moves the word on.
  *
- * An instruction that crosses into the next page is never cached: its second half may change without the first page's
- * word knowing. It is decoded each time into a scratch block of its own.
+ * An instruction that crosses into the next page is never cached: its second half may change without the
+ * first page's word knowing. It is decoded each time into a scratch block of its own.
  */
 #include "cpu/soft/block.h"
 
@@ -97,7 +98,8 @@ void vmc_block_serve_code_request(VmcCpu *c)
         vmc_tlb_protect(c, __atomic_load_n(&c->vm->code_host, __ATOMIC_ACQUIRE));
     else
         vmc_tlb_flush(c);
-    /* A newer epoch may have begun meanwhile; then its request bit is set again and this acknowledges the older. */
+    /* A newer epoch may have begun meanwhile; then its request bit is set again and this acknowledges the
+     * older. */
     atomic_store(&c->code_epoch_seen, epoch);
 }
 
@@ -115,8 +117,8 @@ static void ask_others(VmcCpu *c, uintptr_t host_page)
         VmcCpu *other = vm->cpus[i];
         if (!other || other == c)
             continue;
-        for (unsigned spin = 0; atomic_load(&other->running) &&
-                                (int32_t)(atomic_load(&other->code_epoch_seen) - epoch) < 0;
+        for (unsigned spin = 0;
+             atomic_load(&other->running) && (int32_t)(atomic_load(&other->code_epoch_seen) - epoch) < 0;
              spin++) {
             if (spin > 200)
                 sched_yield();
@@ -184,7 +186,8 @@ static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
     return bound == VMC_BIND_END;
 }
 
-/* Decodes from `bytes` (`avail` of them in this page) into b. False: the very first instruction crosses the page. */
+/* Decodes from `bytes` (`avail` of them in this page) into b. False: the very first instruction crosses the
+ * page. */
 static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail)
 {
     unsigned off = 0, n;
@@ -252,7 +255,8 @@ static struct vmc_block *look_up(VmcCpu *c, uint64_t pa, uint16_t key)
     return NULL;
 }
 
-/* Chains the block just found behind the jump that asked for it, if both lie in one page, linear and physical. */
+/* Chains the block just found behind the jump that asked for it, if both lie in one page, linear and
+ * physical. */
 static void chain(const VmcCpu *c, struct vmc_block **link, struct vmc_block *b)
 {
     if (link && !((b->pa ^ c->block->pa) & VMC_PAGE_MASK) && !((c->rip ^ c->block_rip) & VMC_PAGE_MASK))
@@ -311,7 +315,8 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     c->cur = NULL;
     if (c->mode != VMC_MODE_64 && c->rip > c->seg[VMC_CS].limit)
         vmc_gp0(c);
-    if (jump->rip == c->rip && jump->key == c->jump_key && c->mode == VMC_MODE_64 && vmc_block_valid(jump->block)) {
+    if (jump->rip == c->rip && jump->key == c->jump_key && c->mode == VMC_MODE_64 &&
+        vmc_block_valid(jump->block)) {
         chain(c, link, jump->block);
         return jump->block;
     }

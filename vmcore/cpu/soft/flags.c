@@ -2,27 +2,48 @@
 #include "cpu/soft/flags.h"
 
 /* Expands `stmt` with OP a constant in each case, so that the inline evaluators fold. */
-#define FOR_SIZES(base, stmt)                                                                                          \
-    case (base) + 0: { enum { OP = (base) + 0 }; stmt; }                                                               \
-    case (base) + 1: { enum { OP = (base) + 1 }; stmt; }                                                               \
-    case (base) + 2: { enum { OP = (base) + 2 }; stmt; }                                                               \
-    case (base) + 3: { enum { OP = (base) + 3 }; stmt; }
-#define FOR_OPS(stmt)                                                                                                  \
-    FOR_SIZES(CC_ADD, stmt) FOR_SIZES(CC_ADC, stmt) FOR_SIZES(CC_SUB, stmt) FOR_SIZES(CC_SBB, stmt)                    \
-    FOR_SIZES(CC_LOGIC, stmt) FOR_SIZES(CC_INC, stmt) FOR_SIZES(CC_DEC, stmt) FOR_SIZES(CC_SHL, stmt)                  \
+#define FOR_SIZES(base, stmt)                                                                                \
+    case (base) + 0: {                                                                                       \
+        enum { OP = (base) + 0 };                                                                            \
+        stmt;                                                                                                \
+    }                                                                                                        \
+    case (base) + 1: {                                                                                       \
+        enum { OP = (base) + 1 };                                                                            \
+        stmt;                                                                                                \
+    }                                                                                                        \
+    case (base) + 2: {                                                                                       \
+        enum { OP = (base) + 2 };                                                                            \
+        stmt;                                                                                                \
+    }                                                                                                        \
+    case (base) + 3: {                                                                                       \
+        enum { OP = (base) + 3 };                                                                            \
+        stmt;                                                                                                \
+    }
+/* clang-format off */
+#define FOR_OPS(stmt)                                                                                        \
+    FOR_SIZES(CC_ADD, stmt) FOR_SIZES(CC_ADC, stmt) FOR_SIZES(CC_SUB, stmt) FOR_SIZES(CC_SBB, stmt)          \
+    FOR_SIZES(CC_LOGIC, stmt) FOR_SIZES(CC_INC, stmt) FOR_SIZES(CC_DEC, stmt) FOR_SIZES(CC_SHL, stmt)        \
     FOR_SIZES(CC_SAR, stmt)
+/* clang-format on */
 
-/* AF: the carry out of bit 3. Undefined after logic operations and shifts; 0 here, as real CPUs do for logic. */
+/* AF: the carry out of bit 3. Undefined after logic operations and shifts; 0 here, as real CPUs do for logic.
+ */
 VMC_INLINE uint64_t auxiliary(const VmcCpu *c, unsigned op)
 {
     uint64_t dst = c->cc_dst, src = c->cc_src;
     switch (op & ~3u) {
-    case CC_ADD: return ((dst - src) ^ src ^ dst) & FL_AF;
-    case CC_ADC: return ((dst - src - c->cc_src2) ^ src ^ dst) & FL_AF;
-    case CC_SUB: return ((dst + src) ^ src ^ dst) & FL_AF;
-    case CC_SBB: return ((dst + src + c->cc_src2) ^ src ^ dst) & FL_AF;
-    case CC_INC: return (dst & 0xf) == 0 ? FL_AF : 0;
-    case CC_DEC: return (dst & 0xf) == 0xf ? FL_AF : 0;
+    case CC_ADD:
+        return ((dst - src) ^ src ^ dst) & FL_AF;
+    case CC_ADC:
+        return ((dst - src - c->cc_src2) ^ src ^ dst) & FL_AF;
+    case CC_SUB:
+        return ((dst + src) ^ src ^ dst) & FL_AF;
+    case CC_SBB:
+        return ((dst + src + c->cc_src2) ^ src ^ dst) & FL_AF;
+    case CC_INC:
+        return (dst & 0xf) == 0 ? FL_AF : 0;
+    case CC_DEC:
+        return (dst & 0xf) == 0xf ? FL_AF : 0;
     }
     return 0;
 }
@@ -69,14 +90,30 @@ static bool condition_of(uint64_t flags, unsigned cond)
 {
     bool r = false, less = !(flags & FL_SF) != !(flags & FL_OF);
     switch (cond >> 1) {
-    case 0: r = flags & FL_OF; break;
-    case 1: r = flags & FL_CF; break;
-    case 2: r = flags & FL_ZF; break;
-    case 3: r = flags & (FL_CF | FL_ZF); break;
-    case 4: r = flags & FL_SF; break;
-    case 5: r = flags & FL_PF; break;
-    case 6: r = less; break;
-    case 7: r = less || (flags & FL_ZF); break;
+    case 0:
+        r = flags & FL_OF;
+        break;
+    case 1:
+        r = flags & FL_CF;
+        break;
+    case 2:
+        r = flags & FL_ZF;
+        break;
+    case 3:
+        r = flags & (FL_CF | FL_ZF);
+        break;
+    case 4:
+        r = flags & FL_SF;
+        break;
+    case 5:
+        r = flags & FL_PF;
+        break;
+    case 6:
+        r = less;
+        break;
+    case 7:
+        r = less || (flags & FL_ZF);
+        break;
     }
     return r ^ (cond & 1);
 }

@@ -1,8 +1,8 @@
 /*
  * Lazy flags (state.h, enum vmc_cc): asked for here, one flag, a condition or all of them.
  *
- * The evaluators take the operation as a parameter and are always inlined: with a constant operation, as in the
- * conditional jumps whose flag producer stands in the same block, they fold to two or three instructions.
+ * The evaluators take the operation as a parameter and are always inlined: with a constant operation, as in
+ * the conditional jumps whose flag producer stands in the same block, they fold to two or three instructions.
  */
 #pragma once
 
@@ -101,21 +101,45 @@ VMC_INLINE bool vmc_cc_condition(const VmcCpu *c, unsigned op, unsigned cond)
     if ((op & ~3u) == CC_SUB && cond >= 2) { /* compare the operands themselves */
         uint64_t b = c->cc_src, a = (c->cc_dst + b) & vmc_cc_mask(op);
         switch (cond >> 1) {
-        case 1: r = a < b; return r ^ (cond & 1);
-        case 3: r = a <= b; return r ^ (cond & 1);
-        case 6: r = (int64_t)(a << sh) < (int64_t)(b << sh); return r ^ (cond & 1);
-        case 7: r = (int64_t)(a << sh) <= (int64_t)(b << sh); return r ^ (cond & 1);
+        case 1:
+            r = a < b;
+            return r ^ (cond & 1);
+        case 3:
+            r = a <= b;
+            return r ^ (cond & 1);
+        case 6:
+            r = (int64_t)(a << sh) < (int64_t)(b << sh);
+            return r ^ (cond & 1);
+        case 7:
+            r = (int64_t)(a << sh) <= (int64_t)(b << sh);
+            return r ^ (cond & 1);
         }
     }
     switch (cond >> 1) {
-    case 0: r = vmc_cc_overflow(c, op); break;
-    case 1: r = vmc_cc_carry(c, op); break;
-    case 2: r = vmc_cc_zero(c, op); break;
-    case 3: r = vmc_cc_carry(c, op) || vmc_cc_zero(c, op); break;
-    case 4: r = vmc_cc_negative(c, op); break;
-    case 5: r = vmc_cc_parity(c, op); break;
-    case 6: r = vmc_cc_negative(c, op) != vmc_cc_overflow(c, op); break;
-    case 7: r = vmc_cc_zero(c, op) || vmc_cc_negative(c, op) != vmc_cc_overflow(c, op); break;
+    case 0:
+        r = vmc_cc_overflow(c, op);
+        break;
+    case 1:
+        r = vmc_cc_carry(c, op);
+        break;
+    case 2:
+        r = vmc_cc_zero(c, op);
+        break;
+    case 3:
+        r = vmc_cc_carry(c, op) || vmc_cc_zero(c, op);
+        break;
+    case 4:
+        r = vmc_cc_negative(c, op);
+        break;
+    case 5:
+        r = vmc_cc_parity(c, op);
+        break;
+    case 6:
+        r = vmc_cc_negative(c, op) != vmc_cc_overflow(c, op);
+        break;
+    case 7:
+        r = vmc_cc_zero(c, op) || vmc_cc_negative(c, op) != vmc_cc_overflow(c, op);
+        break;
     }
     return r ^ (cond & 1);
 }
@@ -142,7 +166,8 @@ static inline void vmc_set_carry_overflow(VmcCpu *c, bool carry, bool overflow)
 {
     c->cc_op = (c->cc_op & CC_OP) | CC_CF_SET | CC_OF_SET | (carry ? CC_CF : 0) | (overflow ? CC_OF : 0);
 }
-/* RFLAGS whole (bit 1 forced); the caller has masked what may not change and calls vmc_soft_update_mode if AC, VM or TF did. */
+/* RFLAGS whole (bit 1 forced); the caller has masked what may not change and calls vmc_soft_update_mode if
+ * AC, VM or TF did. */
 static inline void vmc_set_rflags(VmcCpu *c, uint64_t flags)
 {
     vmc_set_arith(c, flags);

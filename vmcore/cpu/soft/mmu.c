@@ -1,13 +1,14 @@
 /*
- * The software MMU: page walks for every paging mode, TLB fills, and all accesses the inline look-up of mmu.h cannot
- * serve.
+ * The software MMU: page walks for every paging mode, TLB fills, and all accesses the inline look-up of mmu.h
+ * cannot serve.
  *
- * A walk reads page tables through host pointers and sets A and D atomically, as other CPUs walk too. A TLB entry gets its
- * read tag on any data access, its write tag only once D is set and the page holds no decoded code, its execute
- * tag on fetches alone: whatever must be noticed has no tag and comes here.
+ * A walk reads page tables through host pointers and sets A and D atomically, as other CPUs walk too. A TLB
+ * entry gets its read tag on any data access, its write tag only once D is set and the page holds no decoded
+ * code, its execute tag on fetches alone: whatever must be noticed has no tag and comes here.
  *
- * A write to a page with code kills the code's word first and writes then. That is safe against another CPU decoding in between,
- * because whoever marks a page as code waits until all other CPUs have passed an instruction boundary (block.c).
+ * A write to a page with code kills the code's word first and writes then. That is safe against another CPU
+ * decoding in between, because whoever marks a page as code waits until all other CPUs have passed an
+ * instruction boundary (block.c).
  *
  * Source: Intel SDM vol. 3 chapter 4; data breakpoints: section 17.2.
  */
@@ -36,13 +37,13 @@
 
 struct mapping {
     uint64_t pa;
-    bool writable; /* for this privilege, D already set */
+    bool writable;  /* for this privilege, D already set */
     uint32_t error; /* page-fault code when the walk failed */
 };
 
 struct walk {
     VmcCpu *c;
-    uint64_t rights;  /* AND of W and U over the levels */
+    uint64_t rights; /* AND of W and U over the levels */
     bool nx;
     bool long_entries;
 };
@@ -53,8 +54,10 @@ static void *phys_host(const VmcCpu *c, uint64_t pa)
     return s ? s->host + (pa - s->gpa) : NULL;
 }
 
-/* Reads the entry at `pa` and folds its rights in. False: not present (error 0) or reserved bit set (PF_RSVD). */
-static bool walk_entry(struct walk *w, uint64_t pa, uint64_t reserved, uint64_t *entry, void **host, uint32_t *error)
+/* Reads the entry at `pa` and folds its rights in. False: not present (error 0) or reserved bit set
+ * (PF_RSVD). */
+static bool walk_entry(struct walk *w, uint64_t pa, uint64_t reserved, uint64_t *entry, void **host,
+                       uint32_t *error)
 {
     void *p = phys_host(w->c, pa);
     uint64_t e = 0;
@@ -89,8 +92,8 @@ static bool walk_mark(const struct walk *w, void *host, uint64_t entry, uint64_t
                                            __ATOMIC_RELAXED);
     }
     uint32_t old = (uint32_t)entry;
-    return __atomic_compare_exchange_n((uint32_t *)host, &old, (uint32_t)(entry | bits), false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n((uint32_t *)host, &old, (uint32_t)(entry | bits), false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 /* Whether the rights found allow the access; the page-fault code if not. */
@@ -150,8 +153,9 @@ static int walk_once(VmcCpu *c, uint64_t va, enum vmc_access access, bool user, 
     const struct level *level;
     unsigned n;
     uint64_t table;
-    uint32_t base_error = (access == VMC_WRITE ? PF_W : 0) | (user ? PF_U : 0) |
-                          (access == VMC_EXEC && ((c->efer & EFER_NXE && w.long_entries) || (c->cr4 & CR4_SMEP)) ? PF_I : 0);
+    uint32_t base_error =
+        (access == VMC_WRITE ? PF_W : 0) | (user ? PF_U : 0) |
+        (access == VMC_EXEC && ((c->efer & EFER_NXE && w.long_entries) || (c->cr4 & CR4_SMEP)) ? PF_I : 0);
     m->error = base_error;
     if (c->long_mode) {
         level = levels_long, n = 4, table = c->cr3 & ADDR_MASK;
@@ -170,11 +174,13 @@ static int walk_once(VmcCpu *c, uint64_t va, enum vmc_access access, bool user, 
         uint64_t entry;
         uint32_t error;
         void *host;
-        if (!walk_entry(&w, table + index * (w.long_entries ? 8 : 4), level->reserved, &entry, &host, &error)) {
+        if (!walk_entry(&w, table + index * (w.long_entries ? 8 : 4), level->reserved, &entry, &host,
+                        &error)) {
             m->error |= error;
             return 0;
         }
-        bool leaf = i == n - 1 || (level->can_be_large && (entry & PTE_PS) && (w.long_entries || (c->cr4 & CR4_PSE)));
+        bool leaf =
+            i == n - 1 || (level->can_be_large && (entry & PTE_PS) && (w.long_entries || (c->cr4 & CR4_PSE)));
         if (!leaf) {
             if (mark && !walk_mark(&w, host, entry, PTE_A))
                 return -1;
@@ -333,7 +339,8 @@ static void check_watchpoints(VmcCpu *c, uint64_t va, unsigned size, enum vmc_ac
     }
 }
 
-/* Translates a data access of the current instruction inside one page; faults. Host pointer, or NULL with *pa for devices. */
+/* Translates a data access of the current instruction inside one page; faults. Host pointer, or NULL with *pa
+ * for devices. */
 static void *access_page(VmcCpu *c, uint64_t va, enum vmc_access access, bool sys, uint64_t *pa)
 {
     struct mapping m;
@@ -404,7 +411,8 @@ static unsigned natural_alignment(unsigned size)
 }
 
 /* What comes before any slow access: canonical form, alignment check, breakpoints. */
-static void check_access(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, enum vmc_access access)
+static void check_access(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size,
+                         enum vmc_access access)
 {
     c->cur = u;
     if (c->long_mode && (!canonical(va) || !canonical(va + size - 1))) {
@@ -444,10 +452,18 @@ uint64_t vmc_ld_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned s
 static void put(void *p, unsigned size, uint64_t value)
 {
     switch (size) {
-    case 1: *(volatile uint8_t *)p = (uint8_t)value; break;
-    case 2: *(volatile uint16_t *)p = (uint16_t)value; break;
-    case 4: *(volatile uint32_t *)p = (uint32_t)value; break;
-    default: *(volatile uint64_t *)p = value; break;
+    case 1:
+        *(volatile uint8_t *)p = (uint8_t)value;
+        break;
+    case 2:
+        *(volatile uint16_t *)p = (uint16_t)value;
+        break;
+    case 4:
+        *(volatile uint32_t *)p = (uint32_t)value;
+        break;
+    default:
+        *(volatile uint64_t *)p = value;
+        break;
     }
 }
 
@@ -627,7 +643,8 @@ const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa)
 
 /* ---- segmentation of 16- and 32-bit code ---- */
 
-uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64_t off, unsigned size, bool write)
+uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64_t off, unsigned size,
+                        bool write)
 {
     const struct vmc_seg *s = &c->seg[seg];
     unsigned vector = seg == VMC_SS ? EXC_SS : EXC_GP;
@@ -650,7 +667,8 @@ uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64
     return (uint32_t)(off + s->base);
 }
 
-/* Sizes of segmented operands, as uop.scale names them; LEA and the like access nothing and are not checked. */
+/* Sizes of segmented operands, as uop.scale names them; LEA and the like access nothing and are not checked.
+ */
 static const uint16_t access_sizes[] = {0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 28, 94, 108, 512};
 
 void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u)

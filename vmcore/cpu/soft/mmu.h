@@ -1,9 +1,9 @@
 /*
  * Guest memory as the software CPU sees it: linear address in, value out, faults by longjmp.
  *
- * The inline part is the TLB look-up (about ten host instructions); everything else, be it a miss, a device, a
- * page crossing or a watched page, is vmc_*_slow in mmu.c. Addresses are linear: segment base added,
- * limits checked (vmc_ea does both).
+ * The inline part is the TLB look-up (about ten host instructions); everything else, be it a miss, a device,
+ * a page crossing or a watched page, is vmc_*_slow in mmu.c. Addresses are linear: segment base added, limits
+ * checked (vmc_ea does both).
  */
 #pragma once
 
@@ -21,35 +21,39 @@ uint64_t vmc_ea_linear(VmcCpu *c, const struct vmc_uop *u, uint64_t off);
 /* Binding: notes in u what vmc_ea_slow has to check of a segmented operand. */
 void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u);
 void vmc_ea_note_size(struct vmc_uop *u, unsigned size, bool write);
-/* Segment check + base for legacy modes: linear address of [seg:off, size), #GP/#SS if outside or not allowed. */
-uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64_t off, unsigned size, bool write);
+/* Segment check + base for legacy modes: linear address of [seg:off, size), #GP/#SS if outside or not
+ * allowed. */
+uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64_t off, unsigned size,
+                        bool write);
 uint64_t vmc_ld_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size);
 void vmc_st_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, uint64_t value);
 __m128i vmc_ld128_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va);
 void vmc_st128_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, __m128i value);
-/* Host pointer to [va, va+size) inside one page of RAM with the TLB filled, or NULL (device, crossing, watched); faults if
- * the access is not allowed (both pages checked when it crosses). */
+/* Host pointer to [va, va+size) inside one page of RAM with the TLB filled, or NULL (device, crossing,
+ * watched); faults if the access is not allowed (both pages checked when it crosses). */
 void *vmc_host_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, enum vmc_access access);
 
-/* Checks that all of [va, va+len) may be accessed, faulting otherwise; then nothing commits before it can fault. */
+/* Checks that all of [va, va+len) may be accessed, faulting otherwise; then nothing commits before it can
+ * fault. */
 void vmc_probe(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned len, enum vmc_access access);
 /* len <= 4096 bytes; all pages probed before the first byte moves. */
 void vmc_read_bytes(VmcCpu *c, const struct vmc_uop *u, uint64_t va, void *buf, unsigned len);
 void vmc_write_bytes(VmcCpu *c, const struct vmc_uop *u, uint64_t va, const void *buf, unsigned len);
 
-/* Implicit supervisor accesses (GDT, IDT, TSS, stacks of inner rings): privilege 0 whatever CPL is. size 1, 2, 4, 8. c->cur
- * must be set, or be NULL between instructions. */
+/* Implicit supervisor accesses (GDT, IDT, TSS, stacks of inner rings): privilege 0 whatever CPL is. size 1,
+ * 2, 4, 8. c->cur must be set, or be NULL between instructions. */
 uint64_t vmc_sys_ld(VmcCpu *c, uint64_t va, unsigned size);
 void vmc_sys_st(VmcCpu *c, uint64_t va, unsigned size, uint64_t value);
 
 #define VMC_PHYS_BITS 46 /* MAXPHYADDR: CPUID 8000_0008 says the same */
 
 /* TLB maintenance. */
-void vmc_tlb_flush(VmcCpu *c);                  /* everything: new generation */
+void vmc_tlb_flush(VmcCpu *c);                   /* everything: new generation */
 void vmc_tlb_flush_page(VmcCpu *c, uint64_t va); /* INVLPG */
 /* Takes the write tag from every entry that leads to this host page. */
 void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page);
-/* Host address of the code at `va` for this privilege, and its physical address; NULL if there is no RAM. Faults. */
+/* Host address of the code at `va` for this privilege, and its physical address; NULL if there is no RAM.
+ * Faults. */
 const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa);
 /* PAE paging: loads and checks the four PDPTEs; false: #GP (reserved bits). */
 bool vmc_load_pdptes(VmcCpu *c, uint64_t cr3);
@@ -60,7 +64,8 @@ static inline uint64_t vmc_ea(VmcCpu *c, const struct vmc_uop *u)
 {
     if (vmc_unlikely(u->flags & UF_EA_SLOW))
         return vmc_ea_slow(c, u);
-    return R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp + c->seg_base[u->seg];
+    return R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp +
+           c->seg_base[u->seg];
 }
 /* The same without segment base and checks: LEA. Truncated to the address size. */
 static inline uint64_t vmc_ea_offset(VmcCpu *c, const struct vmc_uop *u)
@@ -92,19 +97,19 @@ static inline void *vmc_host_w(VmcCpu *c, uint64_t va, unsigned size)
     return vmc_likely(e->tag_write == vmc_tlb_want(c, va, size)) ? (void *)(va + e->addend) : NULL;
 }
 
-#define VMC_DEFINE_ACCESS(bits, type)                                                                                  \
-    static inline type vmc_ld##bits(VmcCpu *c, const struct vmc_uop *u, uint64_t va)                                   \
-    {                                                                                                                  \
-        const type *p = vmc_host_r(c, va, sizeof(type));                                                               \
-        return vmc_likely(p) ? *p : (type)vmc_ld_slow(c, u, va, sizeof(type));                                         \
-    }                                                                                                                  \
-    static inline void vmc_st##bits(VmcCpu *c, const struct vmc_uop *u, uint64_t va, type v)                           \
-    {                                                                                                                  \
-        type *p = vmc_host_w(c, va, sizeof(type));                                                                     \
-        if (vmc_likely(p))                                                                                             \
-            *p = v;                                                                                                    \
-        else                                                                                                           \
-            vmc_st_slow(c, u, va, sizeof(type), v);                                                                    \
+#define VMC_DEFINE_ACCESS(bits, type)                                                                        \
+    static inline type vmc_ld##bits(VmcCpu *c, const struct vmc_uop *u, uint64_t va)                         \
+    {                                                                                                        \
+        const type *p = vmc_host_r(c, va, sizeof(type));                                                     \
+        return vmc_likely(p) ? *p : (type)vmc_ld_slow(c, u, va, sizeof(type));                               \
+    }                                                                                                        \
+    static inline void vmc_st##bits(VmcCpu *c, const struct vmc_uop *u, uint64_t va, type v)                 \
+    {                                                                                                        \
+        type *p = vmc_host_w(c, va, sizeof(type));                                                           \
+        if (vmc_likely(p))                                                                                   \
+            *p = v;                                                                                          \
+        else                                                                                                 \
+            vmc_st_slow(c, u, va, sizeof(type), v);                                                          \
     }
 VMC_DEFINE_ACCESS(8, uint8_t)
 VMC_DEFINE_ACCESS(16, uint16_t)

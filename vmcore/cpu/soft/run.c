@@ -1,9 +1,10 @@
 /*
  * The run loop of a software CPU: blocks one after the other, and between them whatever was requested.
  *
- * Everything that is not the next block goes through one atomic word, `request`: looked at here and where one block jumps to
- * another. Faults come back by longjmp to the setjmp at the head of the loop; delivering one may fault again and come back the
- * same way (exception.c counts). HLT sleeps here, on the condition that notify, nmi, init, sipi and kick signal.
+ * Everything that is not the next block goes through one atomic word, `request`: looked at here and where one
+ * block jumps to another. Faults come back by longjmp to the setjmp at the head of the loop; delivering one
+ * may fault again and come back the same way (exception.c counts). HLT sleeps here, on the condition that
+ * notify, nmi, init, sipi and kick signal.
  */
 #include "cpu/soft/run.h"
 
@@ -17,7 +18,8 @@
 /* Requests that end a sleep; HALT and STEP are the CPU's own. */
 #define WAKING (REQ_INTR | REQ_NMI | REQ_INIT | REQ_SIPI | REQ_KICK | REQ_CODE)
 
-/* With any breakpoint on, instructions run one by one: a data breakpoint traps right behind the one that touched it. */
+/* With any breakpoint on, instructions run one by one: a data breakpoint traps right behind the one that
+ * touched it. */
 static bool breakpoints(const VmcCpu *c)
 {
     return c->dr[7] & 0xff;
@@ -47,7 +49,8 @@ void vmc_soft_update_mode(VmcCpu *c)
         c->tlb = c->tlbs[VMC_TLB_USER];
     else
         c->tlb = c->tlbs[(c->eflags & FL_AC) ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER];
-    c->jump_key = c->tlb_gen | (uint64_t)(c->cpl == 3) << 12 | (uint64_t)c->mode << 13 | (uint64_t)c->stack32 << 15 | 1ull << 16;
+    c->jump_key = c->tlb_gen | (uint64_t)(c->cpl == 3) << 12 | (uint64_t)c->mode << 13 |
+                  (uint64_t)c->stack32 << 15 | 1ull << 16;
 
     if ((c->eflags & FL_TF) || c->inhibit || c->db_pending || breakpoints(c))
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);
@@ -109,7 +112,8 @@ static void step(VmcCpu *c)
     if (!c->inhibit && !(c->eflags & FL_TF) && !breakpoints(c))
         atomic_fetch_and_explicit(&c->request, ~REQ_STEP, memory_order_relaxed);
     (void)shadow;
-    if (trap && !c->event_taken && !c->inhibit_db) /* behind MOV SS and POP SS there is no step trap, not even later */
+    if (trap && !c->event_taken &&
+        !c->inhibit_db) /* behind MOV SS and POP SS there is no step trap, not even later */
         c->db_pending |= DR6_BS;
     if (c->db_pending)
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);
@@ -225,7 +229,8 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
         vmc_deliver_fault(c);
     }
     for (;;) {
-        if (vmc_unlikely(vmc_requested(c) || (c->intr_waiting && (c->eflags & FL_IF)) || c->shutdown || c->fatal)) {
+        if (vmc_unlikely(vmc_requested(c) || (c->intr_waiting && (c->eflags & FL_IF)) || c->shutdown ||
+                         c->fatal)) {
             if (!serve_requests(c, &exit))
                 break;
             continue;

@@ -5,7 +5,8 @@
  * array that also holds a constant zero (an absent base or index) and the RIP of the running block (the
  * base of RIP-relative operands), so that every effective address is the same branch-free sum.
  *
- * Threads: everything here belongs to the CPU's own thread, except `request` and `wake`, which anyone may set.
+ * Threads: everything here belongs to the CPU's own thread, except `request` and `wake`, which anyone may
+ * set.
  */
 #pragma once
 
@@ -22,7 +23,7 @@ struct vmc_uop;
 struct vmc_block_cache;
 
 /* Byte offsets into VmcCpu for operands of micro-operations. */
-#define VMC_GPR(n)    ((n) * 8u)
+#define VMC_GPR(n)    ((n)*8u)
 #define VMC_SLOT_ZERO VMC_GPR(16)
 #define VMC_SLOT_RIP  VMC_GPR(17)
 
@@ -82,12 +83,28 @@ struct vmc_block_cache;
 #define EFER_NXE (1ull << 11)
 
 enum {
-    EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8,
-    EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17, EXC_MC = 18, EXC_XM = 19,
+    EXC_DE = 0,
+    EXC_DB = 1,
+    EXC_NMI = 2,
+    EXC_BP = 3,
+    EXC_OF = 4,
+    EXC_BR = 5,
+    EXC_UD = 6,
+    EXC_NM = 7,
+    EXC_DF = 8,
+    EXC_TS = 10,
+    EXC_NP = 11,
+    EXC_SS = 12,
+    EXC_GP = 13,
+    EXC_PF = 14,
+    EXC_MF = 16,
+    EXC_AC = 17,
+    EXC_MC = 18,
+    EXC_XM = 19,
 };
 
-/* Lazy flags: the last flag-setting operation and enough of its operands to work the flags out when somebody asks
- * (flags.h). The low two bits are log2 of the operand size. */
+/* Lazy flags: the last flag-setting operation and enough of its operands to work the flags out when somebody
+ * asks (flags.h). The low two bits are log2 of the operand size. */
 enum vmc_cc {
     CC_FLAGS = 0, /* cc_src holds the six bits themselves */
     CC_ADD = 4,   /* dst = result, src = second operand */
@@ -100,8 +117,8 @@ enum vmc_cc {
     CC_SHL = 32, /* dst = result, src = value one step before the last shift: CF is its top bit */
     CC_SAR = 36, /* SHR and SAR: dst = result, src = value one step before: CF is its bit 0 */
     CC_COUNT = 40,
-    /* Above the operation: CF and OF set by a later instruction that leaves the other flags alone (rotates, bit tests, STC,
-     * multiplications). Any operation that sets all flags clears these bits by the way. */
+    /* Above the operation: CF and OF set by a later instruction that leaves the other flags alone (rotates,
+     * bit tests, STC, multiplications). Any operation that sets all flags clears these bits by the way. */
     CC_OP = 0xff,
     CC_CF_SET = 0x100, /* CF is CC_CF */
     CC_CF = 0x200,
@@ -111,7 +128,7 @@ enum vmc_cc {
 
 /* Bits of VmcCpu.request; anything set makes the CPU leave its blocks at the next block boundary. */
 enum {
-    REQ_INTR = 1,   /* ask the local APIC */
+    REQ_INTR = 1, /* ask the local APIC */
     REQ_NMI = 2,
     REQ_INIT = 4,
     REQ_SIPI = 8,   /* vector in sipi_vector */
@@ -128,19 +145,19 @@ struct vmc_seg {
     uint16_t attr; /* as VmcSegment.attr */
 };
 
-#define SEG_TYPE(a)  ((a) & 0xfu)
-#define SEG_S        0x10u
-#define SEG_DPL(a)   (((a) >> 5) & 3u)
-#define SEG_P        0x80u
-#define SEG_L        0x2000u
-#define SEG_DB       0x4000u
-#define SEG_G        0x8000u
+#define SEG_TYPE(a) ((a)&0xfu)
+#define SEG_S       0x10u
+#define SEG_DPL(a)  (((a) >> 5) & 3u)
+#define SEG_P       0x80u
+#define SEG_L       0x2000u
+#define SEG_DB      0x4000u
+#define SEG_G       0x8000u
 
 /* Index into seg_base[]: the six segment registers, then one that is always zero. */
 #define VMC_SEG_FLAT 6
 
-/* Software TLB. A tag is the page address with the TLB generation in its low 12 bits, so that a flush is a new
- * generation. `addend` turns a guest linear address into a host address. */
+/* Software TLB. A tag is the page address with the TLB generation in its low 12 bits, so that a flush is a
+ * new generation. `addend` turns a guest linear address into a host address. */
 struct vmc_tlb_entry {
     uint64_t tag_read, tag_write, tag_exec;
     uint64_t addend;
@@ -148,10 +165,11 @@ struct vmc_tlb_entry {
 #define VMC_TLB_BITS 11
 #define VMC_TLB_SIZE (1u << VMC_TLB_BITS)
 enum {
-    VMC_TLB_SUPER,      /* CPL 0..2, EFLAGS.AC clear (SMAP in force) */
-    VMC_TLB_USER,       /* CPL 3 */
-    VMC_TLB_SUPER_AC,   /* CPL 0..2 with EFLAGS.AC set */
-    VMC_TLB_NEVER,      /* never filled: alignment checks or data breakpoints are on, every access goes the slow way */
+    VMC_TLB_SUPER,    /* CPL 0..2, EFLAGS.AC clear (SMAP in force) */
+    VMC_TLB_USER,     /* CPL 3 */
+    VMC_TLB_SUPER_AC, /* CPL 0..2 with EFLAGS.AC set */
+    VMC_TLB_NEVER,    /* never filled: alignment checks or data breakpoints are on, every access goes the slow
+                         way */
     VMC_TLB_COUNT,
 };
 
@@ -171,7 +189,7 @@ struct vmc_fx {
     uint16_t fop;
     uint64_t fip, fdp;
     uint32_t mxcsr, mxcsr_mask;
-    uint8_t st[8][16];   /* ST(i)/MMi, physical order is relative to TOP as FXSAVE has it */
+    uint8_t st[8][16]; /* ST(i)/MMi, physical order is relative to TOP as FXSAVE has it */
     uint8_t xmm[16][16] __attribute__((aligned(16)));
     uint8_t rest[96];
 } __attribute__((aligned(16)));
@@ -179,30 +197,31 @@ struct vmc_fx {
 struct VmcCpu {
     /* hot: one cache line after the other */
     uint64_t gpr[16];
-    uint64_t slot_zero;  /* always 0 */
-    uint64_t block_rip;  /* RIP (offset in CS) of the first byte of the running block */
-    uint64_t rip;        /* valid between blocks and in slow paths that say so */
+    uint64_t slot_zero; /* always 0 */
+    uint64_t block_rip; /* RIP (offset in CS) of the first byte of the running block */
+    uint64_t rip;       /* valid between blocks and in slow paths that say so */
     uint32_t cc_op;
     _Atomic uint32_t request;
     uint64_t cc_dst, cc_src, cc_src2;
-    uint64_t eflags;     /* all but the six arithmetic bits, bit 1 set */
+    uint64_t eflags; /* all but the six arithmetic bits, bit 1 set */
     uint64_t seg_base[8];
     struct vmc_tlb_entry *tlb; /* the one of the current privilege */
-    uint64_t tlb_gen;    /* 1..4095 */
-    uint64_t jump_key;   /* generation, privilege and code mode: see vmc_soft_update_mode */
-    struct vmc_block *block; /* running */
+    uint64_t tlb_gen;          /* 1..4095 */
+    uint64_t jump_key;         /* generation, privilege and code mode: see vmc_soft_update_mode */
+    struct vmc_block *block;   /* running */
     const struct vmc_uop *cur; /* the micro-operation a fault belongs to; set on slow paths */
     uint8_t cpl;
-    uint8_t mode;        /* enum vmc_width */
-    bool stack32;        /* SS.B */
-    bool long_mode;      /* EFER.LMA */
-    bool xm_unmasked;    /* guest MXCSR unmasks something: SSE arithmetic must look at flags afterwards */
-    uint8_t fx_guard;    /* FXG_* of exec/fx.h: why an x87, MMX or SSE handler may not run straight through */
-    uint8_t x87_carry;   /* exception flags taken out of the running x87 while CR0.NE is clear (exec/fxstate.c) */
-    bool inhibit;        /* interrupt shadow of STI, MOV SS, POP SS covers the next instruction */
-    bool inhibit_db;     /* MOV SS, POP SS: debug traps too */
+    uint8_t mode;     /* enum vmc_width */
+    bool stack32;     /* SS.B */
+    bool long_mode;   /* EFER.LMA */
+    bool xm_unmasked; /* guest MXCSR unmasks something: SSE arithmetic must look at flags afterwards */
+    uint8_t fx_guard; /* FXG_* of exec/fx.h: why an x87, MMX or SSE handler may not run straight through */
+    uint8_t
+        x87_carry;   /* exception flags taken out of the running x87 while CR0.NE is clear (exec/fxstate.c) */
+    bool inhibit;    /* interrupt shadow of STI, MOV SS, POP SS covers the next instruction */
+    bool inhibit_db; /* MOV SS, POP SS: debug traps too */
     bool halted, wait_sipi;
-    bool split_held;     /* vm->split_lock is ours */
+    bool split_held; /* vm->split_lock is ours */
 
     struct vmc_seg seg[VMC_SEG_COUNT], ldt, tr;
     struct {
@@ -211,7 +230,7 @@ struct VmcCpu {
     } gdt, idt;
     uint64_t cr0, cr2, cr3, cr4, efer;
     uint64_t dr[8];
-    uint64_t pdpte[4];   /* PAE: loaded with CR3 */
+    uint64_t pdpte[4]; /* PAE: loaded with CR3 */
 
     struct vmc_fx fx;
 
@@ -233,10 +252,10 @@ struct VmcCpu {
         uint32_t error;
         uint64_t cr2_or_dr6;
     } fault;
-    int delivering;      /* vector being delivered, -1 none: double-fault rules */
+    int delivering; /* vector being delivered, -1 none: double-fault rules */
     jmp_buf fault_jmp;
-    GError *fatal;       /* set with REQ_KICK by what cannot go on */
-    bool shutdown;       /* triple fault */
+    GError *fatal; /* set with REQ_KICK by what cannot go on */
+    bool shutdown; /* triple fault */
     bool nmi_blocked;
     bool nmi_waiting;    /* one came meanwhile; IRET lets it in */
     bool event_taken;    /* set by every delivery: an INT n has no single-step trap behind it */
@@ -245,22 +264,22 @@ struct VmcCpu {
     unsigned index;
     VmcCpuVm *vm;
     VmcLocalApic lapic;
-    uint64_t apic_base;  /* copy of IA32_APIC_BASE for the MMU's look */
+    uint64_t apic_base; /* copy of IA32_APIC_BASE for the MMU's look */
     _Atomic uint8_t sipi_vector;
 
-    /* Hashed sets of the 2 (4) MiB and 1 GiB regions with large pages since the last flush: INVLPG inside one must drop all
-     * its 4 KiB entries, so it flushes everything. */
+    /* Hashed sets of the 2 (4) MiB and 1 GiB regions with large pages since the last flush: INVLPG inside one
+     * must drop all its 4 KiB entries, so it flushes everything. */
     uint64_t large_2m[16], large_1g;
 
     struct vmc_tlb_entry *tlbs[VMC_TLB_COUNT];
     struct vmc_jump_entry *jump;
     struct vmc_block_cache *blocks; /* block.c */
 
-    GMutex sleep_lock;   /* HLT waits here */
+    GMutex sleep_lock; /* HLT waits here */
     GCond sleep_cond;
-    _Atomic bool running; /* inside run and not asleep: others may have to wait for it */
-    bool intr_waiting;   /* the local APIC had something while interrupts were disabled */
-    struct vmc_block **link_from; /* where the next block found may be chained (block.c), or NULL */
+    _Atomic bool running;             /* inside run and not asleep: others may have to wait for it */
+    bool intr_waiting;                /* the local APIC had something while interrupts were disabled */
+    struct vmc_block **link_from;     /* where the next block found may be chained (block.c), or NULL */
     _Atomic uint32_t code_epoch_seen; /* handshake of REQ_CODE */
 };
 
@@ -279,12 +298,14 @@ struct VmcCpuVm {
 };
 
 /* ---- run.c ---- */
-/* Recomputes mode, cpl-dependent TLB, jump_key after any change of CS, SS, CPL, CR0, CR4, EFER, EFLAGS.AC, DR7. */
+/* Recomputes mode, cpl-dependent TLB, jump_key after any change of CS, SS, CPL, CR0, CR4, EFER, EFLAGS.AC,
+ * DR7. */
 void vmc_soft_update_mode(VmcCpu *c);
 
 /* ---- exception.c ---- */
-/* All of these end the current instruction (c->cur) with nothing committed, longjmp to the run loop, and the exception is
- * delivered with the RIP of that instruction. Slow paths and system handlers set c->cur = u first. */
+/* All of these end the current instruction (c->cur) with nothing committed, longjmp to the run loop, and the
+ * exception is delivered with the RIP of that instruction. Slow paths and system handlers set c->cur = u
+ * first. */
 _Noreturn void vmc_fault(VmcCpu *c, unsigned vector);
 _Noreturn void vmc_fault_code(VmcCpu *c, unsigned vector, uint32_t error);
 _Noreturn void vmc_page_fault(VmcCpu *c, uint64_t address, uint32_t error);
@@ -296,10 +317,10 @@ static inline _Noreturn void vmc_ud(VmcCpu *c)
 {
     vmc_fault(c, EXC_UD);
 }
-/* Delivers an exception, software interrupt or external interrupt through the IDT with c->rip as the return address
- * (faults: the instruction; traps and interrupts: the next one). Called by the run loop between instructions, under
- * fault_jmp: a fault during delivery comes back through vmc_fault and the run loop calls vmc_deliver_fault again,
- * which applies the double- and triple-fault rules (c->delivering). */
+/* Delivers an exception, software interrupt or external interrupt through the IDT with c->rip as the return
+ * address (faults: the instruction; traps and interrupts: the next one). Called by the run loop between
+ * instructions, under fault_jmp: a fault during delivery comes back through vmc_fault and the run loop calls
+ * vmc_deliver_fault again, which applies the double- and triple-fault rules (c->delivering). */
 enum vmc_event { VMC_EVENT_FAULT, VMC_EVENT_TRAP, VMC_EVENT_SOFT_INT, VMC_EVENT_EXTERNAL, VMC_EVENT_NMI };
 void vmc_deliver(VmcCpu *c, enum vmc_event kind, unsigned vector, bool has_error, uint32_t error);
 /* The fault in c->fault, as thrown. Sets c->shutdown on a triple fault. */

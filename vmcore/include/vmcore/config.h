@@ -56,15 +56,15 @@ typedef struct VmcDeviceConfig {
 } VmcDeviceConfig;
 
 typedef struct VmcConfig {
-    unsigned cpus;        /* 1..VMC_CPUS_MAX */
-    uint64_t memory;      /* bytes, a multiple of 1 MiB, at least VMC_MEMORY_MIN */
+    unsigned cpus;   /* 1..VMC_CPUS_MAX */
+    uint64_t memory; /* bytes, a multiple of 1 MiB, at least VMC_MEMORY_MIN */
     VmcCpuKind cpu;
     VmcBootConfig boot;
-    GPtrArray *devices;   /* of VmcDeviceConfig, owned */
+    GPtrArray *devices; /* of VmcDeviceConfig, owned */
 } VmcConfig;
 
-#define VMC_CPUS_MAX   64u
-#define VMC_MEMORY_MIN (16ull << 20)
+#define VMC_CPUS_MAX        64u
+#define VMC_MEMORY_MIN      (16ull << 20)
 #define VMC_PCI_DEVICES_MAX 27u
 
 /* One CPU, 512 MiB, CPU chosen automatically, nothing attached. */

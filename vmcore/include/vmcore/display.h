@@ -1,9 +1,9 @@
 /*
  * A display: pixels a guest draws and a front end shows.
  *
- * Pull model. The front end calls vmc_display_collect once per frame it wants to draw; it gets the rectangles that
- * changed since the last call and may then read exactly those pixels until its next call. A display keeps its
- * pixels when the machine stops. Any one thread may be the front end.
+ * Pull model. The front end calls vmc_display_collect once per frame it wants to draw; it gets the rectangles
+ * that changed since the last call and may then read exactly those pixels until its next call. A display
+ * keeps its pixels when the machine stops. Any one thread may be the front end.
  */
 #pragma once
 
@@ -24,8 +24,8 @@ typedef struct VmcFrame {
     unsigned stride;        /* bytes per row */
     const uint8_t *pixels;  /* XRGB8888 little-endian: bytes B, G, R, X */
     unsigned n_damage;
-    VmcRect damage[64];     /* changed since the last collect; never overlapping */
-    uint64_t serial;        /* grows whenever there was damage */
+    VmcRect damage[64]; /* changed since the last collect; never overlapping */
+    uint64_t serial;    /* grows whenever there was damage */
 } VmcFrame;
 
 /* Fills `frame`. True if there is damage (all of it the first time and after vmc_display_refresh). */

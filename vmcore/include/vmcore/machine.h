@@ -75,7 +75,7 @@ VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);
  * evdev code (KEY_A = 30), which is an X11 hardware keycode - 8. x, y in 0..32767 over the display. */
 void vmc_machine_send_key(VmcMachine *machine, unsigned keycode, bool down);
 void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y);
-void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down); /* evdev BTN_LEFT, ... */
+void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down);  /* evdev BTN_LEFT, ... */
 void vmc_machine_send_wheel(VmcMachine *machine, int vertical, int horizontal); /* clicks, up/right > 0 */
 
 G_END_DECLS

@@ -1,8 +1,9 @@
 /*
  * Near control flow and the stack: Jcc JMP CALL RET LOOP JCXZ, PUSH POP PUSHA POPA ENTER LEAVE.
  *
- * 64-bit code gets handlers of its own, chained or found through the jump cache. 16- and 32-bit code, where stack width,
- * segment limits and RIP wrap all matter, shares one slower set that asks at run time: it runs firmware and little else.
+ * 64-bit code gets handlers of its own, chained or found through the jump cache. 16- and 32-bit code, where
+ * stack width, segment limits and RIP wrap all matter, shares one slower set that asks at run time: it runs
+ * firmware and little else.
  */
 #include "cpu/soft/exec/control.h"
 
@@ -28,14 +29,10 @@ OP(jcc_any)
 }
 
 /* Branches through memory and the stack: like MEM_OP, but with another end. */
-#define BRANCH_OP(NAME, BODY)                                                                                          \
-    VMC_NOINLINE static void slow_##NAME(VmcCpu *c, const struct vmc_uop *u)                                           \
-    {                                                                                                                  \
-        BODY(SLOW, unused)                                                                                             \
-    }                                                                                                                  \
-    OP(NAME)                                                                                                           \
-    {                                                                                                                  \
-        BODY(FAST, slow_##NAME)                                                                                        \
+#define BRANCH_OP(NAME, BODY)                                                                                \
+    VMC_NOINLINE static void slow_##NAME(VmcCpu *c, const struct vmc_uop *u){BODY(SLOW, unused)} OP(NAME)    \
+    {                                                                                                        \
+        BODY(FAST, slow_##NAME)                                                                              \
     }
 
 /* A target that is not canonical faults before anything is committed. */
@@ -56,35 +53,33 @@ VMC_NOINLINE static _Noreturn void bad_stack(VmcCpu *c, const struct vmc_uop *u)
     c->cur = u;
     vmc_fault_code(c, EXC_SS, 0);
 }
-#define CHECK_STACK(va)                                                                                                \
-    if (vmc_unlikely(!CANONICAL(va) || !CANONICAL((va) + 7)))                                                          \
+#define CHECK_STACK(va)                                                                                      \
+    if (vmc_unlikely(!CANONICAL(va) || !CANONICAL((va) + 7)))                                                \
         bad_stack(c, u);
 #define CANONICAL(va) ((uint64_t)((int64_t)((va) << 16) >> 16) == (va))
-#define SLOW_CHECK(S, va)                                                                                              \
-    if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
+#define SLOW_CHECK(S, va)                                                                                    \
+    if (vmc_unlikely(!CANONICAL(va)))                                                                        \
         bad_target(c, u);
-#define SLOW_CALL_CHECK(S, va)                                                                                         \
-    if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
+#define SLOW_CALL_CHECK(S, va)                                                                               \
+    if (vmc_unlikely(!CANONICAL(va)))                                                                        \
         bad_call_target(c, u);
 #define FAST_CALL_CHECK FAST_CHECK
-#define FAST_CHECK(S, va)                                                                                              \
-    if (vmc_unlikely(!CANONICAL(va)))                                                                                  \
-        FAST_LEAVE(S)
+#define FAST_CHECK(S, va)                                                                                    \
+    if (vmc_unlikely(!CANONICAL(va)))                                                                        \
+    FAST_LEAVE(S)
 
-#define BODY_CALL_REL(P, S)                                                                                            \
-    P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
-    RSP -= 8;                                                                                                          \
+#define BODY_CALL_REL(P, S)                                                                                  \
+    P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                              \
+    RSP -= 8;                                                                                                \
     VMC_JUMP(c, TARGET);
-#define BODY_CALL_R(P, S)                                                                                              \
-    uint64_t target = R64(c, u->rm);                                                                                   \
-    P##_CALL_CHECK(S, target)                                                                                          \
-    P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                                                        \
-    RSP -= 8;                                                                                                          \
+#define BODY_CALL_R(P, S)                                                                                    \
+    uint64_t target = R64(c, u->rm);                                                                         \
+    P##_CALL_CHECK(S, target) P##_ST(64, S, RSP - 8, vmc_next_rip(c, u));                                    \
+    RSP -= 8;                                                                                                \
     VMC_JUMP(c, target);
-#define BODY_RET(P, S)                                                                                                 \
-    uint64_t target = P##_LD(64, S, RSP);                                                                              \
-    P##_CHECK(S, target)                                                                                               \
-    RSP += 8 + (uint16_t)u->imm;                                                                                       \
+#define BODY_RET(P, S)                                                                                       \
+    uint64_t target = P##_LD(64, S, RSP);                                                                    \
+    P##_CHECK(S, target) RSP += 8 + (uint16_t)u->imm;                                                        \
     VMC_JUMP(c, target);
 BRANCH_OP(call_rel_64, BODY_CALL_REL)
 BRANCH_OP(call_r_64, BODY_CALL_R)
@@ -135,13 +130,13 @@ OP(loop_64)
 
 /* ---- 64-bit: stack ---- */
 
-#define BODY_PUSH(P, S, VALUE)                                                                                         \
-    uint64_t v = (uint64_t)(VALUE);                                                                                    \
-    P##_ST(64, S, RSP - 8, v);                                                                                         \
+#define BODY_PUSH(P, S, VALUE)                                                                               \
+    uint64_t v = (uint64_t)(VALUE);                                                                          \
+    P##_ST(64, S, RSP - 8, v);                                                                               \
     RSP -= 8;
-#define BODY_POP(P, S, _)                                                                                              \
-    uint64_t v = P##_LD(64, S, RSP);                                                                                   \
-    RSP += 8;                                                                                                          \
+#define BODY_POP(P, S, _)                                                                                    \
+    uint64_t v = P##_LD(64, S, RSP);                                                                         \
+    RSP += 8;                                                                                                \
     R64(c, u->rm) = v;
 MEM_OP(push_r_64, BODY_PUSH, R64(c, u->rm))
 MEM_OP(push_i_64, BODY_PUSH, u->imm)
@@ -175,13 +170,13 @@ OP(leave_64)
     VMC_NEXT(c, u);
 }
 
-#define DEFINE_STACK_16(NAME, VALUE)                                                                                   \
-    OP(NAME)                                                                                                           \
-    {                                                                                                                  \
-        uint16_t v = (uint16_t)(VALUE);                                                                                \
-        vmc_st16(c, u, RSP - 2, v);                                                                                    \
-        RSP -= 2;                                                                                                      \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_STACK_16(NAME, VALUE)                                                                         \
+    OP(NAME)                                                                                                 \
+    {                                                                                                        \
+        uint16_t v = (uint16_t)(VALUE);                                                                      \
+        vmc_st16(c, u, RSP - 2, v);                                                                          \
+        RSP -= 2;                                                                                            \
+        VMC_NEXT(c, u);                                                                                      \
     }
 DEFINE_STACK_16(push_r_64_16, R16(c, u->rm))
 DEFINE_STACK_16(push_i_64_16, u->imm)
@@ -276,8 +271,10 @@ static void set_target(const struct vmc_insn *d, struct vmc_uop *u)
 static enum vmc_bound bind_group5(const struct vmc_insn *d, struct vmc_uop *u)
 {
     switch (d->modrm >> 3 & 7) {
-    case 2: return end(u, d->is_mem ? op_call_m_64 : op_call_r_64);
-    case 4: return end(u, d->is_mem ? op_jmp_m_64 : op_jmp_r_64);
+    case 2:
+        return end(u, d->is_mem ? op_call_m_64 : op_call_r_64);
+    case 4:
+        return end(u, d->is_mem ? op_jmp_m_64 : op_jmp_r_64);
     case 6:
         if (d->opsize == 2)
             return use(u, d->is_mem ? op_push_m_64_16 : op_push_r_64_16);
@@ -309,7 +306,8 @@ static enum vmc_bound bind_64(const struct vmc_insn *d, struct vmc_uop *u)
     if (op >= 0x58 && op < 0x60)
         return use(u, narrow ? op_pop_r_64_16 : op_pop_r_64);
     switch (op) {
-    case 0x68: case 0x6a:
+    case 0x68:
+    case 0x6a:
         return use(u, narrow ? op_push_i_64_16 : op_push_i_64);
     case 0x8f:
         if (d->modrm >> 3 & 7)
@@ -317,7 +315,8 @@ static enum vmc_bound bind_64(const struct vmc_insn *d, struct vmc_uop *u)
         if (!d->is_mem)
             return use(u, narrow ? op_pop_r_64_16 : op_pop_r_64);
         return use(u, narrow ? op_pop_m_64_16 : op_pop_m_64);
-    case 0xc2: case 0xc3:
+    case 0xc2:
+    case 0xc3:
         if (op == 0xc3)
             u->imm = 0;
         return end(u, op_ret_64);
@@ -326,14 +325,18 @@ static enum vmc_bound bind_64(const struct vmc_insn *d, struct vmc_uop *u)
         return use(u, op_enter_64);
     case 0xc9:
         return use(u, narrow ? op_leave_64_16 : op_leave_64);
-    case 0xe0: case 0xe1: case 0xe2: case 0xe3:
+    case 0xe0:
+    case 0xe1:
+    case 0xe2:
+    case 0xe3:
         set_target(d, u);
         u->x = (uint16_t)((op & 3) | (d->addrsize == 4 ? 4 : 0));
         return end(u, op_loop_64);
     case 0xe8:
         set_target(d, u);
         return end(u, op_call_rel_64);
-    case 0xe9: case 0xeb:
+    case 0xe9:
+    case 0xeb:
         set_target(d, u);
         return end(u, op_jmp_near);
     case 0xff:

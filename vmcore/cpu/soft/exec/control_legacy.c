@@ -1,15 +1,15 @@
 /*
  * Near control flow and the stack of 16- and 32-bit code (control.c has the 64-bit half).
  *
- * One handler per instruction; operand size, stack width and addresses are settled at run time through u->x. Branch targets
- * are checked against CS before anything is committed.
+ * One handler per instruction; operand size, stack width and addresses are settled at run time through u->x.
+ * Branch targets are checked against CS before anything is committed.
  */
 #include "cpu/soft/exec/control.h"
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-#define X_16   1u /* 16-bit operand size */
-#define X_CX16 2u /* LOOP, JCXZ count in CX */
+#define X_16     1u         /* 16-bit operand size */
+#define X_CX16   2u         /* LOOP, JCXZ count in CX */
 #define X_ARG(x) ((x) >> 4) /* condition, LOOP kind, ENTER level */
 
 static unsigned operand_bytes(const struct vmc_uop *u)
@@ -321,26 +321,38 @@ enum vmc_bound vmc_bind_control_legacy(const struct vmc_insn *d, struct vmc_uop 
     if (op >= 0x58 && op < 0x60)
         return use(u, op_pop_reg);
     switch (op) {
-    case 0x60: return use(u, op_pusha);
-    case 0x61: return use(u, op_popa);
-    case 0x68: case 0x6a: return use(u, op_push_imm);
+    case 0x60:
+        return use(u, op_pusha);
+    case 0x61:
+        return use(u, op_popa);
+    case 0x68:
+    case 0x6a:
+        return use(u, op_push_imm);
     case 0x8f:
         if (ext)
             return VMC_BIND_UD;
         return use(u, d->is_mem ? op_pop_mem : op_pop_reg);
-    case 0xc2: return end(u, op_ret_near);
+    case 0xc2:
+        return end(u, op_ret_near);
     case 0xc3:
         u->imm = 0;
         return end(u, op_ret_near);
     case 0xc8:
         u->x |= (uint16_t)(d->imm2 << 4);
         return use(u, op_enter);
-    case 0xc9: return use(u, op_leave);
-    case 0xe0: case 0xe1: case 0xe2: case 0xe3:
+    case 0xc9:
+        return use(u, op_leave);
+    case 0xe0:
+    case 0xe1:
+    case 0xe2:
+    case 0xe3:
         u->x |= (uint16_t)((op & 3) << 4 | (d->addrsize == 2 ? X_CX16 : 0));
         return end(u, op_loop_rel);
-    case 0xe8: return end(u, op_call_rel);
-    case 0xe9: case 0xeb: return end(u, op_jmp_rel);
+    case 0xe8:
+        return end(u, op_call_rel);
+    case 0xe9:
+    case 0xeb:
+        return end(u, op_jmp_rel);
     case 0xff:
         if (ext == 2)
             return end(u, op_call_rm);

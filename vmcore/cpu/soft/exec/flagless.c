@@ -1,8 +1,8 @@
 /*
  * Handlers without flags, and the backward pass that finds where they may stand (flagless.h).
  *
- * The pass keeps one bit, `dead`: all flags will be overwritten before anyone looks. Only instructions that cannot fault let
- * it pass, so that whatever an exception handler of the guest sees is exact.
+ * The pass keeps one bit, `dead`: all flags will be overwritten before anyone looks. Only instructions that
+ * cannot fault let it pass, so that whatever an exception handler of the guest sees is exact.
  */
 #include "cpu/soft/exec/flagless.h"
 
@@ -11,44 +11,46 @@
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-#define DEFINE_ARITH(NAME, OPERATOR, BITS)                                                                             \
-    OP(NAME##_rr_##BITS)                                                                                               \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, GET##BITS(c, u->reg) OPERATOR GET##BITS(c, u->rm));                                       \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(NAME##_ri_##BITS)                                                                                               \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, GET##BITS(c, u->reg) OPERATOR(T##BITS) u->imm);                                           \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_ARITH(NAME, OPERATOR, BITS)                                                                   \
+    OP(NAME##_rr_##BITS)                                                                                     \
+    {                                                                                                        \
+        PUT##BITS(c, u->reg, GET##BITS(c, u->reg) OPERATOR GET##BITS(c, u->rm));                             \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(NAME##_ri_##BITS)                                                                                     \
+    {                                                                                                        \
+        PUT##BITS(c, u->reg, GET##BITS(c, u->reg) OPERATOR(T##BITS) u->imm);                                 \
+        VMC_NEXT(c, u);                                                                                      \
     }
-#define DEFINE_SHIFT(NAME, EXPR, BITS)                                                                                 \
-    OP(NAME##_i_##BITS)                                                                                                \
-    {                                                                                                                  \
-        T##BITS a = GET##BITS(c, u->rm);                                                                               \
-        unsigned n = (unsigned)u->imm & (BITS - 1);                                                                    \
-        PUT##BITS(c, u->rm, EXPR);                                                                                     \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_SHIFT(NAME, EXPR, BITS)                                                                       \
+    OP(NAME##_i_##BITS)                                                                                      \
+    {                                                                                                        \
+        T##BITS a = GET##BITS(c, u->rm);                                                                     \
+        unsigned n = (unsigned)u->imm & (BITS - 1);                                                          \
+        PUT##BITS(c, u->rm, EXPR);                                                                           \
+        VMC_NEXT(c, u);                                                                                      \
     }
-#define DEFINE_ALL(BITS)                                                                                               \
-    DEFINE_ARITH(add, +, BITS) DEFINE_ARITH(or, |, BITS) DEFINE_ARITH(and, &, BITS) DEFINE_ARITH(sub, -, BITS)         \
-    DEFINE_ARITH(xor, ^, BITS)                                                                                         \
-    DEFINE_SHIFT(shl, a << n, BITS) DEFINE_SHIFT(shr, a >> n, BITS) DEFINE_SHIFT(sar, (S##BITS)a >> n, BITS)           \
-    DEFINE_SHIFT(rol, a << n | a >> (-n & (BITS - 1)), BITS) DEFINE_SHIFT(ror, a >> n | a << (-n & (BITS - 1)), BITS)  \
-    OP(inc_##BITS)                                                                                                     \
-    {                                                                                                                  \
-        PUT##BITS(c, u->rm, GET##BITS(c, u->rm) + 1);                                                                  \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(dec_##BITS)                                                                                                     \
-    {                                                                                                                  \
-        PUT##BITS(c, u->rm, GET##BITS(c, u->rm) - 1);                                                                  \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(neg_##BITS)                                                                                                     \
-    {                                                                                                                  \
-        PUT##BITS(c, u->rm, 0 - GET##BITS(c, u->rm));                                                                  \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_ALL(BITS)                                                                                     \
+    DEFINE_ARITH(add, +, BITS)                                                                               \
+    DEFINE_ARITH(or, |, BITS)                                                                                \
+    DEFINE_ARITH(and, &, BITS)                                                                               \
+    DEFINE_ARITH(sub, -, BITS)                                                                               \
+    DEFINE_ARITH(xor, ^, BITS) DEFINE_SHIFT(shl, a << n, BITS) DEFINE_SHIFT(shr, a >> n, BITS)               \
+        DEFINE_SHIFT(sar, (S##BITS)a >> n, BITS) DEFINE_SHIFT(rol, a << n | a >> (-n & (BITS - 1)), BITS)    \
+            DEFINE_SHIFT(ror, a >> n | a << (-n & (BITS - 1)), BITS) OP(inc_##BITS)                          \
+    {                                                                                                        \
+        PUT##BITS(c, u->rm, GET##BITS(c, u->rm) + 1);                                                        \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(dec_##BITS)                                                                                           \
+    {                                                                                                        \
+        PUT##BITS(c, u->rm, GET##BITS(c, u->rm) - 1);                                                        \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(neg_##BITS)                                                                                           \
+    {                                                                                                        \
+        PUT##BITS(c, u->rm, 0 - GET##BITS(c, u->rm));                                                        \
+        VMC_NEXT(c, u);                                                                                      \
     }
 DEFINE_ALL(32)
 DEFINE_ALL(64)
@@ -59,14 +61,21 @@ OP(clear)
     VMC_NEXT(c, u);
 }
 
-#define WIDE(name) {op_##name##_32, op_##name##_64}
-#define ARITH(name) {WIDE(name##_rr), WIDE(name##_ri)}
+#define WIDE(name)                                                                                           \
+    {                                                                                                        \
+        op_##name##_32, op_##name##_64                                                                       \
+    }
+#define ARITH(name)                                                                                          \
+    {                                                                                                        \
+        WIDE(name##_rr), WIDE(name##_ri)                                                                     \
+    }
 /* By bits 5:3 of the opcode or of ModRM: [operation][immediate][64-bit] */
 static const vmc_op arithmetic[8][2][2] = {
     [0] = ARITH(add), [1] = ARITH(or), [4] = ARITH(and), [5] = ARITH(sub), [6] = ARITH(xor),
 };
 static const vmc_op shifts[8][2] = {
-    [0] = WIDE(rol_i), [1] = WIDE(ror_i), [4] = WIDE(shl_i), [5] = WIDE(shr_i), [6] = WIDE(shl_i), [7] = WIDE(sar_i),
+    [0] = WIDE(rol_i), [1] = WIDE(ror_i), [4] = WIDE(shl_i),
+    [5] = WIDE(shr_i), [6] = WIDE(shl_i), [7] = WIDE(sar_i),
 };
 static const vmc_op unary[3][2] = {WIDE(inc), WIDE(dec), WIDE(neg)};
 
@@ -130,15 +139,24 @@ static struct judgement judge(const struct vmc_insn *d)
         return (struct judgement){WRITES, wide ? arithmetic[kind][(op & 7) >= 4][w] : NULL};
     }
     switch (op) {
-    case 0x80: case 0x81: case 0x83:
+    case 0x80:
+    case 0x81:
+    case 0x83:
         if (ext == 2 || ext == 3)
             return (struct judgement){LOOKS, NULL};
         return (struct judgement){WRITES, wide ? arithmetic[ext][1][w] : NULL};
-    case 0x84: case 0x85: case 0xa8: case 0xa9:
+    case 0x84:
+    case 0x85:
+    case 0xa8:
+    case 0xa9:
         return (struct judgement){WRITES, NULL};
-    case 0xc0: case 0xc1: case 0xd0: case 0xd1:
+    case 0xc0:
+    case 0xc1:
+    case 0xd0:
+    case 0xd1:
         return judge_shift(d, wide, w);
-    case 0xf6: case 0xf7:
+    case 0xf6:
+    case 0xf7:
         if (ext < 2)
             return (struct judgement){WRITES, NULL};
         if (ext == 2)
@@ -157,7 +175,8 @@ void vmc_drop_dead_flags(const struct vmc_insn *list, const uint8_t *uop_of, uns
 {
     bool dead = false, silent[VMC_BLOCK_INSNS];
     for (unsigned i = n; i-- > 0;) {
-        /* A fused compare shares its uop with the jump, which comes after it and reads what it computed itself. */
+        /* A fused compare shares its uop with the jump, which comes after it and reads what it computed
+         * itself. */
         bool fused = i + 1 < n && uop_of[i] == uop_of[i + 1];
         struct judgement j = judge(&list[i]);
         silent[i] = false;

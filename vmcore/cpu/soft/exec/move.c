@@ -1,71 +1,72 @@
 /*
- * Data movement: MOV, MOVZX, MOVSX, MOVSXD, LEA, CMOVcc, SETcc, BSWAP, XLAT, LAHF, SAHF and the carry and direction flags.
- * Half of all instructions a guest runs are here, so the common MOV forms have tight handlers.
+ * Data movement: MOV, MOVZX, MOVSX, MOVSXD, LEA, CMOVcc, SETcc, BSWAP, XLAT, LAHF, SAHF and the carry and
+ * direction flags. Half of all instructions a guest runs are here, so the common MOV forms have tight
+ * handlers.
  */
 #include "cpu/soft/exec/integer.h"
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-#define BODY_LOAD(P, S, E, BITS)                                                                                          \
-    uint64_t va = P##_##E(S);                                                                                           \
-    T##BITS v = P##_LD(BITS, S, va);                                                                                   \
+#define BODY_LOAD(P, S, E, BITS)                                                                             \
+    uint64_t va = P##_##E(S);                                                                                \
+    T##BITS v = P##_LD(BITS, S, va);                                                                         \
     PUT##BITS(c, u->reg, v);
-#define BODY_STORE(P, S, E, BITS, SOURCE)                                                                                 \
-    uint64_t va = P##_##E(S);                                                                                           \
+#define BODY_STORE(P, S, E, BITS, SOURCE)                                                                    \
+    uint64_t va = P##_##E(S);                                                                                \
     P##_ST(BITS, S, va, SOURCE);
 
-#define DEFINE_MOV(BITS)                                                                                               \
-    OP(mov_rr_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, GET##BITS(c, u->rm));                                                                     \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    MEM_OP(mov_rm_##BITS, BODY_LOAD, EA, BITS)                                                                             \
-    MEM_OP(mov_mr_##BITS, BODY_STORE, EA, BITS, GET##BITS(c, u->reg))                                                      \
-    MEM_OP(mov_mi_##BITS, BODY_STORE, EA, BITS, (T##BITS)u->imm)                                                           \
-    OP(mov_ri_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, u->imm);                                                                                  \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    /* MOV accumulator, moffs: the address is the immediate, the segment in u->seg. */                                 \
-    OP(mov_load_moffs_##BITS)                                                                                          \
-    {                                                                                                                  \
-        uint64_t va = u->flags & UF_SEG ? vmc_seg_linear(c, u, u->seg, (uint64_t)u->imm, BITS / 8, false)              \
-                                        : (uint64_t)u->imm + c->seg_base[u->seg];                                      \
-        PUT##BITS(c, VMC_GPR(VMC_RAX), vmc_ld##BITS(c, u, va));                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(mov_store_moffs_##BITS)                                                                                         \
-    {                                                                                                                  \
-        uint64_t va = u->flags & UF_SEG ? vmc_seg_linear(c, u, u->seg, (uint64_t)u->imm, BITS / 8, true)               \
-                                        : (uint64_t)u->imm + c->seg_base[u->seg];                                      \
-        vmc_st##BITS(c, u, va, GET##BITS(c, VMC_GPR(VMC_RAX)));                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(lea_##BITS)                                                                                                     \
-    {                                                                                                                  \
-        PUT##BITS(c, u->reg, vmc_ea_offset(c, u));                                                                     \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    /* CMOVcc reads its source whether or not it moves, and a 32-bit one always clears the upper half. */              \
-    OP(cmov_rr_##BITS)                                                                                                 \
-    {                                                                                                                  \
-        T##BITS v = GET##BITS(c, u->rm);                                                                               \
-        PUT##BITS(c, u->reg, vmc_condition(c, u->x) ? v : GET##BITS(c, u->reg));                                       \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(cmov_rm_##BITS)                                                                                                 \
-    {                                                                                                                  \
-        T##BITS v = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                                  \
-        PUT##BITS(c, u->reg, vmc_condition(c, u->x) ? v : GET##BITS(c, u->reg));                                       \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_MOV(BITS)                                                                                     \
+    OP(mov_rr_##BITS)                                                                                        \
+    {                                                                                                        \
+        PUT##BITS(c, u->reg, GET##BITS(c, u->rm));                                                           \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    MEM_OP(mov_rm_##BITS, BODY_LOAD, EA, BITS)                                                               \
+    MEM_OP(mov_mr_##BITS, BODY_STORE, EA, BITS, GET##BITS(c, u->reg))                                        \
+    MEM_OP(mov_mi_##BITS, BODY_STORE, EA, BITS, (T##BITS)u->imm)                                             \
+    OP(mov_ri_##BITS)                                                                                        \
+    {                                                                                                        \
+        PUT##BITS(c, u->reg, u->imm);                                                                        \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    /* MOV accumulator, moffs: the address is the immediate, the segment in u->seg. */                       \
+    OP(mov_load_moffs_##BITS)                                                                                \
+    {                                                                                                        \
+        uint64_t va = u->flags & UF_SEG ? vmc_seg_linear(c, u, u->seg, (uint64_t)u->imm, BITS / 8, false)    \
+                                        : (uint64_t)u->imm + c->seg_base[u->seg];                            \
+        PUT##BITS(c, VMC_GPR(VMC_RAX), vmc_ld##BITS(c, u, va));                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(mov_store_moffs_##BITS)                                                                               \
+    {                                                                                                        \
+        uint64_t va = u->flags & UF_SEG ? vmc_seg_linear(c, u, u->seg, (uint64_t)u->imm, BITS / 8, true)     \
+                                        : (uint64_t)u->imm + c->seg_base[u->seg];                            \
+        vmc_st##BITS(c, u, va, GET##BITS(c, VMC_GPR(VMC_RAX)));                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(lea_##BITS)                                                                                           \
+    {                                                                                                        \
+        PUT##BITS(c, u->reg, vmc_ea_offset(c, u));                                                           \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    /* CMOVcc reads its source whether or not it moves, and a 32-bit one always clears the upper half. */    \
+    OP(cmov_rr_##BITS)                                                                                       \
+    {                                                                                                        \
+        T##BITS v = GET##BITS(c, u->rm);                                                                     \
+        PUT##BITS(c, u->reg, vmc_condition(c, u->x) ? v : GET##BITS(c, u->reg));                             \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(cmov_rm_##BITS)                                                                                       \
+    {                                                                                                        \
+        T##BITS v = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                        \
+        PUT##BITS(c, u->reg, vmc_condition(c, u->x) ? v : GET##BITS(c, u->reg));                             \
+        VMC_NEXT(c, u);                                                                                      \
     }
 FOR_WIDTHS(DEFINE_MOV)
 
 /* The commonest address of all: base + displacement in 64-bit code, no segment. */
-#define DEFINE_MOV_BASE(BITS)                                                                                          \
-    MEM_OP(mov_rb_##BITS, BODY_LOAD, EB, BITS)                                                                        \
+#define DEFINE_MOV_BASE(BITS)                                                                                \
+    MEM_OP(mov_rb_##BITS, BODY_LOAD, EB, BITS)                                                               \
     MEM_OP(mov_br_##BITS, BODY_STORE, EB, BITS, GET##BITS(c, u->reg))
 FOR_WIDTHS(DEFINE_MOV_BASE)
 
@@ -76,17 +77,17 @@ OP(lea_base_64)
     VMC_NEXT(c, u);
 }
 
-#define BODY_MOVX(P, S, E, FROM, TO, FROM_T, TO_T)                                                                        \
-    uint64_t va = P##_##E(S);                                                                                           \
-    T##FROM v = P##_LD(FROM, S, va);                                                                                   \
+#define BODY_MOVX(P, S, E, FROM, TO, FROM_T, TO_T)                                                           \
+    uint64_t va = P##_##E(S);                                                                                \
+    T##FROM v = P##_LD(FROM, S, va);                                                                         \
     PUT##TO(c, u->reg, (TO_T)(FROM_T)v);
-#define DEFINE_MOVX(NAME, FROM, TO, FROM_T, TO_T)                                                                      \
-    OP(NAME##_rr_##FROM##_##TO)                                                                                        \
-    {                                                                                                                  \
-        PUT##TO(c, u->reg, (TO_T)(FROM_T)GET##FROM(c, u->rm));                                                         \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    MEM_OP(NAME##_rm_##FROM##_##TO, BODY_MOVX, EA, FROM, TO, FROM_T, TO_T)                                             \
+#define DEFINE_MOVX(NAME, FROM, TO, FROM_T, TO_T)                                                            \
+    OP(NAME##_rr_##FROM##_##TO)                                                                              \
+    {                                                                                                        \
+        PUT##TO(c, u->reg, (TO_T)(FROM_T)GET##FROM(c, u->rm));                                               \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    MEM_OP(NAME##_rm_##FROM##_##TO, BODY_MOVX, EA, FROM, TO, FROM_T, TO_T)                                   \
     MEM_OP(NAME##_rb_##FROM##_##TO, BODY_MOVX, EB, FROM, TO, FROM_T, TO_T)
 DEFINE_MOVX(movzx, 8, 16, T8, T16)
 DEFINE_MOVX(movzx, 8, 32, T8, T32)
@@ -190,7 +191,10 @@ OP(pause)
     VMC_NEXT(c, u);
 }
 
-#define BY_WIDTH(name) {op_##name##_8, op_##name##_16, op_##name##_32, op_##name##_64}
+#define BY_WIDTH(name)                                                                                       \
+    {                                                                                                        \
+        op_##name##_8, op_##name##_16, op_##name##_32, op_##name##_64                                        \
+    }
 static const vmc_op mov_rr[4] = BY_WIDTH(mov_rr), mov_rm[4] = BY_WIDTH(mov_rm), mov_mr[4] = BY_WIDTH(mov_mr),
                     mov_ri[4] = BY_WIDTH(mov_ri), mov_mi[4] = BY_WIDTH(mov_mi), mov_rb[4] = BY_WIDTH(mov_rb),
                     mov_br[4] = BY_WIDTH(mov_br), mov_load_moffs[4] = BY_WIDTH(mov_load_moffs),
@@ -198,11 +202,11 @@ static const vmc_op mov_rr[4] = BY_WIDTH(mov_rr), mov_rm[4] = BY_WIDTH(mov_rm), 
                     cmov_rr[4] = BY_WIDTH(cmov_rr), cmov_rm[4] = BY_WIDTH(cmov_rm);
 
 /* [from 8, 16, 32][register, memory, base][to 16, 32, 64] */
-#define MOVX(name, from)                                                                                               \
-    {                                                                                                                  \
-        {op_##name##_rr_##from##_16, op_##name##_rr_##from##_32, op_##name##_rr_##from##_64},                          \
-            {op_##name##_rm_##from##_16, op_##name##_rm_##from##_32, op_##name##_rm_##from##_64},                      \
-            {op_##name##_rb_##from##_16, op_##name##_rb_##from##_32, op_##name##_rb_##from##_64},                      \
+#define MOVX(name, from)                                                                                     \
+    {                                                                                                        \
+        {op_##name##_rr_##from##_16, op_##name##_rr_##from##_32, op_##name##_rr_##from##_64},                \
+            {op_##name##_rm_##from##_16, op_##name##_rm_##from##_32, op_##name##_rm_##from##_64},            \
+            {op_##name##_rb_##from##_16, op_##name##_rb_##from##_32, op_##name##_rb_##from##_64},            \
     }
 static const vmc_op movzx[2][3][3] = {MOVX(movzx, 8), MOVX(movzx, 16)};
 static const vmc_op movsx[3][3][3] = {MOVX(movsx, 8), MOVX(movsx, 16), MOVX(movsx, 32)};
@@ -265,9 +269,11 @@ static enum vmc_bound bind_map_1(const struct vmc_insn *d, struct vmc_uop *u)
         if (d->mode != VMC_MODE_64)
             return VMC_BIND_NO; /* ARPL */
         return use(u, movsx[2][memory_form(d, u)][vmc_width_index(d, false) - 1]);
-    case 0x88: case 0x89:
+    case 0x88:
+    case 0x89:
         return bind_mov(d, u, false, byte);
-    case 0x8a: case 0x8b:
+    case 0x8a:
+    case 0x8b:
         return bind_mov(d, u, true, byte);
     case 0x8d:
         if (!d->is_mem)
@@ -279,11 +285,16 @@ static enum vmc_bound bind_map_1(const struct vmc_insn *d, struct vmc_uop *u)
         if (d->rex & 1) /* XCHG R8, with F3 too */
             return VMC_BIND_NO;
         return use(u, d->rep == 0xf3 ? op_pause : op_nop);
-    case 0x9e: case 0x9f:
+    case 0x9e:
+    case 0x9f:
         return use(u, op == 0x9e ? op_sahf : op_lahf);
-    case 0xa0: case 0xa1: case 0xa2: case 0xa3:
+    case 0xa0:
+    case 0xa1:
+    case 0xa2:
+    case 0xa3:
         return bind_moffs(d, u);
-    case 0xc6: case 0xc7:
+    case 0xc6:
+    case 0xc7:
         if (d->modrm >> 3 & 7)
             return VMC_BIND_UD;
         if (byte)
@@ -294,11 +305,16 @@ static enum vmc_bound bind_map_1(const struct vmc_insn *d, struct vmc_uop *u)
         bind_data_segment(d, u);
         u->flags |= d->addrsize == 4 ? UF_A32 : d->addrsize == 2 ? UF_A16 : 0;
         return use(u, op_xlat);
-    case 0xf5: return use(u, op_cmc);
-    case 0xf8: return use(u, op_clc);
-    case 0xf9: return use(u, op_stc);
-    case 0xfc: return use(u, op_cld);
-    case 0xfd: return use(u, op_std);
+    case 0xf5:
+        return use(u, op_cmc);
+    case 0xf8:
+        return use(u, op_clc);
+    case 0xf9:
+        return use(u, op_stc);
+    case 0xfc:
+        return use(u, op_cld);
+    case 0xfd:
+        return use(u, op_std);
     }
     if (op >= 0xb0 && op < 0xb8) {
         u->reg = vmc_gpr8(d, d->rm);
@@ -330,7 +346,10 @@ enum vmc_bound vmc_bind_move(const struct vmc_insn *d, struct vmc_uop *u)
     if (op >= 0xc8 && op < 0xd0)
         return use(u, d->opsize == 8 ? op_bswap_64 : d->opsize == 4 ? op_bswap_32 : op_bswap_16);
     switch (op) {
-    case 0xb6: case 0xb7: case 0xbe: case 0xbf: {
+    case 0xb6:
+    case 0xb7:
+    case 0xbe:
+    case 0xbf: {
         bool word = op & 1;
         if (!word)
             u->rm = vmc_gpr8(d, d->rm);

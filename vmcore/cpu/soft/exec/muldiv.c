@@ -23,75 +23,75 @@ typedef __int128 S128;
 #define PUT_PRODUCT32(lo, hi) PUT32(c, RAX, lo), PUT32(c, RDX, hi)
 #define PUT_PRODUCT64(lo, hi) PUT64(c, RAX, lo), PUT64(c, RDX, hi)
 
-#define MULTIPLY(BITS, source)                                                                                         \
-    {                                                                                                                  \
-        WIDER##BITS(T) p = (WIDER##BITS(T))GET##BITS(c, RAX) * (T##BITS)(source);                                      \
-        T##BITS lo = (T##BITS)p, hi = (T##BITS)(p >> BITS);                                                            \
-        PUT_PRODUCT##BITS(lo, hi);                                                                                     \
-        vmc_set_carry_overflow(c, hi != 0, hi != 0);                                                                                \
+#define MULTIPLY(BITS, source)                                                                               \
+    {                                                                                                        \
+        WIDER##BITS(T) p = (WIDER##BITS(T))GET##BITS(c, RAX) * (T##BITS)(source);                            \
+        T##BITS lo = (T##BITS)p, hi = (T##BITS)(p >> BITS);                                                  \
+        PUT_PRODUCT##BITS(lo, hi);                                                                           \
+        vmc_set_carry_overflow(c, hi != 0, hi != 0);                                                         \
     }
-#define MULTIPLY_SIGNED(BITS, source)                                                                                  \
-    {                                                                                                                  \
-        WIDER##BITS(S) p = (WIDER##BITS(S))(S##BITS)GET##BITS(c, RAX) * (S##BITS)(source);                             \
-        T##BITS lo = (T##BITS)p, hi = (T##BITS)(p >> BITS);                                                            \
-        PUT_PRODUCT##BITS(lo, hi);                                                                                     \
-        vmc_set_carry_overflow(c, p != (S##BITS)p, p != (S##BITS)p);                                                                        \
+#define MULTIPLY_SIGNED(BITS, source)                                                                        \
+    {                                                                                                        \
+        WIDER##BITS(S) p = (WIDER##BITS(S))(S##BITS)GET##BITS(c, RAX) * (S##BITS)(source);                   \
+        T##BITS lo = (T##BITS)p, hi = (T##BITS)(p >> BITS);                                                  \
+        PUT_PRODUCT##BITS(lo, hi);                                                                           \
+        vmc_set_carry_overflow(c, p != (S##BITS)p, p != (S##BITS)p);                                         \
     }
 
-#define DEFINE_MUL(BITS)                                                                                               \
-    OP(mul_r_##BITS)                                                                                                   \
-    {                                                                                                                  \
-        MULTIPLY(BITS, GET##BITS(c, u->rm));                                                                           \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(mul_m_##BITS)                                                                                                   \
-    {                                                                                                                  \
-        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                                  \
-        MULTIPLY(BITS, b);                                                                                             \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(imul_r_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        MULTIPLY_SIGNED(BITS, GET##BITS(c, u->rm));                                                                    \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(imul_m_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                                  \
-        MULTIPLY_SIGNED(BITS, b);                                                                                      \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_MUL(BITS)                                                                                     \
+    OP(mul_r_##BITS)                                                                                         \
+    {                                                                                                        \
+        MULTIPLY(BITS, GET##BITS(c, u->rm));                                                                 \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(mul_m_##BITS)                                                                                         \
+    {                                                                                                        \
+        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                        \
+        MULTIPLY(BITS, b);                                                                                   \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(imul_r_##BITS)                                                                                        \
+    {                                                                                                        \
+        MULTIPLY_SIGNED(BITS, GET##BITS(c, u->rm));                                                          \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(imul_m_##BITS)                                                                                        \
+    {                                                                                                        \
+        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                        \
+        MULTIPLY_SIGNED(BITS, b);                                                                            \
+        VMC_NEXT(c, u);                                                                                      \
     }
 FOR_WIDTHS(DEFINE_MUL)
 
 /* IMUL r, r/m and IMUL r, r/m, imm. */
-#define TRUNCATING_MULTIPLY(BITS, x, y)                                                                                \
-    {                                                                                                                  \
-        WIDER##BITS(S) p = (WIDER##BITS(S))(S##BITS)(x) * (S##BITS)(y);                                                \
-        PUT##BITS(c, u->reg, p);                                                                                       \
-        vmc_set_carry_overflow(c, p != (S##BITS)p, p != (S##BITS)p);                                                                        \
+#define TRUNCATING_MULTIPLY(BITS, x, y)                                                                      \
+    {                                                                                                        \
+        WIDER##BITS(S) p = (WIDER##BITS(S))(S##BITS)(x) * (S##BITS)(y);                                      \
+        PUT##BITS(c, u->reg, p);                                                                             \
+        vmc_set_carry_overflow(c, p != (S##BITS)p, p != (S##BITS)p);                                         \
     }
-#define DEFINE_IMUL(BITS)                                                                                              \
-    OP(imul2_r_##BITS)                                                                                                 \
-    {                                                                                                                  \
-        TRUNCATING_MULTIPLY(BITS, GET##BITS(c, u->reg), GET##BITS(c, u->rm));                                          \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(imul2_m_##BITS)                                                                                                 \
-    {                                                                                                                  \
-        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                                  \
-        TRUNCATING_MULTIPLY(BITS, GET##BITS(c, u->reg), b);                                                            \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(imul3_r_##BITS)                                                                                                 \
-    {                                                                                                                  \
-        TRUNCATING_MULTIPLY(BITS, GET##BITS(c, u->rm), u->imm);                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(imul3_m_##BITS)                                                                                                 \
-    {                                                                                                                  \
-        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                                  \
-        TRUNCATING_MULTIPLY(BITS, b, u->imm);                                                                          \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_IMUL(BITS)                                                                                    \
+    OP(imul2_r_##BITS)                                                                                       \
+    {                                                                                                        \
+        TRUNCATING_MULTIPLY(BITS, GET##BITS(c, u->reg), GET##BITS(c, u->rm));                                \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(imul2_m_##BITS)                                                                                       \
+    {                                                                                                        \
+        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                        \
+        TRUNCATING_MULTIPLY(BITS, GET##BITS(c, u->reg), b);                                                  \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(imul3_r_##BITS)                                                                                       \
+    {                                                                                                        \
+        TRUNCATING_MULTIPLY(BITS, GET##BITS(c, u->rm), u->imm);                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(imul3_m_##BITS)                                                                                       \
+    {                                                                                                        \
+        T##BITS b = vmc_ld##BITS(c, u, vmc_ea(c, u));                                                        \
+        TRUNCATING_MULTIPLY(BITS, b, u->imm);                                                                \
+        VMC_NEXT(c, u);                                                                                      \
     }
 FOR_WIDE(DEFINE_IMUL)
 
@@ -107,62 +107,62 @@ _Noreturn VMC_NOINLINE static void divide_error(VmcCpu *c, const struct vmc_uop 
     vmc_fault(c, EXC_DE);
 }
 
-#define DIVIDE(BITS, divisor)                                                                                          \
-    {                                                                                                                  \
-        T##BITS b = (divisor);                                                                                         \
-        WIDER##BITS(T) a = GET_DIVIDEND##BITS(), q;                                                                    \
-        if (b == 0 || (T##BITS)(a >> BITS) >= b)                                                                       \
-            divide_error(c, u);                                                                                        \
-        q = a / b;                                                                                                     \
-        T##BITS lo = (T##BITS)q, hi = (T##BITS)(a % b);                                                                \
-        PUT_PRODUCT##BITS(lo, hi);                                                                                     \
+#define DIVIDE(BITS, divisor)                                                                                \
+    {                                                                                                        \
+        T##BITS b = (divisor);                                                                               \
+        WIDER##BITS(T) a = GET_DIVIDEND##BITS(), q;                                                          \
+        if (b == 0 || (T##BITS)(a >> BITS) >= b)                                                             \
+            divide_error(c, u);                                                                              \
+        q = a / b;                                                                                           \
+        T##BITS lo = (T##BITS)q, hi = (T##BITS)(a % b);                                                      \
+        PUT_PRODUCT##BITS(lo, hi);                                                                           \
     }
 /* The one quotient C cannot compute is the most negative dividend by -1; it does not fit anyway. */
-#define DIVIDE_SIGNED(BITS, divisor)                                                                                   \
-    {                                                                                                                  \
-        S##BITS b = (S##BITS)(divisor);                                                                                \
-        WIDER##BITS(S) a = (WIDER##BITS(S))GET_DIVIDEND##BITS(), q;                                                    \
-        if (b == 0 || (b == -1 && a == (WIDER##BITS(S))((WIDER##BITS(T))1 << (2 * BITS - 1))))                         \
-            divide_error(c, u);                                                                                        \
-        q = (WIDER##BITS(S))(a / b);                                                                                   \
-        if (q != (S##BITS)q)                                                                                           \
-            divide_error(c, u);                                                                                        \
-        T##BITS lo = (T##BITS)q, hi = (T##BITS)(a % b);                                                                \
-        PUT_PRODUCT##BITS(lo, hi);                                                                                     \
+#define DIVIDE_SIGNED(BITS, divisor)                                                                         \
+    {                                                                                                        \
+        S##BITS b = (S##BITS)(divisor);                                                                      \
+        WIDER##BITS(S) a = (WIDER##BITS(S))GET_DIVIDEND##BITS(), q;                                          \
+        if (b == 0 || (b == -1 && a == (WIDER##BITS(S))((WIDER##BITS(T))1 << (2 * BITS - 1))))               \
+            divide_error(c, u);                                                                              \
+        q = (WIDER##BITS(S))(a / b);                                                                         \
+        if (q != (S##BITS)q)                                                                                 \
+            divide_error(c, u);                                                                              \
+        T##BITS lo = (T##BITS)q, hi = (T##BITS)(a % b);                                                      \
+        PUT_PRODUCT##BITS(lo, hi);                                                                           \
     }
-#define DEFINE_DIV(BITS)                                                                                               \
-    OP(div_r_##BITS)                                                                                                   \
-    {                                                                                                                  \
-        DIVIDE(BITS, GET##BITS(c, u->rm));                                                                             \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(div_m_##BITS)                                                                                                   \
-    {                                                                                                                  \
-        DIVIDE(BITS, vmc_ld##BITS(c, u, vmc_ea(c, u)));                                                                \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(idiv_r_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        DIVIDE_SIGNED(BITS, GET##BITS(c, u->rm));                                                                      \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(idiv_m_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        DIVIDE_SIGNED(BITS, vmc_ld##BITS(c, u, vmc_ea(c, u)));                                                         \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_DIV(BITS)                                                                                     \
+    OP(div_r_##BITS)                                                                                         \
+    {                                                                                                        \
+        DIVIDE(BITS, GET##BITS(c, u->rm));                                                                   \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(div_m_##BITS)                                                                                         \
+    {                                                                                                        \
+        DIVIDE(BITS, vmc_ld##BITS(c, u, vmc_ea(c, u)));                                                      \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(idiv_r_##BITS)                                                                                        \
+    {                                                                                                        \
+        DIVIDE_SIGNED(BITS, GET##BITS(c, u->rm));                                                            \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(idiv_m_##BITS)                                                                                        \
+    {                                                                                                        \
+        DIVIDE_SIGNED(BITS, vmc_ld##BITS(c, u, vmc_ea(c, u)));                                               \
+        VMC_NEXT(c, u);                                                                                      \
     }
 FOR_WIDTHS(DEFINE_DIV)
 
-#define DEFINE_EXTEND(BITS, HALF)                                                                                      \
-    OP(extend_##BITS) /* CBW, CWDE, CDQE */                                                                            \
-    {                                                                                                                  \
-        PUT##BITS(c, RAX, (S##BITS)(S##HALF)GET##HALF(c, RAX));                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(split_##BITS) /* CWD, CDQ, CQO */                                                                               \
-    {                                                                                                                  \
-        PUT##BITS(c, RDX, (S##BITS)GET##BITS(c, RAX) >> (BITS - 1));                                                   \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_EXTEND(BITS, HALF)                                                                            \
+    OP(extend_##BITS) /* CBW, CWDE, CDQE */                                                                  \
+    {                                                                                                        \
+        PUT##BITS(c, RAX, (S##BITS)(S##HALF)GET##HALF(c, RAX));                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(split_##BITS) /* CWD, CDQ, CQO */                                                                     \
+    {                                                                                                        \
+        PUT##BITS(c, RDX, (S##BITS)GET##BITS(c, RAX) >> (BITS - 1));                                         \
+        VMC_NEXT(c, u);                                                                                      \
     }
 DEFINE_EXTEND(16, 8)
 DEFINE_EXTEND(32, 16)
@@ -172,7 +172,8 @@ DEFINE_EXTEND(64, 32)
 
 static void set_result_flags(VmcCpu *c, uint8_t al, uint64_t others)
 {
-    vmc_set_arith(c, others | (al == 0 ? FL_ZF : 0) | (al & 0x80 ? FL_SF : 0) | (__builtin_parity(al) ? 0 : FL_PF));
+    vmc_set_arith(c, others | (al == 0 ? FL_ZF : 0) | (al & 0x80 ? FL_SF : 0) |
+                         (__builtin_parity(al) ? 0 : FL_PF));
 }
 
 VMC_NOINLINE static void decimal_adjust(VmcCpu *c, bool subtract)
@@ -243,8 +244,14 @@ OP(aad)
     VMC_NEXT(c, u);
 }
 
-#define BY_WIDTH(name) {op_##name##_8, op_##name##_16, op_##name##_32, op_##name##_64}
-#define BY_WIDE(name)  {op_##name##_16, op_##name##_32, op_##name##_64}
+#define BY_WIDTH(name)                                                                                       \
+    {                                                                                                        \
+        op_##name##_8, op_##name##_16, op_##name##_32, op_##name##_64                                        \
+    }
+#define BY_WIDE(name)                                                                                        \
+    {                                                                                                        \
+        op_##name##_16, op_##name##_32, op_##name##_64                                                       \
+    }
 /* Group 3 /4../7: [operation][memory] */
 static const vmc_op group3[4][2][4] = {
     {BY_WIDTH(mul_r), BY_WIDTH(mul_m)},
@@ -273,7 +280,8 @@ enum vmc_bound vmc_bind_muldiv(const struct vmc_insn *d, struct vmc_uop *u)
     if (d->map != VMC_MAP_1)
         return VMC_BIND_NO;
     switch (op) {
-    case 0x69: case 0x6b:
+    case 0x69:
+    case 0x6b:
         u->fn = imul3[d->is_mem][wide];
         return VMC_BIND_OK;
     case 0x98:
@@ -282,19 +290,26 @@ enum vmc_bound vmc_bind_muldiv(const struct vmc_insn *d, struct vmc_uop *u)
     case 0x99:
         u->fn = split[wide];
         return VMC_BIND_OK;
-    case 0xf6: case 0xf7:
+    case 0xf6:
+    case 0xf7:
         if (ext < 4)
             return VMC_BIND_NO;
         if (op == 0xf6)
             u->rm = vmc_gpr8(d, d->rm);
         u->fn = group3[ext - 4][d->is_mem][vmc_width_index(d, op == 0xf6)];
         return VMC_BIND_OK;
-    case 0x27: return legacy_only(d, u, op_daa);
-    case 0x2f: return legacy_only(d, u, op_das);
-    case 0x37: return legacy_only(d, u, op_aaa);
-    case 0x3f: return legacy_only(d, u, op_aas);
-    case 0xd4: return legacy_only(d, u, op_aam);
-    case 0xd5: return legacy_only(d, u, op_aad);
+    case 0x27:
+        return legacy_only(d, u, op_daa);
+    case 0x2f:
+        return legacy_only(d, u, op_das);
+    case 0x37:
+        return legacy_only(d, u, op_aaa);
+    case 0x3f:
+        return legacy_only(d, u, op_aas);
+    case 0xd4:
+        return legacy_only(d, u, op_aam);
+    case 0xd5:
+        return legacy_only(d, u, op_aad);
     }
     return VMC_BIND_NO;
 }

@@ -1,21 +1,21 @@
 /*
  * String instructions: MOVS CMPS STOS LODS SCAS, with REP, REPE, REPNE.
  *
- * Each step commits registers before the next, so a fault in the middle restarts where it was. REP MOVS and REP STOS go in runs:
- * as much as lies in one page on both sides at once with the host's memcpy and memset, byte-exact with what the steps would do
- * (overlapping forward copies that propagate are done step by step). Between runs a request makes the instruction
- * return to itself, so that interrupts are not held up.
+ * Each step commits registers before the next, so a fault in the middle restarts where it was. REP MOVS and
+ * REP STOS go in runs: as much as lies in one page on both sides at once with the host's memcpy and memset,
+ * byte-exact with what the steps would do (overlapping forward copies that propagate are done step by step).
+ * Between runs a request makes the instruction return to itself, so that interrupts are not held up.
  */
 #include "cpu/soft/exec/operand.h"
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
 /* u->x: log2 of the element, address size, prefix. */
-#define X_SIZE(x) (1u << ((x) & 3))
-#define X_A32  4u
-#define X_A16  8u
-#define X_REP  16u  /* any repeat prefix */
-#define X_REPNE 32u /* F2 */
+#define X_SIZE(x) (1u << ((x)&3))
+#define X_A32     4u
+#define X_A16     8u
+#define X_REP     16u /* any repeat prefix */
+#define X_REPNE   32u /* F2 */
 
 #define RUN_LIMIT 65536u /* bytes between looks at requests */
 
@@ -55,9 +55,12 @@ static uint64_t dest_va(VmcCpu *c, const struct vmc_uop *u, unsigned size, bool 
 static uint64_t load(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size)
 {
     switch (size) {
-    case 1: return vmc_ld8(c, u, va);
-    case 2: return vmc_ld16(c, u, va);
-    case 4: return vmc_ld32(c, u, va);
+    case 1:
+        return vmc_ld8(c, u, va);
+    case 2:
+        return vmc_ld16(c, u, va);
+    case 4:
+        return vmc_ld32(c, u, va);
     }
     return vmc_ld64(c, u, va);
 }
@@ -65,10 +68,17 @@ static uint64_t load(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned s
 static void store(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, uint64_t v)
 {
     switch (size) {
-    case 1: vmc_st8(c, u, va, (uint8_t)v); break;
-    case 2: vmc_st16(c, u, va, (uint16_t)v); break;
-    case 4: vmc_st32(c, u, va, (uint32_t)v); break;
-    default: vmc_st64(c, u, va, v);
+    case 1:
+        vmc_st8(c, u, va, (uint8_t)v);
+        break;
+    case 2:
+        vmc_st16(c, u, va, (uint16_t)v);
+        break;
+    case 4:
+        vmc_st32(c, u, va, (uint32_t)v);
+        break;
+    default:
+        vmc_st64(c, u, va, v);
     }
 }
 
@@ -108,9 +118,14 @@ static void step_lods(VmcCpu *c, const struct vmc_uop *u, unsigned size)
 {
     uint64_t v = load(c, u, source_va(c, u, size), size);
     switch (size) {
-    case 1: R8(c, VMC_GPR(VMC_RAX)) = (uint8_t)v; break;
-    case 2: R16(c, VMC_GPR(VMC_RAX)) = (uint16_t)v; break;
-    default: c->gpr[VMC_RAX] = v;
+    case 1:
+        R8(c, VMC_GPR(VMC_RAX)) = (uint8_t)v;
+        break;
+    case 2:
+        R16(c, VMC_GPR(VMC_RAX)) = (uint16_t)v;
+        break;
+    default:
+        c->gpr[VMC_RAX] = v;
     }
     advance(c, u, VMC_RSI, step_of(c, size));
 }
@@ -122,7 +137,8 @@ static void step_scas(VmcCpu *c, const struct vmc_uop *u, unsigned size)
 }
 static void step_cmps(VmcCpu *c, const struct vmc_uop *u, unsigned size)
 {
-    uint64_t b = load(c, u, dest_va(c, u, size, false), size); /* first: its fault is the one reported if both would */
+    uint64_t b =
+        load(c, u, dest_va(c, u, size, false), size); /* first: its fault is the one reported if both would */
     uint64_t a = load(c, u, source_va(c, u, size), size);
     compare(c, size, a, b);
     advance(c, u, VMC_RSI, step_of(c, size));
@@ -136,10 +152,13 @@ static uint64_t to_page_end(uint64_t va)
     return VMC_PAGE_SIZE - (va & ~VMC_PAGE_MASK);
 }
 
-/* Elements, at most `count`, that a run may cover; 0: do a single step. 64-bit addresses and DF clear only. */
-static uint64_t run_length(const VmcCpu *c, const struct vmc_uop *u, uint64_t count, unsigned size, bool with_source)
+/* Elements, at most `count`, that a run may cover; 0: do a single step. 64-bit addresses and DF clear only.
+ */
+static uint64_t run_length(const VmcCpu *c, const struct vmc_uop *u, uint64_t count, unsigned size,
+                           bool with_source)
 {
-    if ((u->x & (X_A16 | X_A32)) || (u->flags & UF_SEG) || (c->eflags & FL_DF) || c->tlb == c->tlbs[VMC_TLB_NEVER])
+    if ((u->x & (X_A16 | X_A32)) || (u->flags & UF_SEG) || (c->eflags & FL_DF) ||
+        c->tlb == c->tlbs[VMC_TLB_NEVER])
         return 0;
     uint64_t bytes = to_page_end(c->gpr[VMC_RDI]);
     if (with_source)
@@ -187,9 +206,10 @@ static uint64_t run_stos(VmcCpu *c, const struct vmc_uop *u, uint64_t count, uns
 typedef void (*step_fn)(VmcCpu *c, const struct vmc_uop *u, unsigned size);
 typedef uint64_t (*run_fn)(VmcCpu *c, const struct vmc_uop *u, uint64_t count, unsigned size);
 
-/* Repeats until the count is used up (true), a comparison ends it (true), or a request wants attention (false). */
-static inline __attribute__((always_inline)) bool repeat(VmcCpu *c, const struct vmc_uop *u, step_fn step, run_fn run,
-                                                         bool compares)
+/* Repeats until the count is used up (true), a comparison ends it (true), or a request wants attention
+ * (false). */
+static inline __attribute__((always_inline)) bool repeat(VmcCpu *c, const struct vmc_uop *u, step_fn step,
+                                                         run_fn run, bool compares)
 {
     unsigned size = X_SIZE(u->x), done = 0;
     for (;;) {
@@ -211,28 +231,28 @@ static inline __attribute__((always_inline)) bool repeat(VmcCpu *c, const struct
 }
 
 /* A repeated instruction ends its block: it may have to return to itself. */
-#define DEFINE_STRING(NAME, RUN, COMPARES)                                                                             \
-    VMC_OUTLINE static void once_##NAME(VmcCpu *c, const struct vmc_uop *u)                                           \
-    {                                                                                                                  \
-        step_##NAME(c, u, X_SIZE(u->x));                                                                               \
-    }                                                                                                                  \
-    OP(NAME)                                                                                                           \
-    {                                                                                                                  \
-        once_##NAME(c, u);                                                                                             \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    VMC_OUTLINE static bool repeat_##NAME(VmcCpu *c, const struct vmc_uop *u)                                         \
-    {                                                                                                                  \
-        return repeat(c, u, step_##NAME, RUN, COMPARES);                                                               \
-    }                                                                                                                  \
-    OP(rep_##NAME)                                                                                                     \
-    {                                                                                                                  \
-        uint64_t rip = repeat_##NAME(c, u) ? vmc_next_rip(c, u) : vmc_rip(c, u);                                       \
-        if (u->flags & UF_SEG) {                                                                                       \
-            c->rip = (uint32_t)rip;                                                                                    \
-            return;                                                                                                    \
-        }                                                                                                              \
-        VMC_JUMP(c, rip);                                                                                              \
+#define DEFINE_STRING(NAME, RUN, COMPARES)                                                                   \
+    VMC_OUTLINE static void once_##NAME(VmcCpu *c, const struct vmc_uop *u)                                  \
+    {                                                                                                        \
+        step_##NAME(c, u, X_SIZE(u->x));                                                                     \
+    }                                                                                                        \
+    OP(NAME)                                                                                                 \
+    {                                                                                                        \
+        once_##NAME(c, u);                                                                                   \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    VMC_OUTLINE static bool repeat_##NAME(VmcCpu *c, const struct vmc_uop *u)                                \
+    {                                                                                                        \
+        return repeat(c, u, step_##NAME, RUN, COMPARES);                                                     \
+    }                                                                                                        \
+    OP(rep_##NAME)                                                                                           \
+    {                                                                                                        \
+        uint64_t rip = repeat_##NAME(c, u) ? vmc_next_rip(c, u) : vmc_rip(c, u);                             \
+        if (u->flags & UF_SEG) {                                                                             \
+            c->rip = (uint32_t)rip;                                                                          \
+            return;                                                                                          \
+        }                                                                                                    \
+        VMC_JUMP(c, rip);                                                                                    \
     }
 DEFINE_STRING(movs, run_movs, false)
 DEFINE_STRING(stos, run_stos, false)
@@ -243,7 +263,8 @@ DEFINE_STRING(cmps, NULL, true)
 enum vmc_bound vmc_bind_string(const struct vmc_insn *d, struct vmc_uop *u)
 {
     static const vmc_op table[5][2] = {
-        {op_movs, op_rep_movs}, {op_cmps, op_rep_cmps}, {op_stos, op_rep_stos}, {op_lods, op_rep_lods}, {op_scas, op_rep_scas},
+        {op_movs, op_rep_movs}, {op_cmps, op_rep_cmps}, {op_stos, op_rep_stos},
+        {op_lods, op_rep_lods}, {op_scas, op_rep_scas},
     };
     static const int8_t by_opcode[16] = {-1, -1, -1, -1, 0, 0, 1, 1, -1, -1, 2, 2, 3, 3, 4, 4};
     if (d->map != VMC_MAP_1 || (d->opcode & 0xf0) != 0xa0 || by_opcode[d->opcode & 15] < 0)

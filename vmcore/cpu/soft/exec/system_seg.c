@@ -321,7 +321,8 @@ static void op_verify(VmcCpu *c, const struct vmc_uop *u)
 
 static VMC_NOINLINE void arpl(VmcCpu *c, const struct vmc_uop *u)
 {
-    struct vmc_uop reading = *u; /* a segment that cannot be written is at fault only if there is something to write */
+    struct vmc_uop reading =
+        *u; /* a segment that cannot be written is at fault only if there is something to write */
     reading.flags &= (uint8_t)~UF_WRITE;
     uint64_t va = u->flags & UF_MEM ? vmc_ea(c, &reading) : 0;
     uint16_t dst = u->flags & UF_MEM ? vmc_ld16(c, u, va) : R16(c, u->rm), src = R16(c, u->reg);

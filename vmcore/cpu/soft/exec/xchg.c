@@ -1,70 +1,69 @@
 /*
- * Exchanges: XCHG, XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. On memory XCHG is always locked; the others when told.
- * Locked ones are host atomics on the guest's memory.
+ * Exchanges: XCHG, XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. On memory XCHG is always locked; the others when
+ * told. Locked ones are host atomics on the guest's memory.
  */
 #include "cpu/soft/exec/integer.h"
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
 
-#define DEFINE_XCHG(BITS)                                                                                              \
-    OP(xchg_r_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        T##BITS a = GET##BITS(c, u->reg), b = GET##BITS(c, u->rm);                                                     \
-        PUT##BITS(c, u->reg, b);                                                                                       \
-        PUT##BITS(c, u->rm, a);                                                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(xchg_m_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        uint64_t va = vmc_ea(c, u);                                                                                    \
-        T##BITS a, b = GET##BITS(c, u->reg), r;                                                                        \
-        RMW_LOCKED(BITS, va, r = b);                                                                                   \
-        PUT##BITS(c, u->reg, a);                                                                                       \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    OP(xadd_r_##BITS)                                                                                                  \
-    {                                                                                                                  \
-        T##BITS a = GET##BITS(c, u->rm), b = GET##BITS(c, u->reg), r = (T##BITS)(a + b);                               \
-        SET_CC(CC_ADD, BITS, r, b);                                                                                    \
-        PUT##BITS(c, u->reg, a);                                                                                       \
-        PUT##BITS(c, u->rm, r);                                                                                        \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
-    DEFINE_XADD(BITS, m, RMW) DEFINE_XADD(BITS, m_lock, RMW_LOCKED)                                                    \
-    OP(cmpxchg_r_##BITS)                                                                                               \
-    {                                                                                                                  \
-        T##BITS a = GET##BITS(c, VMC_GPR(VMC_RAX)), b = GET##BITS(c, u->rm);                                           \
-        SET_CC(CC_SUB, BITS, (T##BITS)(a - b), b);                                                                     \
-        if (a == b)                                                                                                    \
-            PUT##BITS(c, u->rm, GET##BITS(c, u->reg));                                                                 \
-        else                                                                                                           \
-            PUT##BITS(c, VMC_GPR(VMC_RAX), b);                                                                         \
-        VMC_NEXT(c, u);                                                                                                \
-    }                                                                                                                  \
+#define DEFINE_XCHG(BITS)                                                                                    \
+    OP(xchg_r_##BITS)                                                                                        \
+    {                                                                                                        \
+        T##BITS a = GET##BITS(c, u->reg), b = GET##BITS(c, u->rm);                                           \
+        PUT##BITS(c, u->reg, b);                                                                             \
+        PUT##BITS(c, u->rm, a);                                                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(xchg_m_##BITS)                                                                                        \
+    {                                                                                                        \
+        uint64_t va = vmc_ea(c, u);                                                                          \
+        T##BITS a, b = GET##BITS(c, u->reg), r;                                                              \
+        RMW_LOCKED(BITS, va, r = b);                                                                         \
+        PUT##BITS(c, u->reg, a);                                                                             \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    OP(xadd_r_##BITS)                                                                                        \
+    {                                                                                                        \
+        T##BITS a = GET##BITS(c, u->rm), b = GET##BITS(c, u->reg), r = (T##BITS)(a + b);                     \
+        SET_CC(CC_ADD, BITS, r, b);                                                                          \
+        PUT##BITS(c, u->reg, a);                                                                             \
+        PUT##BITS(c, u->rm, r);                                                                              \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
+    DEFINE_XADD(BITS, m, RMW) DEFINE_XADD(BITS, m_lock, RMW_LOCKED) OP(cmpxchg_r_##BITS)                     \
+    {                                                                                                        \
+        T##BITS a = GET##BITS(c, VMC_GPR(VMC_RAX)), b = GET##BITS(c, u->rm);                                 \
+        SET_CC(CC_SUB, BITS, (T##BITS)(a - b), b);                                                           \
+        if (a == b)                                                                                          \
+            PUT##BITS(c, u->rm, GET##BITS(c, u->reg));                                                       \
+        else                                                                                                 \
+            PUT##BITS(c, VMC_GPR(VMC_RAX), b);                                                               \
+        VMC_NEXT(c, u);                                                                                      \
+    }                                                                                                        \
     DEFINE_CMPXCHG(BITS, m, RMW) DEFINE_CMPXCHG(BITS, m_lock, RMW_LOCKED)
 
-#define DEFINE_XADD(BITS, FORM, ACCESS)                                                                                \
-    OP(xadd_##FORM##_##BITS)                                                                                           \
-    {                                                                                                                  \
-        uint64_t va = vmc_ea(c, u);                                                                                    \
-        T##BITS a, b = GET##BITS(c, u->reg), r;                                                                        \
-        ACCESS(BITS, va, r = (T##BITS)(a + b));                                                                        \
-        SET_CC(CC_ADD, BITS, r, b);                                                                                    \
-        PUT##BITS(c, u->reg, a);                                                                                       \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_XADD(BITS, FORM, ACCESS)                                                                      \
+    OP(xadd_##FORM##_##BITS)                                                                                 \
+    {                                                                                                        \
+        uint64_t va = vmc_ea(c, u);                                                                          \
+        T##BITS a, b = GET##BITS(c, u->reg), r;                                                              \
+        ACCESS(BITS, va, r = (T##BITS)(a + b));                                                              \
+        SET_CC(CC_ADD, BITS, r, b);                                                                          \
+        PUT##BITS(c, u->reg, a);                                                                             \
+        VMC_NEXT(c, u);                                                                                      \
     }
 
 /* The destination is written in any case: back with itself when the comparison fails. */
-#define DEFINE_CMPXCHG(BITS, FORM, ACCESS)                                                                             \
-    OP(cmpxchg_##FORM##_##BITS)                                                                                        \
-    {                                                                                                                  \
-        uint64_t va = vmc_ea(c, u);                                                                                    \
-        T##BITS a, b = GET##BITS(c, VMC_GPR(VMC_RAX)), n = GET##BITS(c, u->reg), r;                                    \
-        ACCESS(BITS, va, r = a == b ? n : a);                                                                          \
-        SET_CC(CC_SUB, BITS, (T##BITS)(b - a), a);                                                                     \
-        if (a != b)                                                                                                    \
-            PUT##BITS(c, VMC_GPR(VMC_RAX), a);                                                                         \
-        VMC_NEXT(c, u);                                                                                                \
+#define DEFINE_CMPXCHG(BITS, FORM, ACCESS)                                                                   \
+    OP(cmpxchg_##FORM##_##BITS)                                                                              \
+    {                                                                                                        \
+        uint64_t va = vmc_ea(c, u);                                                                          \
+        T##BITS a, b = GET##BITS(c, VMC_GPR(VMC_RAX)), n = GET##BITS(c, u->reg), r;                          \
+        ACCESS(BITS, va, r = a == b ? n : a);                                                                \
+        SET_CC(CC_SUB, BITS, (T##BITS)(b - a), a);                                                           \
+        if (a != b)                                                                                          \
+            PUT##BITS(c, VMC_GPR(VMC_RAX), a);                                                               \
+        VMC_NEXT(c, u);                                                                                      \
     }
 FOR_WIDTHS(DEFINE_XCHG)
 
@@ -132,7 +131,10 @@ OP(cmpxchg16b)
     VMC_NEXT(c, u);
 }
 
-#define BY_WIDTH(name) {op_##name##_8, op_##name##_16, op_##name##_32, op_##name##_64}
+#define BY_WIDTH(name)                                                                                       \
+    {                                                                                                        \
+        op_##name##_8, op_##name##_16, op_##name##_32, op_##name##_64                                        \
+    }
 static const vmc_op xchg[2][4] = {BY_WIDTH(xchg_r), BY_WIDTH(xchg_m)};
 static const vmc_op xadd[3][4] = {BY_WIDTH(xadd_r), BY_WIDTH(xadd_m), BY_WIDTH(xadd_m_lock)};
 static const vmc_op cmpxchg[3][4] = {BY_WIDTH(cmpxchg_r), BY_WIDTH(cmpxchg_m), BY_WIDTH(cmpxchg_m_lock)};
