@@ -271,6 +271,9 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
     if (native->vector == 14 && i.insn.mnemonic == ZYDIS_MNEMONIC_CALL && soft->out.cs == 0x33 &&
         c->mode != MODE_64)
         return "a far call into 64-bit code: AMD pushes without the base of SS";
+    if (c->mode == MODE_16 && i.insn.mnemonic == ZYDIS_MNEMONIC_RET && native->out.cs == 0x33 &&
+        soft->out.cs == 0x33)
+        return "a far return from 16-bit into 64-bit code: AMD adds the immediate to all of RSP";
     if (!faults(native) || !faults(soft))
         return NULL;
     if (i.ops[0].type == ZYDIS_OPERAND_TYPE_MEMORY && i.ops[0].size >= 80 && i.ops[0].size != 128)

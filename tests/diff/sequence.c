@@ -15,8 +15,9 @@ struct builder {
     struct generator *g;
     struct diff_case *c;
     enum { ANY, PLAIN, X87, VECTOR } kind; /* PLAIN: general registers and flags only */
-    unsigned keep;                         /* registers not to be written: bit n */
-    unsigned starts[40], n_starts;         /* of the instructions */
+    bool in_call;
+    unsigned keep;                 /* registers not to be written: bit n */
+    unsigned starts[40], n_starts; /* of the instructions */
 };
 
 static bool writes_register(const struct judged *i, unsigned mask)
@@ -102,6 +103,9 @@ static bool suits(struct builder *b, const struct judged *i)
     default:
         break;
     }
+    if (b->in_call &&
+        (i->insn.meta.category == ZYDIS_CATEGORY_PUSH || i->insn.meta.category == ZYDIS_CATEGORY_POP))
+        return false; /* RET is to find its address */
     switch (i->insn.mnemonic) {
     case ZYDIS_MNEMONIC_FXSAVE: /* MXCSR_MASK differs */
     case ZYDIS_MNEMONIC_FXSAVE64:
@@ -240,8 +244,10 @@ static void add_call(struct builder *b)
     append(b, call, b->c->mode == MODE_16 ? 3 : 5);
     append(b, over, 2);
     at = b->c->length;
+    b->in_call = true;
     for (unsigned n = 1 + (unsigned)(RND(b->g) % 3); n; n--)
         add_random(b);
+    b->in_call = false;
     append(b, "\xc3", 1);
     b->c->code[at - 1] = (uint8_t)(b->c->length - at);
 }
