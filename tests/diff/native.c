@@ -37,7 +37,7 @@
 
 #include "diff.h"
 
-#define TICK_US 10000
+#define TICK_US 10000 /* of the child's own CPU time */
 
 /* IRET to a 16-bit stack segment leaves the upper half of ESP as it was, so 16-bit code is entered from a few
  * instructions of 32-bit code here: LSS ESP and a far jump, whose pointers lie behind. */
@@ -175,14 +175,14 @@ __attribute__((used)) void native_signal(int sig, siginfo_t *info, void *context
     struct diff_outcome *o = n_outcome;
 
     (void)info;
-    if (sig == SIGALRM) {
+    if (sig == SIGVTALRM) {
         if (!o || (uint64_t)uc->uc_mcontext.gregs[REG_RIP] >= 0x40000000 || n_ticks++ < 2)
             return; /* not in a snippet, or not for long */
     } else if (!o) {
         _exit(99); /* a fault of our own */
     }
     collect(o, uc);
-    if (sig == SIGALRM) {
+    if (sig == SIGVTALRM) {
         o->vector = VECTOR_TIMEOUT;
     } else if (sig == SIGSYS) {
         o->vector = VECTOR_SYSCALL;
@@ -197,7 +197,7 @@ __attribute__((used)) void native_signal(int sig, siginfo_t *info, void *context
 
 static void child_signals(void)
 {
-    static const int signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGBUS, SIGSYS, SIGALRM};
+    static const int signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGBUS, SIGSYS, SIGVTALRM};
     static uint8_t stack[65536] __attribute__((aligned(64)));
     stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
     struct sigaction sa = {.sa_sigaction = native_signal_entry,
@@ -329,7 +329,7 @@ _Noreturn static void child_main(struct batch *batch, int commands, int replies)
     char byte = memory && child_descriptors() && child_seccomp() ? 'k' : 'x';
 
     child_signals();
-    setitimer(ITIMER_REAL, &tick, NULL);
+    setitimer(ITIMER_VIRTUAL, &tick, NULL);
     if (write(replies, &byte, 1) != 1 || byte == 'x')
         _exit(1);
     for (;;) {
