@@ -19,7 +19,7 @@ main:
 #undef MEM
 #define MEM(x) dword ptr [x]
 #undef FAIL
-#define FAIL mov edi, __LINE__; jmp fail32
+#define FAIL FAIL_AT(fail32, eax)
 #undef RUN_USER_AS
 #define RUN_USER_AS(label, cs, flags) \
     mov MEM(resume), offset 97f; \

@@ -6,7 +6,7 @@
 #include "bare.h"
 
 #undef FAIL
-#define FAIL mov edi, __LINE__; jmp fail16
+#define FAIL FAIL_AT(fail16, eax)
 #define IVT(n, label) mov word ptr [(n) * 4], offset label; mov word ptr [(n) * 4 + 2], 0
 
 .code16
@@ -199,7 +199,7 @@ fail16:
     jmp 1b
 
 #undef FAIL
-#define FAIL mov edi, __LINE__; jmp fail
+#define FAIL FAIL_AT(fail, rax)
 .code64
 long_main:
     mov ecx, 0xc0000080
@@ -226,7 +226,7 @@ passed:
 
 .code32
 #undef FAIL
-#define FAIL mov edi, __LINE__; jmp fail32
+#define FAIL FAIL_AT(fail32, eax)
 compat:
     mov eax, cr0
     btr eax, 31
