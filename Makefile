@@ -11,7 +11,7 @@ export ESPALIER_BUILD := $(B)
 # at the end of the file.
 WAYS_build := all run guest install
 WAYS_demo  := demo
-WAYS_test  := test check-sanitize
+WAYS_test  := test check-sanitize test-kvm
 WAYS_bench := bench
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz
@@ -119,7 +119,7 @@ $(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-
 -include tests/diff/diff.mk
 
 # What runs on our CPUs alone, without an operating system.
--include tests/guest/bare/bare.mk
+-include tests/guest/bare/bare.mk tests/guest/kvm-host/kvm-host.mk
 
 ifdef WAY
 .PHONY: all run demo test check-sanitize bench lint fuzz install guest
