@@ -293,6 +293,7 @@ static Terminal on_terminal(Rig *rig, const TinyCode *code, const char *device)
     if (t.pid == 0) {
         login_tty(t.slave);
         close(t.master);
+        signal(SIGHUP, SIG_DFL); /* whoever started the tests with nohup does not mean the program */
         execl(rig->program, "espalierctl", "run", "--cpu", "soft", "--bootloader", loader, "--device", device,
               NULL);
         _exit(127);
