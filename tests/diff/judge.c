@@ -369,6 +369,8 @@ uint64_t judge_undefined(const struct judged *i, const struct diff_regs *in)
         return 0;
     if (is_shift(m) || is_rotate(m) || is_double_shift(m))
         return shift_undefined(i, in);
+    if (m == ZYDIS_MNEMONIC_SBB) /* libzydis 4.0 says AF is undefined; the SDM does not */
+        return 0;
     return i->insn.cpu_flags ? i->insn.cpu_flags->undefined & ARITH : 0;
 }
 
@@ -386,7 +388,7 @@ uint64_t judge_written(const struct judged *i)
     if (!f || is_shift(m) || is_rotate(m) || is_double_shift(m) ||
         i->insn.meta.category == ZYDIS_CATEGORY_STRINGOP)
         return 0;
-    return (f->modified | f->set_0 | f->set_1) & ~f->undefined;
+    return (f->modified | f->set_0 | f->set_1) & ~judge_undefined(i, NULL);
 }
 
 /* General registers whose low halves hold what differs from CPU to CPU and from moment to moment. */
