@@ -89,6 +89,8 @@
 #define CHECK_SET(a, mask) test a, mask; jnz 90f; FAIL; 90:
 /* Goes to `label` unless this is an Intel CPU: there SYSCALL and SYSENTER divide the modes among them differently. */
 #define UNLESS_INTEL(label) xor eax, eax; cpuid; cmp ebx, 0x756e6547; jne label
+/* Goes to `label` on KVM: some of what a processor does the hypervisor does instead, otherwise. */
+#define IF_KVM(label) mov eax, 0x40000000; cpuid; cmp ebx, 0x4b4d564b; je label
 #define PASS xor edi, edi; jmp fail
 
 /* The instruction between FAULTS and END_FAULTS must raise this exception with this error code and its own RIP. */

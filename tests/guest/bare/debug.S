@@ -128,7 +128,8 @@ rep_here:
     SET_DR(7, 0x400)
     mov al, [scratch]
 
-    /* Ports, with CR4.DE. */
+    /* Ports, with CR4.DE. KVM does the access itself and does not look at breakpoints. */
+    IF_KVM(1f)
     SET_DR(0, 0x100)
     SET_DR(7, DR7_0(2, 1))
     mov edx, 0x101
@@ -137,6 +138,7 @@ rep_here:
     mov edx, 0x102
     in al, dx
     SET_DR(7, 0x400)
+1:
 
     /* A code breakpoint is a fault: before the instruction. RF in the frame's image would skip it. */
     SET_DR(0, offset broken_here)

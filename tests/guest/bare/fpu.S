@@ -145,7 +145,7 @@ divide:
     STATUS(0xb881)
     CHECK_EQ(dword ptr [rbx], 0x55667788)
     fnstenv [image]
-    CHECK_EQ(MEM32(image + 20), BORDER - 2)
+    CHECK_EQ(MEM32(image + 20), BORDER - 2) /* QEMU: XSAVE forgets the pointer */
     fninit
     /* Operands over two pages. */
     fld1

@@ -125,7 +125,7 @@ main:
     rdmsr
     btr eax, 11
     wrmsr
-    FAULTS(14, 9)
+    FAULTS(14, 9) /* QEMU: error code 8 */
     mov al, [rbx]
     END_FAULTS
     mov ecx, 0xc0000080
@@ -269,10 +269,12 @@ main:
     END_FAULTS
 
     /* CR3 with bits above MAXPHYADDR. */
+#ifndef GO_ON /* QEMU's processor takes it, and can do no more */
     mov rax, 1 << 51 | PML4
     FAULTS(13, 0)
     mov cr3, rax
     END_FAULTS
+#endif
     PASS
 
 user_read:
