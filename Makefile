@@ -210,6 +210,8 @@ help:
 	@echo "make demo         build, start, and show what it does by itself; pictures in $(B)/"
 	@echo "make test         everything that can be tested; TESTS=name for some of it"
 	@echo "make check-sanitize   the tests with the address and undefined behaviour sanitizers"
+	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600"
+	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"
 	@echo "make bench        how fast, against QEMU"
 	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer"
 	@echo "make lint         clang-format, cppcheck, clang-tidy"
