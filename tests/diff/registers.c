@@ -152,6 +152,8 @@ static void random_fx(struct generator *g, uint8_t *fx)
     memcpy(fx + 2, &fsw, 2);
     fx[4] = CHANCE(g, 70) ? 0xff : (uint8_t)RND(g);
     memcpy(fx + 24, &mxcsr, 4);
+    for (unsigned i = 6; i < 24; i++) /* opcode and addresses of the last instruction, for who stores them */
+        fx[i] = i == 7 ? RND(g) & 7 : (i >= 14 && i < 16) || i >= 22 ? 0 : (uint8_t)(RND(g) >> 8);
     for (unsigned i = 0; i < 8; i++)
         random_st(g, fx + 32 + 16 * i);
     for (unsigned i = 0; i < 16; i++)
