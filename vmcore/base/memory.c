@@ -56,7 +56,7 @@ static bool check_range(const VmcMemory *mem, const char *name, uint64_t gpa, ui
         return false;
     }
     if (mem->n_slots == VMC_MEM_SLOTS_MAX) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, "No room for memory “%s”: all %u slots are taken",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, "No room for memory “%s”: all %d slots are taken",
                     name, VMC_MEM_SLOTS_MAX);
         return false;
     }

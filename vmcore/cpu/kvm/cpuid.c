@@ -1,6 +1,6 @@
 /*
- * CPUID of a KVM guest: what KVM says the host can give, with each CPU's own APIC id and a topology of one package with as many
- * cores as the machine has CPUs.
+ * CPUID of a KVM guest: what KVM says the host can give, with each CPU's own APIC id and a topology of one
+ * package with as many cores as the machine has CPUs.
  *
  * Source: Intel SDM vol. 2, CPUID; Documentation/virt/kvm/api.rst, KVM_GET_SUPPORTED_CPUID.
  */

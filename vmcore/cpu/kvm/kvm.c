@@ -1,9 +1,9 @@
 /*
  * CPUs by KVM: /dev/kvm, in-kernel LAPIC, IOAPIC, PIC and PIT, memory slots over the machine's memfds.
  *
- * A kick is a signal that is blocked in the vCPU thread and let through only inside KVM_RUN (KVM_SET_SIGNAL_MASK): it makes
- * the ioctl return and is then taken off the queue. So the library needs no signal handler, and a kick that comes just
- * before KVM_RUN is not lost.
+ * A kick is a signal that is blocked in the vCPU thread and let through only inside KVM_RUN
+ * (KVM_SET_SIGNAL_MASK): it makes the ioctl return and is then taken off the queue. So the library needs no
+ * signal handler, and a kick that comes just before KVM_RUN is not lost.
  *
  * Source: Documentation/virt/kvm/api.rst of Linux 6.1.
  */
@@ -63,7 +63,8 @@ static bool add_slots(VmcCpuVm *vm, GError **error)
     return true;
 }
 
-/* GSI 0..15 go to the 8259s and the IOAPIC, 16..23 to the IOAPIC; the timer's GSI 0 is IOAPIC pin 2, as the MADT says. */
+/* GSI 0..15 go to the 8259s and the IOAPIC, 16..23 to the IOAPIC; the timer's GSI 0 is IOAPIC pin 2, as the
+ * MADT says. */
 static bool route_interrupts(VmcCpuVm *vm, GError **error)
 {
     struct {
@@ -76,7 +77,8 @@ static bool route_interrupts(VmcCpuVm *vm, GError **error)
             routing.entries[n++] = (struct kvm_irq_routing_entry){
                 .gsi = gsi,
                 .type = KVM_IRQ_ROUTING_IRQCHIP,
-                .u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, .pin = gsi & 7},
+                .u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+                              .pin = gsi & 7},
             };
         if (gsi != 2) /* the cascade; its pin is the timer's */
             routing.entries[n++] = (struct kvm_irq_routing_entry){
@@ -94,7 +96,8 @@ static bool make_chips(VmcCpuVm *vm, GError **error)
     uint64_t identity = IDENTITY_ADDRESS;
     /* The PIT answers port 61h too, so that its gate and output work. */
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "place its identity page", error) >= 0 &&
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "place its identity page", error) >=
+               0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "place its TSS", error) >= 0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, "make interrupt controllers", error) >= 0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0 &&
@@ -116,7 +119,8 @@ static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
         return NULL;
     }
     vm->vm_fd = vmc_kvm_ioctl(vm->kvm_fd, KVM_CREATE_VM, NULL, "make a machine", error);
-    int size = vmc_kvm_ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, NULL, "tell its run area's size", vm->vm_fd < 0 ? NULL : error);
+    int size = vmc_kvm_ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, NULL, "tell its run area's size",
+                             vm->vm_fd < 0 ? NULL : error);
     vm->run_size = size > 0 ? (size_t)size : 0;
     if (vm->vm_fd < 0 || size <= 0 || !make_chips(vm, error) || !add_slots(vm, error)) {
         kvm_vm_free(vm);
@@ -165,7 +169,8 @@ static VmcCpu *kvm_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lap
     }
     cpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu->fd, 0);
     if (cpu->run == MAP_FAILED) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot map a CPU's run area: %s", g_strerror(errno));
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot map a CPU's run area: %s",
+                    g_strerror(errno));
         kvm_cpu_free(cpu);
         return NULL;
     }
@@ -251,8 +256,8 @@ static void end_run(VmcCpu *cpu)
 
 static bool fail(GError **error, const char *what, uint64_t detail)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM stopped a CPU: %s (0x%" G_GINT64_MODIFIER "x); try the software CPU",
-                what, detail);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CPU,
+                "KVM stopped a CPU: %s (0x%" G_GINT64_MODIFIER "x); try the software CPU", what, detail);
     return false;
 }
 
@@ -286,7 +291,8 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
         *exit = VMC_EXIT_SHUTDOWN;
         return false;
     case KVM_EXIT_FAIL_ENTRY:
-        return fail(error, "the processor refused to enter the guest", run->fail_entry.hardware_entry_failure_reason);
+        return fail(error, "the processor refused to enter the guest",
+                    run->fail_entry.hardware_entry_failure_reason);
     case KVM_EXIT_INTERNAL_ERROR:
         return fail(error, "it met an instruction it cannot emulate", run->internal.suberror);
     }
@@ -325,7 +331,8 @@ static void kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level)
 
 static void kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data)
 {
-    struct kvm_msi msi = {.address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
+    struct kvm_msi msi = {
+        .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
     vmc_kvm_ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi, "send an interrupt", NULL);
 }
 

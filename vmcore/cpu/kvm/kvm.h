@@ -22,10 +22,10 @@ struct VmcCpu {
     unsigned index;
     int fd;
     struct kvm_run *run;
-    pthread_t thread;         /* of the last run; valid while `inside` */
-    _Atomic bool inside;      /* between run's entry and return: worth a signal */
+    pthread_t thread;    /* of the last run; valid while `inside` */
+    _Atomic bool inside; /* between run's entry and return: worth a signal */
     _Atomic bool kicked;
-    GMutex lock;              /* thread, inside against kick */
+    GMutex lock; /* thread, inside against kick */
 };
 
 /* ioctl that goes on after EINTR; -1 with *error "cannot WHAT: reason" (error may be NULL). */

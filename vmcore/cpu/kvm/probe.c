@@ -1,9 +1,10 @@
 /*
  * Is there a KVM worth using? (DESIGN.md section 3.)
  *
- * A nested /dev/kvm can run guest kernels by emulating them instruction by instruction: everything works, a thousand times too
- * slow, until an instruction the emulator does not know. So the probe runs a loop of a few thousand instructions in 32-bit
- * protected mode at privilege 0 and looks at the clock. Real hardware needs microseconds.
+ * A nested /dev/kvm can run guest kernels by emulating them instruction by instruction: everything works, a
+ * thousand times too slow, until an instruction the emulator does not know. So the probe runs a loop of a few
+ * thousand instructions in 32-bit protected mode at privilege 0 and looks at the clock. Real hardware needs
+ * microseconds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +69,8 @@ static bool probe_setup(struct probe *p, GError **error)
     struct kvm_regs regs = {.rip = 0x1000, .rflags = 2};
     if (p->run == MAP_FAILED || vmc_kvm_ioctl(p->cpu, KVM_GET_SREGS, &sregs, "read a CPU", error) < 0)
         return false;
-    struct kvm_segment flat = {.limit = 0xffffffffu, .selector = 0x10, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
+    struct kvm_segment flat = {
+        .limit = 0xffffffffu, .selector = 0x10, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
     sregs.ds = sregs.es = sregs.ss = sregs.fs = sregs.gs = flat;
     flat.type = 11;
     flat.selector = 8;
@@ -100,10 +102,12 @@ bool vmc_cpu_kvm_probe(char **reason)
     struct probe p = {.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), .vm = -1, .cpu = -1};
     bool good = false;
     if (p.kvm < 0) {
-        *reason = errno == ENOENT ? g_strdup("this computer has no /dev/kvm")
-                  : errno == EACCES
-                      ? g_strdup("/dev/kvm is there but you may not use it (join the group \"kvm\" and log in again)")
-                      : g_strdup_printf("/dev/kvm cannot be opened: %s", g_strerror(errno));
+        *reason =
+            errno == ENOENT ? g_strdup("this computer has no /dev/kvm")
+            : errno == EACCES
+                ? g_strdup(
+                      "/dev/kvm is there but you may not use it (join the group \"kvm\" and log in again)")
+                : g_strdup_printf("/dev/kvm cannot be opened: %s", g_strerror(errno));
     } else if (ioctl(p.kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
         *reason = g_strdup("/dev/kvm speaks another version of its interface");
     } else if (!probe_setup(&p, &error)) {
@@ -114,9 +118,10 @@ bool vmc_cpu_kvm_probe(char **reason)
         if (good)
             *reason = g_strdup_printf("KVM works (%.0f million instructions a second in a first loop)", mips);
         else if (mips > 0)
-            *reason = g_strdup_printf("/dev/kvm emulates kernel code (%.1f million instructions a second), which is "
-                                      "slower than the software CPU",
-                                      mips);
+            *reason = g_strdup_printf(
+                "/dev/kvm emulates kernel code (%.1f million instructions a second), which is "
+                "slower than the software CPU",
+                mips);
         else
             *reason = g_strdup("/dev/kvm cannot run even a small loop");
     }

@@ -1,7 +1,8 @@
 /*
  * CPU state to and from KVM (KVM_SET_REGS, SREGS, FPU, DEBUGREGS, MP_STATE).
  *
- * A CPU that waits for SIPI is KVM_MP_STATE_UNINITIALIZED: INIT and SIPI then come through KVM's own local APIC.
+ * A CPU that waits for SIPI is KVM_MP_STATE_UNINITIALIZED: INIT and SIPI then come through KVM's own local
+ * APIC.
  */
 #include <string.h>
 
@@ -29,8 +30,8 @@ static void segment_from_kvm(const struct kvm_segment *k, VmcSegment *s)
     s->base = k->base;
     s->limit = k->limit;
     s->selector = k->selector;
-    s->attr = (uint16_t)(k->type | k->s << 4 | k->dpl << 5 | (k->present && !k->unusable) << 7 | k->avl << 12 |
-                         k->l << 13 | k->db << 14 | k->g << 15);
+    s->attr = (uint16_t)(k->type | k->s << 4 | k->dpl << 5 | (k->present && !k->unusable) << 7 |
+                         k->avl << 12 | k->l << 13 | k->db << 14 | k->g << 15);
 }
 
 /* VmcCpuState has the segments in the order of their encoding, KVM by name. */
@@ -44,9 +45,23 @@ static struct kvm_segment *segment_of(struct kvm_sregs *k, unsigned i)
 static void registers_to_kvm(const VmcCpuState *s, struct kvm_regs *k)
 {
     *k = (struct kvm_regs){
-        .rax = s->gpr[0], .rcx = s->gpr[1], .rdx = s->gpr[2], .rbx = s->gpr[3], .rsp = s->gpr[4], .rbp = s->gpr[5],
-        .rsi = s->gpr[6], .rdi = s->gpr[7], .r8 = s->gpr[8], .r9 = s->gpr[9], .r10 = s->gpr[10], .r11 = s->gpr[11],
-        .r12 = s->gpr[12], .r13 = s->gpr[13], .r14 = s->gpr[14], .r15 = s->gpr[15], .rip = s->rip,
+        .rax = s->gpr[0],
+        .rcx = s->gpr[1],
+        .rdx = s->gpr[2],
+        .rbx = s->gpr[3],
+        .rsp = s->gpr[4],
+        .rbp = s->gpr[5],
+        .rsi = s->gpr[6],
+        .rdi = s->gpr[7],
+        .r8 = s->gpr[8],
+        .r9 = s->gpr[9],
+        .r10 = s->gpr[10],
+        .r11 = s->gpr[11],
+        .r12 = s->gpr[12],
+        .r13 = s->gpr[13],
+        .r14 = s->gpr[14],
+        .r15 = s->gpr[15],
+        .rip = s->rip,
         .rflags = s->rflags | 2,
     };
 }
@@ -162,22 +177,30 @@ void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state)
     state->dr[6] = debug.dr6;
     state->dr[7] = debug.dr7;
     state->halted = mp.mp_state == KVM_MP_STATE_HALTED;
-    state->wait_for_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
+    state->wait_for_sipi =
+        mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
 }
 
-/* What RESET does to MSRs a guest kernel sets (SDM vol. 3 table 9-1). One by one: a host may not know them all. */
+/* What RESET does to MSRs a guest kernel sets (SDM vol. 3 table 9-1). One by one: a host may not know them
+ * all. */
 void vmc_kvm_reset(VmcCpu *cpu)
 {
     static const struct {
         uint32_t index;
         uint64_t value;
     } at_reset[] = {
-        {0x174, 0}, {0x175, 0}, {0x176, 0},                                     /* SYSENTER */
-        {0x277, 0x0007040600070406ull},                                         /* PAT */
-        {0x2ff, 0},                                                             /* MTRR default type */
-        {0x6e0, 0},                                                             /* TSC deadline */
-        {0xc0000081, 0}, {0xc0000082, 0}, {0xc0000083, 0}, {0xc0000084, 0},     /* STAR ... SFMASK */
-        {0xc0000102, 0}, {0xc0000103, 0},                                       /* KERNEL_GS_BASE, TSC_AUX */
+        {0x174, 0},
+        {0x175, 0},
+        {0x176, 0},                     /* SYSENTER */
+        {0x277, 0x0007040600070406ull}, /* PAT */
+        {0x2ff, 0},                     /* MTRR default type */
+        {0x6e0, 0},                     /* TSC deadline */
+        {0xc0000081, 0},
+        {0xc0000082, 0},
+        {0xc0000083, 0},
+        {0xc0000084, 0}, /* STAR ... SFMASK */
+        {0xc0000102, 0},
+        {0xc0000103, 0}, /* KERNEL_GS_BASE, TSC_AUX */
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(at_reset); i++) {
         struct {

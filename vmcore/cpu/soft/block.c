@@ -285,8 +285,8 @@ struct vmc_block *vmc_block_single(VmcCpu *c)
         vmc_gp0(c);
     const uint8_t *host = vmc_code_host(c, linear, &pa);
     if (!host)
-        vmc_ud(c); /* nothing answers there: all ones, which is no instruction */
-    memcpy(bytes, host, have);
+        vmc_ud(c);             /* nothing answers there: all ones, which is no instruction */
+    memcpy(bytes, host, have); /* cppcheck-suppress nullPointerRedundantCheck ; vmc_ud does not return */
     enum vmc_decode_status status = vmc_decode(bytes, have, c->mode, &d);
     if (status == VMC_DECODE_MORE && have < MAX_INSN_LEN) {
         if (c->mode != VMC_MODE_64 && c->rip + have > c->seg[VMC_CS].limit)
