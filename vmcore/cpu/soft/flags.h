@@ -166,6 +166,11 @@ static inline void vmc_set_carry_overflow(VmcCpu *c, bool carry, bool overflow)
 {
     c->cc_op = (c->cc_op & CC_OP) | CC_CF_SET | CC_OF_SET | (carry ? CC_CF : 0) | (overflow ? CC_OF : 0);
 }
+/* ZF changed and nothing else. */
+static inline void vmc_set_zero(VmcCpu *c, bool zero)
+{
+    vmc_set_arith(c, (vmc_arith_flags(c) & ~FL_ZF) | (zero ? FL_ZF : 0));
+}
 /* RFLAGS whole (bit 1 forced); the caller has masked what may not change and calls vmc_soft_update_mode if
  * AC, VM or TF did. */
 static inline void vmc_set_rflags(VmcCpu *c, uint64_t flags)

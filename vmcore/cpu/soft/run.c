@@ -89,7 +89,6 @@ static void deliver_debug_trap(VmcCpu *c)
 /* Runs exactly one instruction, with what its traps and shadows ask for. */
 static void step(VmcCpu *c)
 {
-    bool shadow = c->inhibit;
     if (c->db_pending && !c->inhibit_db) {
         deliver_debug_trap(c);
         return;
@@ -100,7 +99,6 @@ static void step(VmcCpu *c)
         check_code_breakpoints(c);
     bool trap = c->eflags & FL_TF;
     c->inhibit = c->inhibit_db = false;
-    c->fault.vector = EXC_DB;
     struct vmc_block *b = vmc_block_single(c);
     uint64_t rf = c->eflags & FL_RF;
     /* Leave after this one instruction, whatever it jumps to. */
@@ -111,7 +109,6 @@ static void step(VmcCpu *c)
         c->eflags &= ~FL_RF;
     if (!c->inhibit && !(c->eflags & FL_TF) && !breakpoints(c))
         atomic_fetch_and_explicit(&c->request, ~REQ_STEP, memory_order_relaxed);
-    (void)shadow;
     if (trap && !c->event_taken &&
         !c->inhibit_db) /* behind MOV SS and POP SS there is no step trap, not even later */
         c->db_pending |= DR6_BS;

@@ -38,9 +38,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
         unsigned bit = GET##BITS(c, u->reg) & (BITS - 1);                                                    \
         DO_##NAME(BITS);                                                                                     \
         vmc_set_carry(c, a >> bit & 1);                                                                      \
-        if (r != a)                                                                                          \
-            PUT##BITS(c, u->rm, r);                                                                          \
-        else if (BITS == 32 && u->x)                                                                         \
+        if (r != a || (BITS == 32 && u->x))                                                                  \
             PUT##BITS(c, u->rm, r);                                                                          \
         VMC_NEXT(c, u);                                                                                      \
     }                                                                                                        \
@@ -94,14 +92,10 @@ FOR_WIDE(ALL_BITS)
 
 /* BSF, BSR: a source of zero sets ZF and leaves the destination (a documented habit of real CPUs). The other
  * flags are undefined: unchanged here but for ZF. */
-static inline void set_zero(VmcCpu *c, bool zero)
-{
-    vmc_set_arith(c, (vmc_arith_flags(c) & ~FL_ZF) | (zero ? FL_ZF : 0));
-}
 #define SCAN(BITS, value, EXPR)                                                                              \
     {                                                                                                        \
         T##BITS v = (value);                                                                                 \
-        set_zero(c, v == 0);                                                                                 \
+        vmc_set_zero(c, v == 0);                                                                             \
         if (v)                                                                                               \
             PUT##BITS(c, u->reg, EXPR);                                                                      \
     }

@@ -67,12 +67,6 @@
     }
 FOR_WIDTHS(DEFINE_XCHG)
 
-/* Sets ZF alone. */
-static inline void set_zero_flag(VmcCpu *c, bool zero)
-{
-    vmc_set_arith(c, (vmc_arith_flags(c) & ~FL_ZF) | (zero ? FL_ZF : 0));
-}
-
 OP(cmpxchg8b)
 {
     uint64_t va = vmc_ea(c, u);
@@ -84,7 +78,7 @@ OP(cmpxchg8b)
         R64(c, VMC_GPR(VMC_RAX)) = (uint32_t)a;
         R64(c, VMC_GPR(VMC_RDX)) = a >> 32;
     }
-    set_zero_flag(c, a == b);
+    vmc_set_zero(c, a == b);
     VMC_NEXT(c, u);
 }
 
@@ -127,7 +121,7 @@ VMC_NOINLINE static bool cmpxchg16b(VmcCpu *c, const struct vmc_uop *u, uint64_t
 
 OP(cmpxchg16b)
 {
-    set_zero_flag(c, cmpxchg16b(c, u, vmc_ea(c, u)));
+    vmc_set_zero(c, cmpxchg16b(c, u, vmc_ea(c, u)));
     VMC_NEXT(c, u);
 }
 
