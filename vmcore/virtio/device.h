@@ -28,23 +28,32 @@
 #include "base/memory.h"
 #include "virtio/queue.h"
 
-#define VMC_VIRTIO_QUEUES_MAX 8u
+#define VMC_VIRTIO_QUEUES_MAX   64u
+#define VMC_VIRTIO_QUEUES_FIXED 8u
 
 /* s5: device types. */
+#define VMC_VIRTIO_ID_NET     1u
 #define VMC_VIRTIO_ID_BLOCK   2u
 #define VMC_VIRTIO_ID_CONSOLE 3u
 #define VMC_VIRTIO_ID_RNG     4u
+#define VMC_VIRTIO_ID_BALLOON 5u
+#define VMC_VIRTIO_ID_9P      9u
+#define VMC_VIRTIO_ID_GPU     16u
 #define VMC_VIRTIO_ID_INPUT   18u
+#define VMC_VIRTIO_ID_VSOCK   19u
+#define VMC_VIRTIO_ID_SOUND   25u
+#define VMC_VIRTIO_ID_FS      26u
 
 typedef struct VmcVirtioDevice VmcVirtioDevice;
 
 typedef struct VmcVirtioOps {
     const char *name;
-    uint16_t type;                               /* VMC_VIRTIO_ID_... */
-    uint32_t pci_class;                          /* 24 bits */
-    uint32_t config_size;                        /* bytes of device configuration */
-    unsigned n_queues;                           /* at most VMC_VIRTIO_QUEUES_MAX */
-    uint16_t queue_sizes[VMC_VIRTIO_QUEUES_MAX]; /* powers of two, at most VMC_VIRTQ_SIZE_MAX */
+    uint16_t type;        /* VMC_VIRTIO_ID_... */
+    uint32_t pci_class;   /* 24 bits */
+    uint32_t config_size; /* bytes of device configuration */
+    /* The queues a device of this kind always has; more are added with vmc_virtio_device_add_queues. */
+    unsigned n_queues;
+    uint16_t queue_sizes[VMC_VIRTIO_QUEUES_FIXED]; /* powers of two, at most VMC_VIRTQ_SIZE_MAX */
 
     /* [offset, offset + len) lies within config_size; len is 1 to 8. config_write may be NULL. */
     void (*config_read)(VmcVirtioDevice *dev, uint32_t offset, void *buf, size_t len);
@@ -81,6 +90,7 @@ struct VmcVirtioDevice {
     uint64_t features; /* negotiated; good from driver_ok to reset */
     bool running;      /* from driver_ok to reset, unless a ring was found malformed */
     atomic_bool dma;   /* the transport lets the device use memory */
+    unsigned n_queues;
     VmcVirtqueue queues[VMC_VIRTIO_QUEUES_MAX];
 
     const VmcVirtioTransport *transport;
@@ -94,8 +104,17 @@ static inline void vmc_virtio_device_init(VmcVirtioDevice *dev, const VmcVirtioO
     dev->ops = ops;
     dev->memory = memory;
     dev->io = io;
+    dev->n_queues = ops->n_queues;
     for (unsigned i = 0; i < ops->n_queues; i++)
         vmc_virtqueue_init(&dev->queues[i], memory, ops->queue_sizes[i]);
+}
+
+/* `n` more queues of `size` behind those there are, as of a device with several pairs or ports. Before the
+ * device is given to its transport; all of them together at most VMC_VIRTIO_QUEUES_MAX. */
+static inline void vmc_virtio_device_add_queues(VmcVirtioDevice *dev, unsigned n, uint16_t size)
+{
+    for (unsigned i = 0; i < n; i++)
+        vmc_virtqueue_init(&dev->queues[dev->n_queues++], dev->memory, size);
 }
 
 /* A ring or a request is beyond repair (s2.1.1): the device stands still until the driver resets it. */

@@ -594,7 +594,7 @@ VmcPciDevice *vmc_virtio_pci_new(VmcVirtioDevice *dev)
     };
 
     vp->dev = dev;
-    vp->n_queues = dev->ops->n_queues;
+    vp->n_queues = dev->n_queues;
     vp->vectors = vp->n_queues + 1;
     g_mutex_init(&vp->lock);
     g_mutex_init(&vp->isr_lock);
