@@ -1,11 +1,18 @@
 /*
- * What a disk is, below any controller: a fixed number of bytes that can be read, written and flushed.
+ * What a disk is, below any controller: a number of bytes that can be read, written, flushed, given back to
+ * the host and, from outside, made more.
  *
- * A format (raw.c) embeds VmcDisk as its first member and fills in the ops. Controllers call the inline
- * functions below and know nothing of formats.
+ * A format embeds VmcDisk as its first member and fills in the ops. Controllers call the inline functions
+ * below and know nothing of formats.
  *
- * Threads: read, write and flush may be called from several threads at once and may wait for the host's disk,
- * so never on a vCPU or the I/O thread. The caller ends all of them before vmc_disk_close.
+ * Two ways lead to the bytes. Every op may wait for the host's disk and is for worker threads. For the common
+ * case there is a way without a thread: `map` says, without waiting, where in which file the bytes of a
+ * request lie, and whoever asked then moves them itself (io_uring). A format answers only when nothing else
+ * than the data would change: raw always, qcow2 for clusters that are allocated and its own.
+ *
+ * Threads: all ops but map, unmap and close may be called from several threads at once and may wait, so never
+ * on a vCPU or the I/O thread. map and unmap never wait and may be called on any thread. The caller ends all
+ * of them before vmc_disk_close.
  */
 #pragma once
 
@@ -18,6 +25,15 @@
 
 typedef struct VmcDisk VmcDisk;
 
+/* Where the bytes of a request lie. */
+typedef struct VmcDiskExtent {
+    int fd;
+    uint64_t offset; /* in that file */
+    uint64_t length; /* as asked for */
+    bool write;
+    uint64_t cookie[2]; /* the format's */
+} VmcDiskExtent;
+
 typedef struct VmcDiskOps {
     const char *name;
     /* Moves all bytes of the vectors, which the call may change; [offset, offset + sum) lies within the disk.
@@ -26,6 +42,17 @@ typedef struct VmcDiskOps {
     int (*write)(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n_iov);
     /* When it returns 0, every write that had returned before it was called survives a power failure. */
     int (*flush)(VmcDisk *disk);
+    /* The bytes are not needed any more: they read as zero or as they were. NULL: no such thing. */
+    int (*discard)(VmcDisk *disk, uint64_t offset, uint64_t length);
+    /* The bytes read as zero from now on; with `unmap` their space may be given back to the host. */
+    int (*write_zeroes)(VmcDisk *disk, uint64_t offset, uint64_t length, bool unmap);
+    /* Makes the disk larger (bytes, a multiple of VMC_DISK_SECTOR, not less than disk->size). The caller has
+     * nothing in flight and is the only one to change disk->size. NULL: cannot be done. */
+    int (*grow)(VmcDisk *disk, uint64_t size);
+    /* See above; NULL: there is no such way. True: `extent` says where [offset, offset + length) lies, and it
+     * stays there, whatever else happens to the disk, until unmap. */
+    bool (*map)(VmcDisk *disk, uint64_t offset, uint64_t length, bool write, VmcDiskExtent *extent);
+    void (*unmap)(VmcDisk *disk, const VmcDiskExtent *extent);
     void (*close)(VmcDisk *disk);
 } VmcDiskOps;
 
