@@ -17,18 +17,8 @@ static const char *const cpu_names[] = {
     [VMC_CPU_SOFT] = "soft",
 };
 
-/* Names of devices in the file. They are our own and stable, whatever the command line calls them. */
-static const char *const device_names[] = {
-    [VMC_DEVICE_UART] = "UART",
-    [VMC_DEVICE_VIRTIO_CONSOLE] = "VirtioConsole",
-    [VMC_DEVICE_VIRTIO_BLOCK] = "VirtioBlock",
-    [VMC_DEVICE_VIRTIO_RNG] = "VirtioEntropy",
-    [VMC_DEVICE_VIRTIO_KEYBOARD] = "VirtioKeyboard",
-    [VMC_DEVICE_VIRTIO_TABLET] = "VirtioTablet",
-    [VMC_DEVICE_FRAMEBUFFER] = "Framebuffer",
-};
-
 #define DEVICES_MAX 64u
+#define LIST_MAX    64u
 
 static bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -122,51 +112,110 @@ static bool read_boot(plist_t root, const char *dir, VmcBootConfig *boot, GError
     return true;
 }
 
+static bool wrong_type(const VmcField *field, const char *wanted, GError **error)
+{
+    return fail(error, _("%s should be %s."), field->key, wanted);
+}
+
+static bool read_list(plist_t node, const VmcField *field, char ***list, GError **error)
+{
+    uint32_t n = plist_get_node_type(node) == PLIST_ARRAY ? plist_array_get_size(node) : 0;
+
+    if (plist_get_node_type(node) != PLIST_ARRAY || n > LIST_MAX)
+        return wrong_type(field, _("an array of a few texts"), error);
+    *list = g_new0(char *, n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        plist_t item = plist_array_get_item(node, i);
+        char *text = NULL;
+
+        if (plist_get_node_type(item) != PLIST_STRING)
+            return wrong_type(field, _("an array of a few texts"), error);
+        plist_get_string_val(item, &text);
+        (*list)[i] = g_strdup(text);
+        free(text);
+    }
+    return true;
+}
+
+static bool read_choice(const char *word, const VmcField *field, int *value, GError **error)
+{
+    g_autofree char *words = g_strjoinv(", ", (char **)field->choices);
+
+    *value = find_name(field->choices, g_strv_length((char **)field->choices), word);
+    return *value >= 0 || fail(error, _("%s is “%s”; it should be one of %s."), field->key, word, words);
+}
+
+/* Takes the value of a field from `dict` if it is there. */
+static bool read_field(plist_t dict, const char *dir, const VmcField *field, VmcDeviceConfig *device,
+                       GError **error)
+{
+    plist_t node = field->key ? plist_dict_get_item(dict, field->key) : NULL;
+    void *at = vmc_field_in(field, device);
+    uint64_t number = 0;
+    uint8_t flag = 0;
+
+    if (!node)
+        return true;
+    g_autofree char *text = esp_plist_get_string(dict, field->key);
+    switch (field->type) {
+    case VMC_FIELD_STRING:
+        *(char **)at = g_steal_pointer(&text);
+        return true;
+    case VMC_FIELD_PATH:
+        *(char **)at = absolute_path(dict, field->key, dir);
+        return true;
+    case VMC_FIELD_FLAG:
+        if (plist_get_node_type(node) != PLIST_BOOLEAN)
+            return wrong_type(field, _("true or false"), error);
+        plist_get_bool_val(node, &flag);
+        *(bool *)at = flag;
+        return true;
+    case VMC_FIELD_NUMBER:
+        if (!get_uint(dict, field->key, true, 0, UINT32_MAX, &number, error))
+            return false;
+        *(unsigned *)at = (unsigned)number;
+        return true;
+    case VMC_FIELD_CHOICE:
+        return read_choice(text ? text : "", field, at, error);
+    case VMC_FIELD_LIST:
+        return read_list(node, field, at, error);
+    case VMC_FIELD_FD:
+    case VMC_FIELD_STDIO:
+        break;
+    }
+    return true;
+}
+
+/* Names of devices in the file are stable, whatever the command line calls them. */
+static const VmcDeviceInfo *find_kind(const char *type, VmcDeviceKind *kind)
+{
+    for (unsigned i = 0; i < VMC_DEVICE_KINDS; i++) {
+        const VmcDeviceInfo *info = vmc_device_info((VmcDeviceKind)i);
+
+        *kind = (VmcDeviceKind)i;
+        if (info && !g_strcmp0(info->key, type))
+            return info;
+    }
+    return NULL;
+}
+
 static bool read_device(plist_t dict, unsigned index, const char *dir, VmcConfig *config, GError **error)
 {
     if (!dict || plist_get_node_type(dict) != PLIST_DICT)
         return fail(error, _("Devices[%u] should be a dictionary."), index);
     g_autofree char *type = esp_plist_get_string(dict, "Type");
-    int kind = find_name(device_names, G_N_ELEMENTS(device_names), type);
-    if (kind < 0)
+    VmcDeviceKind kind;
+    const VmcDeviceInfo *info = find_kind(type, &kind);
+    if (!info)
         return fail(error, _("Devices[%u] has the type “%s”, which this version does not know."), index,
                     type ? type : "");
 
-    VmcDeviceConfig *device = vmc_config_add_device(config, (VmcDeviceKind)kind);
-    uint64_t width = 1024, height = 768;
-    uint8_t readonly = 0;
-    plist_t node;
-    switch (device->kind) {
-    case VMC_DEVICE_UART:
-    case VMC_DEVICE_VIRTIO_CONSOLE:
-        device->serial.log_path = absolute_path(dict, "LogFile", dir);
-        break;
-    case VMC_DEVICE_VIRTIO_BLOCK:
-        device->block.path = absolute_path(dict, "Path", dir);
-        device->block.id = esp_plist_get_string(dict, "Identifier");
-        node = plist_dict_get_item(dict, "ReadOnly");
-        if (node && plist_get_node_type(node) != PLIST_BOOLEAN)
-            return fail(error, _("Devices[%u].ReadOnly should be true or false."), index);
-        if (node)
-            plist_get_bool_val(node, &readonly);
-        device->block.readonly = readonly;
-        break;
-    case VMC_DEVICE_FRAMEBUFFER:
-        if (!get_uint(dict, "Width", true, 1, 16384, &width, error) ||
-            !get_uint(dict, "Height", true, 1, 16384, &height, error)) {
-            g_prefix_error(error, "Devices[%u]: ", index);
+    VmcDeviceConfig *device = vmc_config_add_device(config, kind);
+    for (unsigned i = 0; i < info->n_fields; i++)
+        if (!read_field(dict, dir, &info->fields[i], device, error)) {
+            g_prefix_error(error, "Devices[%u].", index);
             return false;
         }
-        device->framebuffer.width = (unsigned)width;
-        device->framebuffer.height = (unsigned)height;
-        break;
-    case VMC_DEVICE_VIRTIO_RNG:
-    case VMC_DEVICE_VIRTIO_KEYBOARD:
-    case VMC_DEVICE_VIRTIO_TABLET:
-        break;
-    default:
-        break;
-    }
     return true;
 }
 
@@ -238,32 +287,65 @@ static plist_t device_dict(plist_t old, uint32_t n, const char *type)
     return plist_new_dict();
 }
 
-static plist_t device_to_plist(const VmcDeviceConfig *device, plist_t old, uint32_t n, const char *dir)
+static plist_t list_to_plist(char *const *list)
 {
-    const char *type = device_names[device->kind];
-    plist_t dict = device_dict(old, n, type);
-    esp_plist_set_string(dict, "Type", type);
-    switch (device->kind) {
-    case VMC_DEVICE_UART:
-    case VMC_DEVICE_VIRTIO_CONSOLE:
-        set_path(dict, "LogFile", dir, device->serial.log_path);
+    plist_t array = plist_new_array();
+
+    for (; list && *list; list++)
+        plist_array_append_item(array, plist_new_string(*list));
+    return array;
+}
+
+static void write_field(plist_t dict, const char *dir, const VmcField *field, const VmcDeviceConfig *device)
+{
+    const void *at = vmc_field_of(field, device);
+
+    if (!field->key)
+        return;
+    switch (field->type) {
+    case VMC_FIELD_STRING:
+        esp_plist_set_string(dict, field->key, *(char *const *)at);
         break;
-    case VMC_DEVICE_VIRTIO_BLOCK:
-        set_path(dict, "Path", dir, device->block.path);
-        esp_plist_set_string(dict, "Identifier", device->block.id);
-        plist_dict_set_item(dict, "ReadOnly", plist_new_bool(device->block.readonly));
+    case VMC_FIELD_PATH:
+        set_path(dict, field->key, dir, *(char *const *)at);
         break;
-    case VMC_DEVICE_FRAMEBUFFER:
-        plist_dict_set_item(dict, "Width", plist_new_uint(device->framebuffer.width));
-        plist_dict_set_item(dict, "Height", plist_new_uint(device->framebuffer.height));
+    case VMC_FIELD_FLAG:
+        plist_dict_set_item(dict, field->key, plist_new_bool(*(const bool *)at));
         break;
-    case VMC_DEVICE_VIRTIO_RNG:
-    case VMC_DEVICE_VIRTIO_KEYBOARD:
-    case VMC_DEVICE_VIRTIO_TABLET:
-    default:
+    case VMC_FIELD_NUMBER:
+        plist_dict_set_item(dict, field->key, plist_new_uint(*(const unsigned *)at));
+        break;
+    case VMC_FIELD_CHOICE:
+        plist_dict_set_item(dict, field->key, plist_new_string(field->choices[*(const unsigned *)at]));
+        break;
+    case VMC_FIELD_LIST:
+        plist_dict_set_item(dict, field->key, list_to_plist(*(char *const *const *)at));
+        break;
+    case VMC_FIELD_FD:
+    case VMC_FIELD_STDIO:
         break;
     }
+}
+
+static plist_t device_to_plist(const VmcDeviceConfig *device, plist_t old, uint32_t n, const char *dir)
+{
+    const VmcDeviceInfo *info = vmc_device_info(device->kind);
+    plist_t dict = device_dict(old, n, info->key);
+    esp_plist_set_string(dict, "Type", info->key);
+    for (unsigned i = 0; i < info->n_fields; i++)
+        write_field(dict, dir, &info->fields[i], device);
     return dict;
+}
+
+/* Whether a device goes somewhere that only this process has: a descriptor, standard input. */
+static bool is_of_this_process(const VmcDeviceConfig *device)
+{
+    const VmcDeviceInfo *info = vmc_device_info(device->kind);
+
+    for (unsigned i = 0; info && i < info->n_fields; i++)
+        if (!info->fields[i].key && vmc_field_is_set(&info->fields[i], device))
+            return true;
+    return !info;
 }
 
 static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
@@ -296,8 +378,7 @@ void esp_bundle_config_write(plist_t root, const char *dir, const VmcConfig *con
     plist_t array = plist_new_array();
     for (guint i = 0; i < config->devices->len; i++) {
         const VmcDeviceConfig *device = config->devices->pdata[i];
-        bool serial = device->kind == VMC_DEVICE_UART || device->kind == VMC_DEVICE_VIRTIO_CONSOLE;
-        if (serial && !device->serial.log_path)
+        if (is_of_this_process(device))
             continue;
         plist_array_append_item(array, device_to_plist(device, old, plist_array_get_size(array), dir));
     }

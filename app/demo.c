@@ -68,8 +68,8 @@ static VmcConfig *demo_config(EspBundle *bundle, const char *demo_dir)
     config->boot.cmdline = g_strdup(DEMO_CMDLINE);
 
     VmcDeviceConfig *screen = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
-    screen->framebuffer.width = 1024;
-    screen->framebuffer.height = 768;
+    screen->display.width = 1024;
+    screen->display.height = 768;
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_KEYBOARD);
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_TABLET);
     VmcDeviceConfig *disk = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BLOCK);

@@ -302,8 +302,8 @@ static bool configured_size(EspVmWindow *window, unsigned *width, unsigned *heig
     for (guint i = 0; config && i < config->devices->len && !found; i++) {
         const VmcDeviceConfig *device = config->devices->pdata[i];
         found = device->kind == VMC_DEVICE_FRAMEBUFFER;
-        *width = device->framebuffer.width;
-        *height = device->framebuffer.height;
+        *width = device->display.width;
+        *height = device->display.height;
     }
     vmc_config_free(config);
     return found;

@@ -14,6 +14,7 @@
 
 #include "app/ctl/terminal.h"
 #include "app/vfkit.h"
+#include "app/vfkit_device.h"
 
 typedef struct Run {
     EspVfkit vfkit;
@@ -38,12 +39,7 @@ static const char help_text[] =
     "  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
     "                    the Linux kernel (bzImage) to boot\n"
     "  --device KIND[,OPTION]...   any number of:\n"
-    "      uart,stdio|logFilePath=FILE             serial port ttyS0, ttyS1, ...\n"
-    "      virtio-serial,stdio|logFilePath=FILE    console hvc0, hvc1, ...\n"
-    "      virtio-blk,path=FILE[,deviceId=ID][,readonly]   disk (raw image)\n"
-    "      virtio-rng                              random numbers\n"
-    "      virtio-input,keyboard|pointing          keyboard, tablet\n"
-    "      virtio-gpu[,width=N][,height=N]         display, for now a plain framebuffer\n"
+    "%s"
     "  -v, --verbose     say which CPU was chosen and why, and how long the start took\n"
     "  -h, --help        this text\n"
     "\n"
@@ -265,7 +261,9 @@ int esp_ctl_run(int argc, char **argv)
         esp_ctl_say("%s", error->message);
         run.status = ESP_EXIT_USAGE;
     } else if (run.help) {
-        fputs(help_text, stdout);
+        g_autofree char *devices = esp_vfkit_device_help("      ");
+
+        printf(help_text, devices);
     } else if (report_faults(run.vfkit.config)) {
         run.status = ESP_EXIT_USAGE;
     } else {

@@ -107,8 +107,8 @@ static void what_is_written_is_read(void **state)
     disk->block.path = esp_bundle_file(bundle, "disk.img");
     disk->block.id = g_strdup("pears");
     disk->block.readonly = true;
-    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->framebuffer.width = 800;
-    ((VmcDeviceConfig *)config->devices->pdata[1])->framebuffer.height = 600;
+    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->display.width = 800;
+    ((VmcDeviceConfig *)config->devices->pdata[1])->display.height = 600;
     vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = esp_bundle_file(bundle, "serial.log");
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.fd_out = 1; /* not of a bundle */
     esp_bundle_set_config(bundle, config);
@@ -132,7 +132,7 @@ static void what_is_written_is_read(void **state)
     assert_string_equal(disk->block.path, disk_path);
     assert_string_equal(disk->block.id, "pears");
     assert_true(disk->block.readonly);
-    assert_int_equal(((VmcDeviceConfig *)config->devices->pdata[1])->framebuffer.height, 600);
+    assert_int_equal(((VmcDeviceConfig *)config->devices->pdata[1])->display.height, 600);
     vmc_config_free(config);
 
     GStatBuf st;

@@ -397,8 +397,8 @@ static void test_displays(void **state)
         VmcConfig *config = good(*state);
         VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
 
-        device->framebuffer.width = bad[i][0];
-        device->framebuffer.height = bad[i][1];
+        device->display.width = bad[i][0];
+        device->display.height = bad[i][1];
         assert_fault(config, "devices[0]", "320 by 200");
     }
 }

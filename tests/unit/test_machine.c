@@ -578,8 +578,8 @@ static void test_fifty_machines_leave_nothing(void **state)
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_RNG);
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_KEYBOARD);
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_TABLET);
-    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->framebuffer.width = 640;
-    ((VmcDeviceConfig *)g_ptr_array_index(config->devices, 4))->framebuffer.height = 480;
+    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->display.width = 640;
+    ((VmcDeviceConfig *)g_ptr_array_index(config->devices, 4))->display.height = 480;
     for (unsigned i = 0; i < 50; i++) {
         VmcMachine *machine = machine_for(config);
 
@@ -622,8 +622,8 @@ static void test_the_display_shows_what_the_guest_paints(void **state)
     tiny_count(&code);
     config = config_for(rig, &code);
     device = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
-    device->framebuffer.width = 640;
-    device->framebuffer.height = 480;
+    device->display.width = 640;
+    device->display.height = 480;
     watch_machine(&rig->watch, machine_for(config));
     vmc_config_free(config);
     display = vmc_machine_get_display(rig->watch.machine, 0);

@@ -340,7 +340,13 @@ static void slow_close(VmcDisk *disk)
     gate_of(disk)->disk_closed = true;
 }
 
-static const VmcDiskOps slow_ops = {"slow", slow_read, slow_write, slow_flush, slow_close};
+static const VmcDiskOps slow_ops = {
+    .name = "slow",
+    .read = slow_read,
+    .write = slow_write,
+    .flush = slow_flush,
+    .close = slow_close,
+};
 
 static void set_gate(Gate *gate, bool closed)
 {

@@ -180,5 +180,6 @@ void vmc_guest_free(VmcGuest *guest)
         vmc_framebuffer_detach(guest->machine->display);
     vmc_memory_free(guest->memory);
     free_logs(guest);
+    g_free(guest->pci_devices);
     g_free(guest);
 }

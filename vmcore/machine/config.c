@@ -1,21 +1,89 @@
-/* VmcConfig as data: made, copied, freed. What is right and wrong in one is validate.c's subject. */
+/* VmcConfig as data: made, copied, freed, by the fields that devices have. What is right and wrong in one is
+ * validate.c's subject. */
 #include "vmcore/config.h"
 
-static bool is_serial(VmcDeviceKind kind)
+static const VmcField *fields_of(VmcDeviceKind kind, unsigned *n)
 {
-    return kind == VMC_DEVICE_UART || kind == VMC_DEVICE_VIRTIO_CONSOLE;
+    const VmcDeviceInfo *info = vmc_device_info(kind);
+
+    *n = info ? info->n_fields : 0;
+    return info ? info->fields : NULL;
+}
+
+static void preset(const VmcField *field, VmcDeviceConfig *device)
+{
+    void *at = vmc_field_in(field, device);
+
+    switch (field->type) {
+    case VMC_FIELD_NUMBER:
+    case VMC_FIELD_CHOICE:
+        *(unsigned *)at = field->preset;
+        break;
+    case VMC_FIELD_FD:
+        *(int *)at = -1;
+        break;
+    case VMC_FIELD_STDIO:
+        ((VmcSerialConfig *)at)->fd_in = ((VmcSerialConfig *)at)->fd_out = -1;
+        break;
+    case VMC_FIELD_STRING:
+    case VMC_FIELD_PATH:
+    case VMC_FIELD_FLAG:
+    case VMC_FIELD_LIST:
+        break;
+    }
+}
+
+bool vmc_field_is_set(const VmcField *field, const VmcDeviceConfig *device)
+{
+    const void *at = vmc_field_of(field, device);
+
+    switch (field->type) {
+    case VMC_FIELD_STRING:
+    case VMC_FIELD_PATH:
+    case VMC_FIELD_LIST:
+        return *(void *const *)at != NULL;
+    case VMC_FIELD_FLAG:
+        return *(const bool *)at;
+    case VMC_FIELD_NUMBER:
+    case VMC_FIELD_CHOICE:
+        return *(const unsigned *)at != field->preset;
+    case VMC_FIELD_FD:
+        return *(const int *)at >= 0;
+    case VMC_FIELD_STDIO:
+        return ((const VmcSerialConfig *)at)->fd_in >= 0 || ((const VmcSerialConfig *)at)->fd_out >= 0;
+    }
+    return false;
+}
+
+/* Makes what a field owns in `device` a copy of it; the bytes of the two are the same so far. */
+static void own_field(const VmcField *field, VmcDeviceConfig *device)
+{
+    void *at = vmc_field_in(field, device);
+
+    if (field->type == VMC_FIELD_STRING || field->type == VMC_FIELD_PATH)
+        *(char **)at = g_strdup(*(char **)at);
+    else if (field->type == VMC_FIELD_LIST)
+        *(char ***)at = g_strdupv(*(char ***)at);
+}
+
+static void free_field(const VmcField *field, VmcDeviceConfig *device)
+{
+    void *at = vmc_field_in(field, device);
+
+    if (field->type == VMC_FIELD_STRING || field->type == VMC_FIELD_PATH)
+        g_free(*(char **)at);
+    else if (field->type == VMC_FIELD_LIST)
+        g_strfreev(*(char ***)at);
 }
 
 static void device_free(gpointer data)
 {
     VmcDeviceConfig *device = data;
+    unsigned n;
+    const VmcField *fields = fields_of(device->kind, &n);
 
-    if (is_serial(device->kind)) {
-        g_free(device->serial.log_path);
-    } else if (device->kind == VMC_DEVICE_VIRTIO_BLOCK) {
-        g_free(device->block.path);
-        g_free(device->block.id);
-    }
+    for (unsigned i = 0; i < n; i++)
+        free_field(&fields[i], device);
     g_free(device);
 }
 
@@ -33,25 +101,25 @@ VmcConfig *vmc_config_new(void)
 VmcDeviceConfig *vmc_config_add_device(VmcConfig *config, VmcDeviceKind kind)
 {
     VmcDeviceConfig *device = g_new0(VmcDeviceConfig, 1);
+    unsigned n;
+    const VmcField *fields = fields_of(kind, &n);
 
     device->kind = kind;
-    if (is_serial(kind))
-        device->serial.fd_in = device->serial.fd_out = -1;
+    for (unsigned i = 0; i < n; i++)
+        preset(&fields[i], device);
     g_ptr_array_add(config->devices, device);
     return device;
 }
 
 static void device_copy(VmcConfig *to, const VmcDeviceConfig *from)
 {
-    VmcDeviceConfig *device = vmc_config_add_device(to, from->kind);
+    VmcDeviceConfig *device = g_memdup2(from, sizeof(*from));
+    unsigned n;
+    const VmcField *fields = fields_of(from->kind, &n);
 
-    *device = *from;
-    if (is_serial(from->kind)) {
-        device->serial.log_path = g_strdup(from->serial.log_path);
-    } else if (from->kind == VMC_DEVICE_VIRTIO_BLOCK) {
-        device->block.path = g_strdup(from->block.path);
-        device->block.id = g_strdup(from->block.id);
-    }
+    for (unsigned i = 0; i < n; i++)
+        own_field(&fields[i], device);
+    g_ptr_array_add(to->devices, device);
 }
 
 VmcConfig *vmc_config_copy(const VmcConfig *config)
@@ -83,21 +151,7 @@ void vmc_config_free(VmcConfig *config)
 
 const char *vmc_device_kind_name(VmcDeviceKind kind)
 {
-    switch (kind) {
-    case VMC_DEVICE_UART:
-        return "uart";
-    case VMC_DEVICE_VIRTIO_CONSOLE:
-        return "virtio-serial";
-    case VMC_DEVICE_VIRTIO_BLOCK:
-        return "virtio-blk";
-    case VMC_DEVICE_VIRTIO_RNG:
-        return "virtio-rng";
-    case VMC_DEVICE_VIRTIO_KEYBOARD:
-        return "virtio-input,keyboard";
-    case VMC_DEVICE_VIRTIO_TABLET:
-        return "virtio-input,pointing";
-    case VMC_DEVICE_FRAMEBUFFER:
-        return "virtio-gpu";
-    }
-    return "unknown";
+    const VmcDeviceInfo *info = vmc_device_info(kind);
+
+    return info ? info->name : "unknown";
 }

@@ -351,7 +351,7 @@ VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error)
         const VmcDeviceConfig *device = g_ptr_array_index(machine->config->devices, i);
 
         if (device->kind == VMC_DEVICE_FRAMEBUFFER)
-            machine->display = vmc_framebuffer_new(device->framebuffer.width, device->framebuffer.height);
+            machine->display = vmc_framebuffer_new(device->display.width, device->display.height);
     }
     return machine;
 }

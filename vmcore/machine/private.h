@@ -96,6 +96,7 @@ typedef struct VmcGuest {
     VmcBoard *board;
     VmcVcpus vcpus;
     VmcFramebufferInfo framebuffer;
+    VmcPciDevice **pci_devices;      /* one for each device of the configuration, or NULL; the bus's */
     VmcPciDevice *keyboard, *tablet; /* the first of each, or NULL; owned by the board's bus */
     GArray *log_fds;                 /* of int: files opened for serial lines */
     GPtrArray *created_logs;         /* their paths, if they were not there before */
@@ -108,7 +109,7 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
 /* Stops the vCPUs, drains the devices, frees everything. NULL is fine. */
 void vmc_guest_free(VmcGuest *guest);
 
-/* Devices (devices.c). */
+/* Devices (devices/kinds.c). */
 bool vmc_guest_add_devices(VmcGuest *guest, GError **error);
 
 /* Which backend runs the CPUs, and one sentence why (choose_cpu.c). The caller frees the reason. */

@@ -24,34 +24,140 @@ typedef struct VmcBootConfig {
 
 typedef enum VmcDeviceKind {
     VMC_DEVICE_UART,           /* 16550 at COM1.. in the order of the list */
-    VMC_DEVICE_VIRTIO_CONSOLE, /* hvc0.. */
+    VMC_DEVICE_VIRTIO_CONSOLE, /* hvc0.., or a named port */
     VMC_DEVICE_VIRTIO_BLOCK,
     VMC_DEVICE_VIRTIO_RNG,
     VMC_DEVICE_VIRTIO_KEYBOARD,
     VMC_DEVICE_VIRTIO_TABLET, /* absolute pointer */
     VMC_DEVICE_FRAMEBUFFER,   /* linear, XRGB8888, handed to the kernel as an EFI framebuffer */
+    VMC_DEVICE_VIRTIO_GPU,    /* the primary adapter: VGA-compatible for firmware, virtio-gpu for a driver */
+    VMC_DEVICE_VGA,           /* the primary adapter: a linear framebuffer as of 1234:1111 */
+    VMC_DEVICE_VIRTIO_NET,
+    VMC_DEVICE_E1000, /* 82545EM */
+    VMC_DEVICE_VIRTIO_FS,
+    VMC_DEVICE_VIRTIO_9P,
+    VMC_DEVICE_VIRTIO_VSOCK,
+    VMC_DEVICE_VIRTIO_BALLOON,
+    VMC_DEVICE_VIRTIO_SOUND,
+    VMC_DEVICE_USB_KEYBOARD,
+    VMC_DEVICE_USB_TABLET,
+    VMC_DEVICE_USB_STORAGE,
+    VMC_DEVICE_SPICE_AGENT,  /* clipboard and more, on the port com.redhat.spice.0 */
+    VMC_DEVICE_SPICE_WEBDAV, /* a folder, on the port org.spice-space.webdav.0 */
+    VMC_DEVICE_KINDS
 } VmcDeviceKind;
 
-/* Where the bytes of a serial line go. Exactly one of the two is set: a file that is created or appended to
- * (output only), or a pair of descriptors, which stay the caller's and must outlive the machine. */
+/* Where the bytes of a serial line go. Exactly one of the three is set: a file that is created or appended to
+ * (output only), a Unix socket that we make and listen on, or a pair of descriptors, which stay the caller's
+ * and must outlive the machine. */
 typedef struct VmcSerialConfig {
     char *log_path;
+    char *socket_path;
     int fd_in;  /* -1: no input */
     int fd_out; /* -1: none */
+    char *name; /* of a port that is no console, or NULL */
 } VmcSerialConfig;
+
+typedef enum VmcDiskFormat { VMC_DISK_RAW, VMC_DISK_QCOW2 } VmcDiskFormat;
+
+typedef enum VmcDiskCache {
+    VMC_CACHE_WRITE_BACK,    /* the guest flushes what it wants to keep */
+    VMC_CACHE_WRITE_THROUGH, /* every write lasts before the guest hears of it */
+    VMC_CACHE_UNSAFE,        /* flushes are ignored: for disks that may be lost */
+} VmcDiskCache;
+
+typedef struct VmcDiskConfig {
+    char *path; /* image or block device */
+    VmcDiskFormat format;
+    char *id; /* what the guest reads as the serial, at most 20 bytes, or NULL */
+    bool readonly;
+    bool backing; /* an image may name another one below it, which is then opened read-only */
+    VmcDiskCache cache;
+    unsigned queues; /* 0: as many as fit the CPUs */
+    bool cdrom;      /* USB: a CD-ROM drive instead of a stick */
+} VmcDiskConfig;
+
+/* One of nat, tap, bridge, host_only, unix_socket and fd says what the cable is plugged into. */
+typedef struct VmcNetConfig {
+    bool nat;
+    char *tap;         /* a tap interface of the user's */
+    char *bridge;      /* a bridge, through qemu-bridge-helper */
+    char *host_only;   /* name of a network of this user's machines */
+    char *unix_socket; /* of type datagram; each datagram is a frame */
+    int fd;            /* the same, or a tap; stays the caller's and must outlive the machine; -1: none */
+    char *mac;         /* "52:54:00:12:34:56", or NULL: made up */
+    unsigned mtu;      /* 0: not said */
+    unsigned queues;   /* pairs */
+    char *
+        *forwards; /* of nat: "tcp:[ADDRESS:]PORT-[ADDRESS:]PORT", host to guest; NULL-terminated, or NULL */
+} VmcNetConfig;
+
+typedef enum VmcShareCache {
+    VMC_SHARE_CACHE_AUTO,
+    VMC_SHARE_CACHE_NONE,
+    VMC_SHARE_CACHE_ALWAYS
+} VmcShareCache;
+
+typedef struct VmcShareConfig {
+    char *path; /* a folder */
+    char *tag;  /* what the guest mounts, at most 36 bytes */
+    bool readonly;
+    unsigned uid, gid; /* the guest's user that everything belongs to */
+    VmcShareCache cache;
+    unsigned queues; /* 0: as many as fit the CPUs */
+} VmcShareConfig;
+
+/* A port of the guest's AF_VSOCK and a Unix socket of ours. */
+typedef struct VmcVsockConfig {
+    unsigned port;
+    char *path;
+    bool listen;  /* the guest listens: we make the socket, and who connects to it reaches the guest */
+    bool connect; /* the guest connects: we pass it on to the socket, which somebody else listens on */
+} VmcVsockConfig;
+
+typedef enum VmcSoundBackend { VMC_SOUND_PULSE, VMC_SOUND_SILENT, VMC_SOUND_FILE } VmcSoundBackend;
+
+typedef struct VmcSoundConfig {
+    VmcSoundBackend backend;
+    char *path;         /* FILE: what is played goes there as WAV */
+    bool input, output; /* neither: both */
+} VmcSoundConfig;
+
+typedef struct VmcDisplayConfig {
+    unsigned width, height; /* pixels */
+    unsigned displays;      /* 1..4 */
+} VmcDisplayConfig;
+
+typedef enum VmcKeyboardLayout { VMC_KEYBOARD_ANSI, VMC_KEYBOARD_ISO, VMC_KEYBOARD_JIS } VmcKeyboardLayout;
+
+typedef struct VmcKeyboardConfig {
+    VmcKeyboardLayout layout;
+    bool swap; /* the key above Tab and the one right of left Shift change places */
+} VmcKeyboardConfig;
+
+typedef enum VmcClipboard {
+    VMC_CLIPBOARD_BOTH,
+    VMC_CLIPBOARD_TO_GUEST,
+    VMC_CLIPBOARD_TO_HOST,
+    VMC_CLIPBOARD_OFF
+} VmcClipboard;
+
+typedef struct VmcAgentConfig {
+    VmcClipboard clipboard;
+} VmcAgentConfig;
 
 typedef struct VmcDeviceConfig {
     VmcDeviceKind kind;
     union {
-        VmcSerialConfig serial; /* UART, VIRTIO_CONSOLE */
-        struct {
-            char *path; /* raw image or block device */
-            char *id;   /* virtio-blk device id, at most 20 bytes, or NULL */
-            bool readonly;
-        } block;
-        struct {
-            unsigned width, height; /* pixels */
-        } framebuffer;
+        VmcSerialConfig serial;     /* UART, VIRTIO_CONSOLE */
+        VmcDiskConfig block;        /* VIRTIO_BLOCK, USB_STORAGE */
+        VmcNetConfig net;           /* VIRTIO_NET, E1000 */
+        VmcShareConfig share;       /* VIRTIO_FS, VIRTIO_9P, SPICE_WEBDAV */
+        VmcVsockConfig vsock;       /* VIRTIO_VSOCK */
+        VmcSoundConfig sound;       /* VIRTIO_SOUND */
+        VmcDisplayConfig display;   /* FRAMEBUFFER, VIRTIO_GPU, VGA */
+        VmcKeyboardConfig keyboard; /* USB_KEYBOARD */
+        VmcAgentConfig agent;       /* SPICE_AGENT */
     };
 } VmcDeviceConfig;
 
@@ -72,7 +178,8 @@ VmcConfig *vmc_config_new(void);
 VmcConfig *vmc_config_copy(const VmcConfig *config);
 void vmc_config_free(VmcConfig *config);
 
-/* Appends a device and returns it to be filled in; serial descriptors start as -1. The config owns it. */
+/* Appends a device and returns it to be filled in; descriptors start as -1, numbers and choices as their
+ * fields say. The config owns it. */
 VmcDeviceConfig *vmc_config_add_device(VmcConfig *config, VmcDeviceKind kind);
 
 /* One thing that is wrong: the field as a user would name it ("memory", "devices[2].path"), what is wrong
@@ -86,6 +193,57 @@ typedef struct VmcFault {
  * at the files it names (opens and closes them, creates nothing). Free with g_ptr_array_unref. */
 GPtrArray *vmc_config_validate(const VmcConfig *config);
 
-const char *vmc_device_kind_name(VmcDeviceKind kind); /* "virtio-blk", ... as in the vfkit grammar */
+/* ---- what the devices take ---- */
+
+typedef enum VmcFieldType {
+    VMC_FIELD_STRING, /* char *, owned */
+    VMC_FIELD_PATH,   /* char *, owned; a bundle keeps it relative to itself */
+    VMC_FIELD_FLAG,   /* bool */
+    VMC_FIELD_NUMBER, /* unsigned */
+    VMC_FIELD_CHOICE, /* an enum of int's size */
+    VMC_FIELD_LIST,   /* char **, owned, NULL-terminated or NULL; given once for each string */
+    VMC_FIELD_FD,     /* int, -1: none; never kept in a bundle */
+    VMC_FIELD_STDIO,  /* VmcSerialConfig: standard input and output; never kept in a bundle */
+} VmcFieldType;
+
+/* One setting of a kind of device. The command line, bundles, the listing of devices, copying and freeing
+ * all come from this. */
+typedef struct VmcField {
+    const char *name; /* on the command line, as in vfkit's grammar: "path" */
+    const char *key;  /* in a bundle: "Path"; NULL: is not kept there */
+    VmcFieldType type;
+    size_t offset;              /* in VmcDeviceConfig */
+    const char *const *choices; /* CHOICE: the words, in the order of the enum; NULL-terminated */
+    const char *value;          /* what stands for the value in help texts: "FILE" */
+    unsigned preset;            /* NUMBER and CHOICE: the value if none is given */
+    bool required;
+    unsigned one_of; /* not 0: of all fields with the same number exactly one is given */
+} VmcField;
+
+typedef struct VmcDeviceInfo {
+    const char *name; /* "virtio-blk", as in vfkit's grammar; "virtio-input,keyboard" where a word follows */
+    const char *key;  /* in a bundle: "VirtioBlock" */
+    const char *help; /* a few words: "disk" */
+    const VmcField *fields;
+    unsigned n_fields;
+} VmcDeviceInfo;
+
+/* NULL when this version has no such device. */
+const VmcDeviceInfo *vmc_device_info(VmcDeviceKind kind);
+const char *vmc_device_kind_name(VmcDeviceKind kind); /* info->name, or "unknown" */
+
+/* Where a field lies in a device's configuration. */
+static inline void *vmc_field_in(const VmcField *field, VmcDeviceConfig *device)
+{
+    return (char *)device + field->offset;
+}
+
+static inline const void *vmc_field_of(const VmcField *field, const VmcDeviceConfig *device)
+{
+    return (const char *)device + field->offset;
+}
+
+/* Whether a field has another value than that it starts with. */
+bool vmc_field_is_set(const VmcField *field, const VmcDeviceConfig *device);
 
 G_END_DECLS

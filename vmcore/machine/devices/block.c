@@ -1,0 +1,96 @@
+/* Disks: virtio-blk, and what all kinds of disks have in common. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "machine/devices/kind.h"
+
+#define BLOCK_ID_MAX 20u
+
+/* ---- disks of any kind ---- */
+
+VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error)
+{
+    return vmc_disk_open_raw(config->path, config->readonly, error);
+}
+
+static bool is_disk(const VmcDeviceConfig *device)
+{
+    return device->kind == VMC_DEVICE_VIRTIO_BLOCK || device->kind == VMC_DEVICE_USB_STORAGE;
+}
+
+/* Which file or device a path means, however it is written. */
+static bool disk_identity(const VmcDeviceConfig *device, dev_t *dev, ino_t *ino)
+{
+    struct stat st;
+
+    if (!is_disk(device) || !device->block.path || stat(device->block.path, &st) < 0)
+        return false;
+    *dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+    *ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+    return true;
+}
+
+static bool same_disk(const VmcDeviceConfig *a, const VmcDeviceConfig *b)
+{
+    dev_t dev_a, dev_b;
+    ino_t ino_a, ino_b;
+
+    return disk_identity(a, &dev_a, &ino_a) && disk_identity(b, &dev_b, &ino_b) && dev_a == dev_b &&
+           ino_a == ino_b;
+}
+
+void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    for (guint i = 0; i < check->index; i++) {
+        const VmcDeviceConfig *before = vmc_check_device(check, i);
+
+        if (same_disk(before, device) && !(before->block.readonly && device->block.readonly))
+            vmc_check_fault(check, NULL,
+                            "“%s” is already devices[%u]; give each disk once, or make both read-only",
+                            device->block.path, i);
+    }
+}
+
+/* ---- virtio-blk ---- */
+
+static void check_block(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    GError *error = NULL;
+    VmcDisk *disk;
+
+    if (!device->block.path || !*device->block.path) {
+        vmc_check_fault(check, "path", "no disk is given; give the path of a disk image or block device");
+    } else {
+        disk = vmc_guest_open_disk(&device->block, &error);
+        if (!disk)
+            vmc_check_error(check, "path", error);
+        vmc_disk_close(disk);
+    }
+    if (device->block.id && strlen(device->block.id) > BLOCK_ID_MAX)
+        vmc_check_fault(check, "deviceId", "“%s” has %zu bytes; give at most %u", device->block.id,
+                        strlen(device->block.id), BLOCK_ID_MAX);
+    vmc_check_shared_disk(check, device);
+}
+
+static bool make_block(VmcGuest *guest, guint index, GError **error)
+{
+    const VmcDeviceConfig *config = vmc_guest_config(guest, index);
+    VmcVirtioHost host = vmc_guest_virtio_host(guest);
+    VmcDisk *disk = vmc_guest_open_disk(&config->block, error);
+
+    return disk &&
+           vmc_guest_add_pci(guest, index, vmc_virtio_block_new(&host, disk, config->block.id), error);
+}
+
+static const VmcField block_fields[] = {
+    VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true),
+    VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID"),
+    VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
+};
+
+const VmcDeviceKindOps vmc_kind_block = {
+    .info = {"virtio-blk", "VirtioBlock", "disk", VMC_FIELDS(block_fields)},
+    .pci = true,
+    .check = check_block,
+    .make = make_block,
+};

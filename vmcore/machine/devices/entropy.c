@@ -1,0 +1,15 @@
+/* The source of random numbers. */
+#include "machine/devices/kind.h"
+
+static bool make_rng(VmcGuest *guest, guint index, GError **error)
+{
+    VmcVirtioHost host = vmc_guest_virtio_host(guest);
+
+    return vmc_guest_add_pci(guest, index, vmc_virtio_rng_new(&host), error);
+}
+
+const VmcDeviceKindOps vmc_kind_rng = {
+    .info = {"virtio-rng", "VirtioEntropy", "random numbers", NULL, 0},
+    .pci = true,
+    .make = make_rng,
+};

@@ -1,0 +1,66 @@
+/*
+ * A kind of device in a machine's configuration: what it takes, what can be wrong with it, how it is put on
+ * the board. One file for each family; kinds.c lists them all.
+ *
+ * Threads: check on any one thread, without side effects on what it looks at; make on the owner's thread,
+ * before the machine runs.
+ */
+#pragma once
+
+#include "block/disk.h"
+#include "machine/private.h"
+#include "virtio/devices.h"
+#include "vmcore/config.h"
+
+/* A validation under way, at one device. */
+typedef struct VmcCheck {
+    const VmcConfig *config;
+    guint index; /* of the device looked at */
+    GPtrArray *faults;
+} VmcCheck;
+
+typedef struct VmcDeviceKindOps {
+    VmcDeviceInfo info;
+    /* It has a function of its own on the PCI bus. */
+    bool pci;
+    /* Adds what is wrong with the device, also together with those before it in the list. May be NULL. */
+    void (*check)(VmcCheck *check, const VmcDeviceConfig *device);
+    /* Makes the device and puts it on the board. Kinds of which several share one controller make it with the
+     * first and find the others in guest->config. NULL: it is not a device of the board's. */
+    bool (*make)(VmcGuest *guest, guint index, GError **error);
+} VmcDeviceKindOps;
+
+extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
+    vmc_kind_keyboard, vmc_kind_tablet, vmc_kind_framebuffer;
+
+const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
+
+/* ---- for the files of kinds ---- */
+
+/* VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true) */
+#define VMC_FIELD(name_, key_, type_, member, ...)                                                           \
+    {                                                                                                        \
+        .name = (name_), .key = (key_), .type = VMC_FIELD_##type_,                                           \
+        .offset = offsetof(VmcDeviceConfig, member), ##__VA_ARGS__                                           \
+    }
+#define VMC_FIELDS(table) .fields = (table), .n_fields = G_N_ELEMENTS(table)
+
+/* Adds a fault: “devices[3].path”, or “devices[3]” for a NULL name. */
+void vmc_check_fault(VmcCheck *check, const char *name, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* Takes the error over. */
+void vmc_check_error(VmcCheck *check, const char *name, GError *error);
+/* The n-th device of the configuration looked at. */
+const VmcDeviceConfig *vmc_check_device(const VmcCheck *check, guint n);
+/* A disk that other disks of the machine use too, where one of them writes. */
+void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device);
+
+/* Opens what a disk's configuration names. */
+VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error);
+
+VmcVirtioHost vmc_guest_virtio_host(VmcGuest *guest);
+const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index);
+/* Puts `device` on the bus as the index-th of the configuration; NULL (a constructor failed) is an error,
+ * too. The guest owns it in every case. */
+bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GError **error);
+/* The index-th device of a running machine's configuration, or NULL if it has none of that kind there. */
+VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind);

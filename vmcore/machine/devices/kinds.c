@@ -1,0 +1,82 @@
+/* The list of all kinds of devices, and from a configuration's list to devices on the board. */
+#include "machine/devices/kind.h"
+
+static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
+    [VMC_DEVICE_UART] = &vmc_kind_uart,
+    [VMC_DEVICE_VIRTIO_CONSOLE] = &vmc_kind_console,
+    [VMC_DEVICE_VIRTIO_BLOCK] = &vmc_kind_block,
+    [VMC_DEVICE_VIRTIO_RNG] = &vmc_kind_rng,
+    [VMC_DEVICE_VIRTIO_KEYBOARD] = &vmc_kind_keyboard,
+    [VMC_DEVICE_VIRTIO_TABLET] = &vmc_kind_tablet,
+    [VMC_DEVICE_FRAMEBUFFER] = &vmc_kind_framebuffer,
+};
+
+const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind)
+{
+    return (unsigned)kind < VMC_DEVICE_KINDS ? kinds[kind] : NULL;
+}
+
+const VmcDeviceInfo *vmc_device_info(VmcDeviceKind kind)
+{
+    const VmcDeviceKindOps *ops = vmc_device_kind_ops(kind);
+
+    return ops ? &ops->info : NULL;
+}
+
+VmcVirtioHost vmc_guest_virtio_host(VmcGuest *guest)
+{
+    return (VmcVirtioHost){guest->memory, guest->io};
+}
+
+const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index)
+{
+    return g_ptr_array_index(guest->config->devices, index);
+}
+
+bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GError **error)
+{
+    const char *name = vmc_device_kind_name(vmc_guest_config(guest, index)->kind);
+
+    if (!device) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                    "There is no file descriptor left for a %s device; raise the limit (ulimit -n) or close "
+                    "something",
+                    name);
+        return false;
+    }
+    if (!vmc_pci_bus_add(vmc_board_pci(guest->board), device, -1, 0)) {
+        device->ops->free(device);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    "There is no PCI slot left for a %s device; remove some", name);
+        return false;
+    }
+    guest->pci_devices[index] = device;
+    return true;
+}
+
+VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind)
+{
+    if (index >= guest->config->devices->len || vmc_guest_config(guest, index)->kind != kind)
+        return NULL;
+    return guest->pci_devices[index];
+}
+
+static bool make_device(VmcGuest *guest, guint index, GError **error)
+{
+    VmcDeviceKind kind = vmc_guest_config(guest, index)->kind;
+    const VmcDeviceKindOps *ops = vmc_device_kind_ops(kind);
+
+    if (ops)
+        return !ops->make || ops->make(guest, index, error);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, "There is no device of kind %d", (int)kind);
+    return false;
+}
+
+bool vmc_guest_add_devices(VmcGuest *guest, GError **error)
+{
+    guest->pci_devices = g_new0(VmcPciDevice *, guest->config->devices->len);
+    for (guint i = 0; i < guest->config->devices->len; i++)
+        if (!make_device(guest, i, error))
+            return false;
+    return true;
+}
