@@ -243,6 +243,190 @@ static void test_truncated_while_open(void **state)
     vmc_disk_close(NULL);
 }
 
+/* The format is what the user says, and only that. */
+static void test_format_by_name(void **state)
+{
+    Place *place = *state;
+    GError *error = NULL;
+
+    assert_true(g_file_set_contents(place->path, "QFI\xfb\0\0\0\3", 8, NULL)); /* as a qcow2 begins */
+    assert_int_equal(truncate(place->path, 4096), 0);
+    VmcDiskOpen params = {.path = place->path, .format = "raw"};
+    VmcDisk *disk = vmc_disk_open(&params, &error);
+    assert_null(error);
+    assert_string_equal(disk->ops->name, "raw");
+    assert_int_equal(disk->size, 4096);
+    assert_string_equal(disk->path, place->path);
+    vmc_disk_close(disk);
+
+    params.format = "vhd";
+    assert_null(vmc_disk_open(&params, &error));
+    assert_true(g_error_matches(error, VMC_ERROR, VMC_ERROR_CONFIG));
+    assert_non_null(strstr(error->message, place->path));
+    assert_non_null(strstr(error->message, "“vhd”"));
+    assert_non_null(strstr(error->message, "give raw"));
+    g_clear_error(&error);
+}
+
+/* ---- space ---- */
+
+static uint64_t space_used(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+static void fill(VmcDisk *disk, uint64_t offset, size_t length, uint8_t what)
+{
+    uint8_t *bytes = g_malloc(length);
+    struct iovec iov = {bytes, length};
+
+    memset(bytes, what, length);
+    assert_int_equal(vmc_disk_write(disk, offset, &iov, 1), 0);
+    g_free(bytes);
+}
+
+static void expect_bytes(VmcDisk *disk, uint64_t offset, size_t length, uint8_t what)
+{
+    uint8_t *bytes = g_malloc(length);
+    struct iovec iov = {bytes, length};
+
+    assert_int_equal(vmc_disk_read(disk, offset, &iov, 1), 0);
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] != what)
+            fail_msg("byte %zu behind %" G_GUINT64_FORMAT " is %#x, not %#x", i, offset, bytes[i], what);
+    g_free(bytes);
+}
+
+static bool has_holes(const char *folder)
+{
+    g_autofree char *path = g_build_filename(folder, "probe", NULL);
+    int fd = open(path, O_CREAT | O_RDWR, 0600);
+    bool can = ftruncate(fd, 65536) == 0 && fallocate(fd, 0, 0, 65536) == 0 &&
+               fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 65536) == 0;
+
+    close(fd);
+    g_remove(path);
+    return can;
+}
+
+static void test_sparse(void **state)
+{
+    Place *place = *state;
+
+    make_file(place->path, 64 << 20);
+    VmcDisk *disk = vmc_disk_open_raw(place->path, false, NULL);
+    fill(disk, 32 << 20, 4096, 'x');
+    assert_int_equal(vmc_disk_flush(disk), 0);
+    assert_true(space_used(place->path) < 1 << 20);
+    expect_bytes(disk, (32 << 20) - 4096, 4096, 0);
+    vmc_disk_close(disk);
+}
+
+/* What is discarded is given back to the host, to the byte what was asked and nothing beside it. */
+static void test_discard(void **state)
+{
+    Place *place = *state;
+
+    if (!has_holes(place->folder)) {
+        print_message("this file system makes no holes\n");
+        skip();
+    }
+    make_file(place->path, 8 << 20);
+    VmcDisk *disk = vmc_disk_open_raw(place->path, false, NULL);
+    assert_true(vmc_disk_can_discard(disk));
+    fill(disk, 0, 8 << 20, 'y');
+    assert_int_equal(vmc_disk_flush(disk), 0);
+    uint64_t before = space_used(place->path);
+    assert_int_equal(vmc_disk_discard(disk, (1 << 20) + 512, 6 << 20), 0);
+    assert_true(space_used(place->path) + (5 << 20) < before);
+    expect_bytes(disk, 0, (1 << 20) + 512, 'y');
+    expect_bytes(disk, (1 << 20) + 512, 6 << 20, 0);
+    expect_bytes(disk, (7 << 20) + 512, (1 << 20) - 512, 'y');
+    vmc_disk_close(disk);
+    struct stat st;
+    assert_int_equal(stat(place->path, &st), 0);
+    assert_int_equal(st.st_size, 8 << 20);
+}
+
+static void test_write_zeroes(void **state)
+{
+    Place *place = *state;
+
+    make_file(place->path, 4 << 20);
+    VmcDisk *disk = vmc_disk_open_raw(place->path, false, NULL);
+    for (int unmap = 0; unmap < 2; unmap++) {
+        fill(disk, 0, 4 << 20, 'z');
+        assert_int_equal(vmc_disk_write_zeroes(disk, 512, (2 << 20) + 512, unmap), 0);
+        expect_bytes(disk, 0, 512, 'z');
+        expect_bytes(disk, 512, (2 << 20) + 512, 0);
+        expect_bytes(disk, (2 << 20) + 1024, (2 << 20) - 1024, 'z');
+    }
+    vmc_disk_close(disk);
+}
+
+static void test_readonly_stays(void **state)
+{
+    Place *place = *state;
+
+    make_file(place->path, 4096);
+    VmcDisk *disk = vmc_disk_open_raw(place->path, true, NULL);
+    VmcDiskExtent extent;
+    assert_false(vmc_disk_can_discard(disk) || vmc_disk_can_write_zeroes(disk) || vmc_disk_can_grow(disk));
+    assert_int_equal(vmc_disk_discard(disk, 0, 4096), -EROFS);
+    assert_int_equal(vmc_disk_write_zeroes(disk, 0, 4096, true), -EROFS);
+    assert_int_equal(vmc_disk_grow(disk, 8192), -EROFS);
+    assert_false(vmc_disk_map(disk, 0, 4096, true, &extent));
+    assert_true(vmc_disk_map(disk, 0, 4096, false, &extent));
+    vmc_disk_close(disk);
+}
+
+static void test_grow(void **state)
+{
+    Place *place = *state;
+    struct stat st;
+
+    make_file(place->path, 1 << 20);
+    VmcDisk *disk = vmc_disk_open_raw(place->path, false, NULL);
+    fill(disk, 0, 1 << 20, 'g');
+    assert_int_equal(vmc_disk_grow(disk, 3 << 20), 0);
+    assert_int_equal(disk->size, 3 << 20);
+    expect_bytes(disk, 0, 1 << 20, 'g');
+    expect_bytes(disk, 1 << 20, 2 << 20, 0);
+    fill(disk, (3 << 20) - 512, 512, 'h');
+    /* Made longer by somebody else already: what is there stays. */
+    assert_int_equal(truncate(place->path, 8 << 20), 0);
+    assert_int_equal(vmc_disk_grow(disk, 4 << 20), 0);
+    assert_int_equal(disk->size, 4 << 20);
+    assert_int_equal(stat(place->path, &st), 0);
+    assert_int_equal(st.st_size, 8 << 20);
+    assert_int_equal(vmc_disk_grow(disk, UINT64_MAX & ~511ull), -EFBIG);
+    assert_int_equal(disk->size, 4 << 20);
+    vmc_disk_close(disk);
+}
+
+/* Where the bytes lie is where one finds them. */
+static void test_map(void **state)
+{
+    Place *place = *state;
+    VmcDiskExtent extent;
+    char bytes[512];
+
+    make_file(place->path, 1 << 20);
+    VmcDisk *disk = vmc_disk_open_raw(place->path, false, NULL);
+    fill(disk, 4096, 512, 'm');
+    assert_true(vmc_disk_map(disk, 4096, 512, false, &extent));
+    assert_int_equal(extent.length, 512);
+    assert_false(extent.write);
+    assert_int_equal(pread(extent.fd, bytes, 512, (off_t)extent.offset), 512);
+    assert_int_equal(bytes[0], 'm');
+    assert_int_equal(bytes[511], 'm');
+    vmc_disk_unmap(disk, &extent);
+    vmc_disk_close(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +438,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_locks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock_of_another_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_truncated_while_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_format_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sparse, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_discard, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_zeroes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_readonly_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,16 +58,28 @@ typedef struct VmcDiskOps {
 
 struct VmcDisk {
     const VmcDiskOps *ops;
+    char *path;    /* as it was opened, for messages; NULL: none. vmc_disk_close frees it */
     uint64_t size; /* bytes, a multiple of VMC_DISK_SECTOR, never 0 */
     unsigned
         block_size; /* the size of the host's physical blocks, a power of two of at least VMC_DISK_SECTOR */
     bool readonly;
 };
 
-/* Opens a raw image (a regular file) or a block device and locks it: writers alone, readers together, so a
- * disk that another machine uses is refused. A regular file's size is rounded down to whole sectors, so the
- * last bytes of an odd-sized image are neither shown nor changed. NULL with `error` set (VMC_ERROR_CONFIG:
- * not a disk; VMC_ERROR_RESOURCE: cannot be opened, or in use). Nothing is created or changed. */
+/* What is to be opened, and how. */
+typedef struct VmcDiskOpen {
+    const char *path;
+    const char *format; /* "raw", "qcow2": what the user says it is, never guessed from what is in it */
+    bool readonly;
+    bool backing; /* an image may name another one below it, which is then opened read-only */
+} VmcDiskOpen;
+
+/* Opens an image (a regular file) or a block device and locks it: writers alone, readers together, so a disk
+ * that another machine uses is refused. A raw file's size is rounded down to whole sectors, so the last bytes
+ * of an odd-sized image are neither shown nor changed. NULL with `error` set (VMC_ERROR_CONFIG: not a disk,
+ * no such format; VMC_ERROR_IMAGE: not an image of that format, or a damaged one; VMC_ERROR_RESOURCE: cannot
+ * be opened, or in use). Nothing is created or changed. May wait for the host's disk. */
+VmcDisk *vmc_disk_open(const VmcDiskOpen *params, GError **error);
+/* The same for a raw image or block device. */
 VmcDisk *vmc_disk_open_raw(const char *path, bool readonly, GError **error);
 
 /* Flushes what was written, unlocks and frees. NULL is fine. */
@@ -86,4 +98,47 @@ static inline int vmc_disk_write(VmcDisk *disk, uint64_t offset, struct iovec *i
 static inline int vmc_disk_flush(VmcDisk *disk)
 {
     return disk->ops->flush(disk);
+}
+
+/* Whether discarding means anything to this disk. */
+static inline bool vmc_disk_can_discard(const VmcDisk *disk)
+{
+    return disk->ops->discard && !disk->readonly;
+}
+
+static inline int vmc_disk_discard(VmcDisk *disk, uint64_t offset, uint64_t length)
+{
+    return disk->ops->discard(disk, offset, length);
+}
+
+static inline bool vmc_disk_can_write_zeroes(const VmcDisk *disk)
+{
+    return disk->ops->write_zeroes && !disk->readonly;
+}
+
+static inline int vmc_disk_write_zeroes(VmcDisk *disk, uint64_t offset, uint64_t length, bool unmap)
+{
+    return disk->ops->write_zeroes(disk, offset, length, unmap);
+}
+
+static inline bool vmc_disk_can_grow(const VmcDisk *disk)
+{
+    return disk->ops->grow && !disk->readonly;
+}
+
+static inline int vmc_disk_grow(VmcDisk *disk, uint64_t size)
+{
+    return disk->ops->grow(disk, size);
+}
+
+static inline bool vmc_disk_map(VmcDisk *disk, uint64_t offset, uint64_t length, bool write,
+                                VmcDiskExtent *extent)
+{
+    return disk->ops->map && disk->ops->map(disk, offset, length, write, extent);
+}
+
+static inline void vmc_disk_unmap(VmcDisk *disk, const VmcDiskExtent *extent)
+{
+    if (disk->ops->unmap)
+        disk->ops->unmap(disk, extent);
 }

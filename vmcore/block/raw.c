@@ -1,13 +1,12 @@
 /*
  * Raw images and block devices: the bytes of the file are the bytes of the disk.
  *
- * The lock is an open file description lock on the whole file (fcntl(2), F_OFD_SETLK): it belongs to our
- * descriptor, so two machines in one process exclude each other too, it goes away with the process however
- * that ends, and it agrees with the locks QEMU takes. A block device that is to be written is opened with
- * O_EXCL, which the kernel refuses while it is mounted.
- *
  * The host's page cache is used: a write is on the disk after flush, not before, which is what a drive with a
  * write cache promises its guest.
+ *
+ * Files are sparse: what was never written takes no space, and what the guest discards is given back as a
+ * hole (fallocate(2), which does for a block device what its BLKZEROOUT does). Not every file system can:
+ * then a discard does nothing, which is allowed, and zeroes are written.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,12 +16,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "block/disk.h"
+#include "block/format.h"
 #include "vmcore/error.h"
+
+#define ZEROES_BYTES (64 * 1024u)
 
 typedef struct RawDisk {
     VmcDisk disk;
     int fd;
+    bool device;     /* a block device */
+    unsigned sector; /* what a device discards in, bytes */
 } RawDisk;
 
 /* Takes `done` bytes off the front of a vector. */
@@ -76,6 +79,115 @@ static int raw_flush(VmcDisk *disk)
     return fdatasync(((RawDisk *)disk)->fd) ? -errno : 0;
 }
 
+/* ---- space: holes and zeroes ---- */
+
+static int allocate(const RawDisk *raw, int mode, uint64_t offset, uint64_t length)
+{
+    int result;
+
+    do
+        result = fallocate(raw->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);
+    while (result && errno == EINTR);
+    return result ? -errno : 0;
+}
+
+/* Whether an error says that this file cannot be done that to, rather than that it failed. */
+static bool not_for_this_file(int err)
+{
+    return err == -EOPNOTSUPP || err == -ENOSYS || err == -ENODEV || err == -EINVAL || err == -ENOTTY;
+}
+
+static int discard_on_device(const RawDisk *raw, uint64_t offset, uint64_t length)
+{
+    uint64_t end = (offset + length) / raw->sector * raw->sector;
+    uint64_t start = (offset + raw->sector - 1) / raw->sector * raw->sector;
+    uint64_t range[2] = {start, end - start};
+
+    if (start >= end)
+        return 0;
+    return ioctl(raw->fd, BLKDISCARD, range) ? -errno : 0;
+}
+
+static int raw_discard(VmcDisk *disk, uint64_t offset, uint64_t length)
+{
+    const RawDisk *raw = (const RawDisk *)disk;
+
+    if (disk->readonly)
+        return -EROFS;
+    int err = raw->device ? discard_on_device(raw, offset, length)
+                          : allocate(raw, FALLOC_FL_PUNCH_HOLE, offset, length);
+    return not_for_this_file(err) ? 0 : err;
+}
+
+static int write_zero_bytes(VmcDisk *disk, uint64_t offset, uint64_t length)
+{
+    static const uint8_t zeroes[ZEROES_BYTES];
+    int err = 0;
+
+    while (length && !err) {
+        size_t here = MIN(length, sizeof(zeroes));
+        struct iovec iov = {(void *)(uintptr_t)zeroes, here};
+        err = move(disk, offset, &iov, 1, true);
+        offset += here;
+        length -= here;
+    }
+    return err;
+}
+
+static int raw_write_zeroes(VmcDisk *disk, uint64_t offset, uint64_t length, bool unmap)
+{
+    const RawDisk *raw = (const RawDisk *)disk;
+    int err = -EOPNOTSUPP;
+
+    if (disk->readonly)
+        return -EROFS;
+    if (unmap)
+        err = allocate(raw, FALLOC_FL_PUNCH_HOLE, offset, length);
+    if (not_for_this_file(err))
+        err = allocate(raw, FALLOC_FL_ZERO_RANGE, offset, length);
+    return not_for_this_file(err) ? write_zero_bytes(disk, offset, length) : err;
+}
+
+/* A file is made longer, with a hole; it may have been already, by whoever asks for this. A device has to
+ * have grown by itself. */
+static int raw_grow(VmcDisk *disk, uint64_t size)
+{
+    const RawDisk *raw = (const RawDisk *)disk;
+    uint64_t there;
+    struct stat st;
+
+    if (disk->readonly)
+        return -EROFS;
+    if (raw->device) {
+        if (ioctl(raw->fd, BLKGETSIZE64, &there))
+            return -errno;
+        if (there < size)
+            return -ENOSPC;
+    } else if (size > INT64_MAX) {
+        return -EFBIG;
+    } else {
+        if (fstat(raw->fd, &st))
+            return -errno;
+        if ((uint64_t)st.st_size < size && ftruncate(raw->fd, (off_t)size))
+            return -errno;
+    }
+    disk->size = size;
+    return 0;
+}
+
+/* ---- the way without a thread ---- */
+
+static bool raw_map(VmcDisk *disk, uint64_t offset, uint64_t length, bool write, VmcDiskExtent *extent)
+{
+    if (write && disk->readonly)
+        return false;
+    *extent =
+        (VmcDiskExtent){.fd = ((RawDisk *)disk)->fd, .offset = offset, .length = length, .write = write};
+    return true;
+}
+
+/* ---- lifecycle ---- */
+
 static void raw_close(VmcDisk *disk)
 {
     RawDisk *raw = (RawDisk *)disk;
@@ -90,91 +202,24 @@ static const VmcDiskOps raw_ops = {
     .read = raw_read,
     .write = raw_write,
     .flush = raw_flush,
+    .discard = raw_discard,
+    .write_zeroes = raw_write_zeroes,
+    .grow = raw_grow,
+    .map = raw_map,
     .close = raw_close,
 };
 
-/* ---- opening ---- */
-
-static bool check_kind(const char *path, const struct stat *st, GError **error)
+static bool measure(RawDisk *raw, const char *path, GError **error)
 {
-    if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
-        return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "“%s” is %s: a disk must be a raw image file or a block device", path,
-                S_ISDIR(st->st_mode) ? "a directory" : "not a disk");
-    return false;
-}
+    uint64_t size;
+    int sector;
 
-static bool open_failed(const char *path, bool readonly, int err, GError **error)
-{
-    if (err == EBUSY)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” is in use by this computer: unmount it, or attach it read-only", path);
-    else if (!readonly && (err == EACCES || err == EPERM || err == EROFS))
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be opened for writing: %s; make it writable, or attach it read-only",
-                    path, g_strerror(err));
-    else
-        g_set_error(error, VMC_ERROR, err == ENOENT || err == ENOTDIR ? VMC_ERROR_CONFIG : VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be opened: %s", path, g_strerror(err));
-    return false;
-}
-
-/* Looks before opening, since opening a FIFO or a tape does something; and again after, since it may have
- * been exchanged in between. O_NONBLOCK is for that case and means nothing for files and disks. */
-static bool open_file(RawDisk *raw, const char *path, struct stat *st, GError **error)
-{
-    int flags = (raw->disk.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-
-    if (stat(path, st))
-        return open_failed(path, raw->disk.readonly, errno, error);
-    if (!check_kind(path, st, error))
+    if (!vmc_disk_file_measure(raw->fd, path, raw->disk.readonly, &size, &raw->disk.block_size, error))
         return false;
-    if (S_ISBLK(st->st_mode) && !raw->disk.readonly)
-        flags |= O_EXCL;
-    raw->fd = open(path, flags);
-    if (raw->fd < 0 || fstat(raw->fd, st))
-        return open_failed(path, raw->disk.readonly, errno, error);
-    return check_kind(path, st, error);
-}
-
-static bool lock_file(RawDisk *raw, const char *path, GError **error)
-{
-    struct flock lock = {.l_type = raw->disk.readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-
-    if (!fcntl(raw->fd, F_OFD_SETLK, &lock))
-        return true;
-    if (errno == EAGAIN || errno == EACCES)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” is in use by another virtual machine: stop that one first, or attach the disk "
-                    "read-only to both",
-                    path);
-    else
-        g_set_error(
-            error, VMC_ERROR, VMC_ERROR_RESOURCE,
-            "Disk “%s” cannot be locked against use by another virtual machine (%s): move it to a file "
-            "system with locks",
-            path, g_strerror(errno));
-    return false;
-}
-
-static bool measure(RawDisk *raw, const char *path, const struct stat *st, GError **error)
-{
-    uint64_t size = (uint64_t)st->st_size;
-    unsigned block = VMC_DISK_SECTOR;
-
-    if (S_ISBLK(st->st_mode)) {
-        if (ioctl(raw->fd, BLKGETSIZE64, &size))
-            return open_failed(path, raw->disk.readonly, errno, error);
-        if (ioctl(raw->fd, BLKPBSZGET, &block))
-            block = VMC_DISK_SECTOR;
-    } else {
-        block = 4096; /* what file systems are made of */
-    }
-    if (block < VMC_DISK_SECTOR || block > 65536 || (block & (block - 1)))
-        block = VMC_DISK_SECTOR;
+    raw->sector = VMC_DISK_SECTOR;
+    if (raw->device && !ioctl(raw->fd, BLKSSZGET, &sector) && sector > (int)VMC_DISK_SECTOR)
+        raw->sector = (unsigned)sector;
     raw->disk.size = size / VMC_DISK_SECTOR * VMC_DISK_SECTOR;
-    raw->disk.block_size = block;
     if (raw->disk.size)
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
@@ -183,24 +228,23 @@ static bool measure(RawDisk *raw, const char *path, const struct stat *st, GErro
     return false;
 }
 
-VmcDisk *vmc_disk_open_raw(const char *path, bool readonly, GError **error)
+static VmcDisk *raw_open(const VmcDiskOpen *params, GError **error)
 {
-    RawDisk *raw = g_new0(RawDisk, 1);
     struct stat st;
+    int fd = vmc_disk_file_open(params->path, params->readonly, &st, error);
 
+    if (fd < 0)
+        return NULL;
+    RawDisk *raw = g_new0(RawDisk, 1);
     raw->disk.ops = &raw_ops;
-    raw->disk.readonly = readonly;
-    raw->fd = -1;
-    if (open_file(raw, path, &st, error) && lock_file(raw, path, error) && measure(raw, path, &st, error))
+    raw->disk.readonly = params->readonly;
+    raw->fd = fd;
+    raw->device = S_ISBLK(st.st_mode);
+    if (measure(raw, params->path, error))
         return &raw->disk;
-    if (raw->fd >= 0)
-        close(raw->fd);
+    close(fd);
     g_free(raw);
     return NULL;
 }
 
-void vmc_disk_close(VmcDisk *disk)
-{
-    if (disk)
-        disk->ops->close(disk);
-}
+const VmcDiskFormatOps vmc_disk_format_raw = {"raw", raw_open};

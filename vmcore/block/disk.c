@@ -1,0 +1,64 @@
+/*
+ * Opening and closing a disk of any format. The format is what the user says it is: a guest can write a qcow2
+ * header that names any file of the host into its raw disk, so looking at the content would give it that file
+ * at the next start.
+ */
+#include <string.h>
+
+#include "block/format.h"
+#include "vmcore/error.h"
+
+static const VmcDiskFormatOps *const formats[] = {
+    &vmc_disk_format_raw,
+};
+
+static const VmcDiskFormatOps *find_format(const char *name)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++)
+        if (strcmp(formats[i]->name, name) == 0)
+            return formats[i];
+    return NULL;
+}
+
+static char *format_names(void)
+{
+    GString *text = g_string_new(formats[0]->name);
+
+    for (unsigned i = 1; i < G_N_ELEMENTS(formats); i++)
+        g_string_append_printf(text, "%s%s", i + 1 < G_N_ELEMENTS(formats) ? ", " : " or ", formats[i]->name);
+    return g_string_free(text, FALSE);
+}
+
+VmcDisk *vmc_disk_open(const VmcDiskOpen *params, GError **error)
+{
+    const VmcDiskFormatOps *format = find_format(params->format);
+    VmcDisk *disk;
+
+    if (!format) {
+        g_autofree char *names = format_names();
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    "Disk “%s” cannot be opened: “%s” is not a format of disks; give %s", params->path,
+                    params->format, names);
+        return NULL;
+    }
+    disk = format->open(params, error);
+    if (disk)
+        disk->path = g_strdup(params->path);
+    return disk;
+}
+
+VmcDisk *vmc_disk_open_raw(const char *path, bool readonly, GError **error)
+{
+    VmcDiskOpen params = {.path = path, .format = vmc_disk_format_raw.name, .readonly = readonly};
+
+    return vmc_disk_open(&params, error);
+}
+
+void vmc_disk_close(VmcDisk *disk)
+{
+    if (!disk)
+        return;
+    char *path = disk->path;
+    disk->ops->close(disk);
+    g_free(path);
+}
