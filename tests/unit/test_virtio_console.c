@@ -209,7 +209,7 @@ static void test_size(void **state)
 
     assert_int_equal(vmc_bus_read(c->rig.mmio, config, 4), 80 | 24 << 16);
     uint64_t generation = rig_read(&c->rig, RIG_COMMON(config_generation), 1);
-    vmc_virtio_console_set_size(c->rig.dev, 100, 50);
+    vmc_virtio_console_set_size(c->rig.dev, 0, 100, 50);
     assert_int_equal(vmc_bus_read(c->rig.mmio, config, 4), 100 | 50 << 16);
     assert_int_not_equal(rig_read(&c->rig, RIG_COMMON(config_generation), 1), generation);
     assert_int_equal(c->rig.interrupts[0], 1);

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "block/disk.h"
 #include "pci/pci.h"
+#include "virtio/port.h"
 
 /* What every virtio device needs of its machine. Copied by the constructors; both must outlive the devices.
  */
@@ -24,14 +25,20 @@ typedef struct VmcVirtioHost {
     VmcIo *io;
 } VmcVirtioHost;
 
-/* One console port (s5.3). Bytes come from fd_in and go to fd_out; -1: none. Both stay the caller's, must
- * outlive the device and are neither closed nor changed: a descriptor in blocking mode is only touched when
- * poll says it is ready. Input waits in the descriptor until the guest has room; output waits in the queue
- * until the descriptor has. */
+/* A serial line of a machine: a console (hvc0 ...), or a port of a name (/dev/virtio-ports/NAME). */
+typedef struct VmcConsolePort {
+    VmcPort *port;
+    const char *name; /* UTF-8, or NULL; copied */
+    bool console;
+} VmcConsolePort;
+
+/* All serial lines in one device (s5.3), 1 to 30 of them, which it owns from now on, even if it returns NULL.
+ * Consoles become the first ports of the device, the others follow, each in the order given. */
+VmcPciDevice *vmc_virtio_serial_new(const VmcVirtioHost *host, const VmcConsolePort *ports, unsigned n);
+/* One console on a pair of descriptors, see vmc_port_fd_new. */
 VmcPciDevice *vmc_virtio_console_new(const VmcVirtioHost *host, int fd_in, int fd_out);
-/* Tells the guest a new size in characters, any thread. At first it is that of the terminal, if one of the
- * descriptors is one, else 80 by 24. */
-void vmc_virtio_console_set_size(VmcPciDevice *dev, unsigned columns, unsigned rows);
+/* Tells the guest a new size in characters of console `number` (0, 1 ...), any thread. */
+void vmc_virtio_console_set_size(VmcPciDevice *dev, unsigned number, unsigned columns, unsigned rows);
 
 /* A disk (s5.2). Owns `disk` from now on. `id`: what the guest reads as the serial, at most 20 bytes of it,
  * or NULL. */
