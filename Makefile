@@ -109,8 +109,10 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libespalier.a $(B)/libvmcore.a
 
 # The demo guest (data/demo/README.md).
 GUEST := $(B)/guest/vmlinuz
-$(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-serial modules.txt banner profile help)
-	$(Q)data/demo/build.sh $(B)/guest
+DEVICE_GUEST := $(wildcard tests/guest/devices/*)
+$(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-serial modules.txt banner profile help) \
+		$(DEVICE_GUEST) $(wildcard tests/guest/devices/bin/*)
+	$(Q)data/demo/build.sh $(B)/guest $(if $(DEVICE_GUEST),tests/guest/devices)
 
 # $(B)/espalier, and how `make demo` drives it.
 -include ui/ui.mk

@@ -1,10 +1,11 @@
 #!/bin/sh
-# build.sh OUT: makes the demo guest from Debian's own packages, as an ordinary user and without installing
-# anything on the host:
+# build.sh OUT [FOLDER...]: makes the demo guest from Debian's own packages, as an ordinary user and without
+# installing anything on the host:
 #
 #   OUT/vmlinuz            Debian's kernel, as it is
 #   OUT/initrd.img         busybox, the modules of modules.txt, our init: shells on the screen, hvc0, ttyS0
 #   OUT/initrd-serial.img  busybox and a shell on ttyS0; no modules
+#   OUT/initrd-NAME.img    the same from another folder NAME with modules.txt, init and bin/
 #   OUT/busybox            the guests' busybox, for measurements on the host
 #
 # The packages stay in OUT/pool, so that a second run needs no network. The archives are reproducible: sorted
@@ -108,30 +109,36 @@ dpkg-deb -x "$(pooled linux-image-)" "$work/linux"
 version=$(ls "$work/linux/lib/modules")
 depmod -b "$work/linux" "$version"
 
+# guest FOLDER DIR: the tree of a guest with the modules it lists, each after those it needs in lib/modules/load-order:
+# modules.dep names them all, the deepest last.
+guest()
+{
+    root "$2"
+    modules=$2/lib/modules/$version
+    mkdir -p "$modules" "$2/usr/bin"
+    dep=$work/linux/lib/modules/$version/modules.dep
+    sed 's/#.*//; /^ *$/d' "$1/modules.txt" > "$work/wanted"
+    while read -r name why; do
+        line=$(grep "/$name\.ko[^ ]*:" "$dep") || die "the kernel has no module $name"
+        for path in ${line#*:}; do
+            echo "$path"
+        done | tac
+        echo "${line%%:*}"
+    done < "$work/wanted" > "$work/needed"
+    awk '!seen[$0]++' "$work/needed" > "$work/load-order"
+    while read -r path; do
+        mkdir -p "$modules/$(dirname "$path")"
+        cp "$work/linux/lib/modules/$version/$path" "$modules/$path"
+        echo "/lib/modules/$version/$path"
+    done < "$work/load-order" > "$2/lib/modules/load-order"
+    depmod -b "$2" "$version" 2> /dev/null # for modprobe in the guest
+    rm -f "$modules"/*.bin
+    install -m 755 "$1/init" "$2/init"
+    install -m 755 "$1"/bin/* "$2/usr/bin/"
+}
+
 demo=$work/demo
-root "$demo"
-modules=$demo/lib/modules/$version
-mkdir -p "$modules" "$demo/usr/bin"
-dep=$work/linux/lib/modules/$version/modules.dep
-# Every module after those it needs: modules.dep names them all, the deepest last.
-sed 's/#.*//; /^ *$/d' "$here/modules.txt" > "$work/wanted"
-while read -r name why; do
-    line=$(grep "/$name\.ko[^ ]*:" "$dep") || die "the kernel has no module $name"
-    for path in ${line#*:}; do
-        echo "$path"
-    done | tac
-    echo "${line%%:*}"
-done < "$work/wanted" > "$work/needed"
-awk '!seen[$0]++' "$work/needed" > "$work/load-order"
-while read -r path; do
-    mkdir -p "$modules/$(dirname "$path")"
-    cp "$work/linux/lib/modules/$version/$path" "$modules/$path"
-    echo "/lib/modules/$version/$path"
-done < "$work/load-order" > "$demo/lib/modules/load-order"
-depmod -b "$demo" "$version" 2> /dev/null # for modprobe in the guest
-rm -f "$modules"/*.bin
-install -m 755 "$here/init" "$demo/init"
-install -m 755 "$here"/bin/* "$demo/usr/bin/"
+guest "$here" "$demo"
 install -m 644 "$here/banner" "$here/profile" "$here/help" "$demo/etc/"
 echo "root::0:0:root:/root:/bin/sh" > "$demo/etc/passwd"
 echo "root:x:0:" > "$demo/etc/group"
@@ -140,6 +147,14 @@ archive "$demo" "$out/initrd.img"
 root "$work/serial"
 install -m 755 "$here/init-serial" "$work/serial/init"
 archive "$work/serial" "$out/initrd-serial.img"
+
+shift
+for folder in "$@"; do
+    tree=$work/$(basename "$folder")
+    guest "$folder" "$tree"
+    ln -s bin "$tree/sbin" # where the kernel looks for modprobe
+    archive "$tree" "$out/initrd-$(basename "$folder").img"
+done
 
 cp "$work/bin/busybox" "$out/busybox"
 cp "$work/linux/boot/vmlinuz-$version" "$out/vmlinuz.new"

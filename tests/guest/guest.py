@@ -23,6 +23,7 @@ GUEST = os.path.join(BUILD, "guest")
 KERNEL = os.path.join(GUEST, "vmlinuz")
 DEMO = os.path.join(GUEST, "initrd.img")
 SERIAL = os.path.join(GUEST, "initrd-serial.img")
+DEVICES = os.path.join(GUEST, "initrd-devices.img")
 PEER = os.environ.get("ESPALIER_PEER", "")
 CPU = os.environ.get("ESPALIER_CPU", "soft")
 # A guest on an interpreter is slow on a machine that does other things, too; more so with sanitizers (tests/run).
@@ -160,6 +161,11 @@ def boot_serial(**options):
     guest.expect(r"^espalier-serial: ready in [\d.]+ s$")
     guest.expect(r"^serial# ")
     return guest
+
+
+def boot_devices(devices=(), **options):
+    """The guest with the drivers of every device, up to its prompt on ttyS0 (tests/guest/devices)."""
+    return boot_serial(initrd=DEVICES, devices=("uart,stdio", *devices), **options)
 
 
 def need(*tools):
