@@ -114,6 +114,11 @@ $(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-
 		$(DEVICE_GUEST) $(wildcard tests/guest/devices/bin/*)
 	$(Q)data/demo/build.sh $(B)/guest $(if $(DEVICE_GUEST),tests/guest/devices)
 
+# Debian's programs for the long device tests and for measurements in a guest.
+TOOLS := $(B)/guest/tools.img
+$(TOOLS): tests/guest/devices/tools.sh
+	$(Q)tests/guest/devices/tools.sh $(B)/guest
+
 # $(B)/espalier, and how `make demo` drives it.
 -include ui/ui.mk
 
