@@ -1,4 +1,5 @@
 /* Guest memory: what is RAM and what is not, across slots, lazily, and the code words of its pages. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,6 +161,24 @@ static void test_host_pointers_stay(void **state)
     vmc_memory_free(mem);
 }
 
+static void test_a_slot_stands_between_guard_pages(void **state)
+{
+    VmcMemory *mem = memory_with(0, 0x2000);
+    const uint8_t *host = mem->slots[0].host;
+    int ends[2];
+
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], host, 1), 1);
+    assert_int_equal(write(ends[1], host + 0x1fff, 1), 1);
+    assert_int_equal(write(ends[1], host - 1, 1), -1);
+    assert_int_equal(errno, EFAULT);
+    assert_int_equal(write(ends[1], host + 0x2000, 1), -1);
+    assert_int_equal(errno, EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    vmc_memory_free(mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_memory_costs_what_is_touched),
         cmocka_unit_test(test_a_write_kills_code_of_its_pages_only),
         cmocka_unit_test(test_host_pointers_stay),
+        cmocka_unit_test(test_a_slot_stands_between_guard_pages),
     };
 
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

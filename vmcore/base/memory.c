@@ -2,7 +2,8 @@
  * Guest physical memory on memfds.
  *
  * Each slot is mapped shared and without reservation: the host gives pages as the guest touches them, another
- * process can be handed the descriptor (vhost-user, a saved state), and KVM takes the same mapping. The table
+ * process can be handed the descriptor (vhost-user, a saved state), and KVM takes the same mapping. A page that
+ * nobody may touch stands before and behind it, so that a device which runs over ends the process. The table
  * of code words is lazily touched as well, four bytes per page of the slot that is ever looked at.
  */
 #include "base/memory.h"
@@ -29,7 +30,7 @@ static void slot_clear(VmcMemSlot *slot)
     if (slot->code_words)
         munmap((void *)slot->code_words, code_words_bytes(slot));
     if (slot->host)
-        munmap(slot->host, slot->size);
+        munmap(slot->host - VMC_PAGE_SIZE, slot->size + 2 * VMC_PAGE_SIZE);
     if (slot->fd >= 0)
         close(slot->fd);
 }
@@ -74,6 +75,7 @@ static bool check_range(const VmcMemory *mem, const char *name, uint64_t gpa, ui
     return true;
 }
 
+/* Maps it between two guard pages. */
 static bool slot_map(VmcMemSlot *slot, const char *name)
 {
     void *map;
@@ -81,10 +83,15 @@ static bool slot_map(VmcMemSlot *slot, const char *name)
     slot->fd = memfd_create(name, MFD_CLOEXEC);
     if (slot->fd < 0 || ftruncate(slot->fd, (off_t)slot->size) < 0)
         return false;
-    map = mmap(NULL, slot->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, slot->fd, 0);
+    map = mmap(NULL, slot->size + 2 * VMC_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+               0);
     if (map == MAP_FAILED)
         return false;
-    slot->host = map;
+    slot->host = (uint8_t *)map + VMC_PAGE_SIZE;
+    map = mmap(slot->host, slot->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+               slot->fd, 0);
+    if (map == MAP_FAILED)
+        return false;
     map = mmap(NULL, code_words_bytes(slot), PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
