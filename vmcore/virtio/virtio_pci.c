@@ -617,5 +617,5 @@ VmcVirtioDevice *vmc_virtio_pci_device(VmcPciDevice *pci, const VmcVirtioOps *op
     if (!pci || pci->ops != &pci_ops)
         return NULL;
     VmcVirtioDevice *dev = ((VirtioPci *)pci)->dev;
-    return dev->ops == ops ? dev : NULL;
+    return !ops || dev->ops == ops ? dev : NULL;
 }

@@ -14,5 +14,5 @@
  * doorbell; `dev` is freed then too. */
 VmcPciDevice *vmc_virtio_pci_new(VmcVirtioDevice *dev);
 
-/* The virtio device behind a PCI device if it is one with these ops, else NULL. */
+/* The virtio device behind a PCI device if it is one with these ops (NULL: with any), else NULL. */
 VmcVirtioDevice *vmc_virtio_pci_device(VmcPciDevice *pci, const VmcVirtioOps *ops);
