@@ -14,7 +14,7 @@ WAYS_demo  := demo
 WAYS_test  := test check-sanitize test-kvm
 WAYS_bench := bench
 WAYS_lint  := lint
-WAYS_fuzz  := fuzz
+WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
 DEPS_build := build guest ui
 DEPS_demo  := $(DEPS_build) demo test
 DEPS_test  := $(DEPS_demo)
@@ -125,6 +125,9 @@ $(TOOLS): tests/guest/devices/tools.sh
 # The software CPU against the real one.
 -include tests/diff/diff.mk
 
+# Fuzzers, their corpus, and what they are measured by.
+-include tests/fuzz/fuzz.mk
+
 # What runs on our CPUs alone, without an operating system.
 -include tests/guest/bare/bare.mk tests/guest/kvm-host/kvm-host.mk
 
@@ -141,30 +144,18 @@ guest: $(GUEST)
 run: $(PROGRAMS) guest
 	$(Q)$(B)/espalier
 
-test: all unit-tests
+test: all unit-tests fuzz-replay
 	$(Q)tests/run $(TESTS)
 
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 check-sanitize: guest
-	$(Q)$(MAKE) B=build-sanitize CFLAGS="$(SANITIZE)" core ctl unit-tests
+	$(Q)$(MAKE) B=build-sanitize CFLAGS="$(SANITIZE)" core ctl unit-tests fuzz-replay
 	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
 	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
 
 bench: ctl guest
 	$(Q)tests/bench/bench.py
-
-# Each fuzzer for FUZZ_SECONDS, starting from the corpus that earlier runs left in build-fuzz/corpus.
-FUZZ_SECONDS ?= 30
-FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-fuzz:
-	$(Q)$(MAKE) B=build-fuzz CC=clang CFLAGS="-O1 -g -fsanitize=address,undefined,fuzzer-no-link" \
-		$(FUZZERS:%=build-fuzz/fuzz/%)
-	$(Q)for f in $(FUZZERS); do \
-		mkdir -p build-fuzz/corpus/$$f; \
-		build-fuzz/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build-fuzz/$$f- \
-			build-fuzz/corpus/$$f || exit 1; \
-	done
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \
@@ -220,15 +211,11 @@ help:
 	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600"
 	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"
 	@echo "make bench        how fast, against QEMU"
-	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer"
+	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer; FUZZERS=fuzz_pci for one. fuzz-corpus, fuzz-seeded: its README"
 	@echo "make lint         clang-format, cppcheck, clang-tidy"
 	@echo "make deps         install all packages that any of these needs (each installs its own anyway)"
 	@echo "make install      PREFIX=/usr/local DESTDIR=;  make uninstall"
 	@echo "make clean"
 	@echo "Variables: B=build (where to), CC, CFLAGS, V=1 (show commands)"
-
-$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/libespalier.a $(B)/libvmcore.a
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ -o $@ $(CORE_LIBS)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
