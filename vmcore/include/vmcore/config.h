@@ -220,12 +220,22 @@ typedef struct VmcField {
     unsigned one_of; /* not 0: of all fields with the same number exactly one is given */
 } VmcField;
 
+/* Something that can be done with a device while the machine runs (vmc_machine_act). */
+typedef struct VmcAction {
+    const char *name;      /* "link" */
+    const char *arguments; /* for help texts: "up|down" */
+    unsigned min, max;     /* number of arguments */
+    const char *help;
+} VmcAction;
+
 typedef struct VmcDeviceInfo {
     const char *name; /* "virtio-blk", as in vfkit's grammar; "virtio-input,keyboard" where a word follows */
     const char *key;  /* in a bundle: "VirtioBlock" */
     const char *help; /* a few words: "disk" */
     const VmcField *fields;
     unsigned n_fields;
+    const VmcAction *actions;
+    unsigned n_actions;
 } VmcDeviceInfo;
 
 /* NULL when this version has no such device. */

@@ -68,6 +68,15 @@ void vmc_machine_stop(VmcMachine *machine);
 /* Time from vmc_machine_start to the first guest instruction, ns; 0 before. */
 uint64_t vmc_machine_get_start_latency_ns(VmcMachine *machine);
 
+/* What the machine was made from, with the devices that came since; valid until the next change. */
+const VmcConfig *vmc_machine_get_config(VmcMachine *machine);
+/* Does something with the index-th device of the configuration of a machine that runs or is paused: an action
+ * of its kind (VmcDeviceInfo), with as many arguments as that takes, NULL-terminated. Returns what there is
+ * to say about it, in lines, perhaps none ("" then); free with g_free. NULL with `error` set, and nothing
+ * done, if there is no such device or action or it cannot be done. */
+char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *action, const char *const *arguments,
+                      GError **error);
+
 /* The n-th display, owned by the machine and valid while it exists, or NULL. */
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);
 

@@ -89,7 +89,7 @@ static const VmcField block_fields[] = {
 };
 
 const VmcDeviceKindOps vmc_kind_block = {
-    .info = {"virtio-blk", "VirtioBlock", "disk", VMC_FIELDS(block_fields)},
+    .info = {.name = "virtio-blk", .key = "VirtioBlock", .help = "disk", VMC_FIELDS(block_fields)},
     .pci = true,
     .check = check_block,
     .make = make_block,

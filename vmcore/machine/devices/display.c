@@ -22,6 +22,9 @@ static const VmcField fields[] = {
 };
 
 const VmcDeviceKindOps vmc_kind_framebuffer = {
-    .info = {"virtio-gpu", "Framebuffer", "display, for now a plain framebuffer", VMC_FIELDS(fields)},
+    .info = {.name = "virtio-gpu",
+             .key = "Framebuffer",
+             .help = "display, for now a plain framebuffer",
+             VMC_FIELDS(fields)},
     .check = check_display,
 };

@@ -9,7 +9,7 @@ static bool make_rng(VmcGuest *guest, guint index, GError **error)
 }
 
 const VmcDeviceKindOps vmc_kind_rng = {
-    .info = {"virtio-rng", "VirtioEntropy", "random numbers", NULL, 0},
+    .info = {.name = "virtio-rng", .key = "VirtioEntropy", .help = "random numbers"},
     .pci = true,
     .make = make_rng,
 };

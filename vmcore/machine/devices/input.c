@@ -24,13 +24,13 @@ static bool make_tablet(VmcGuest *guest, guint index, GError **error)
 }
 
 const VmcDeviceKindOps vmc_kind_keyboard = {
-    .info = {"virtio-input,keyboard", "VirtioKeyboard", "keyboard", NULL, 0},
+    .info = {.name = "virtio-input,keyboard", .key = "VirtioKeyboard", .help = "keyboard"},
     .pci = true,
     .make = make_keyboard,
 };
 
 const VmcDeviceKindOps vmc_kind_tablet = {
-    .info = {"virtio-input,pointing", "VirtioTablet", "tablet, an absolute pointer", NULL, 0},
+    .info = {.name = "virtio-input,pointing", .key = "VirtioTablet", .help = "tablet, an absolute pointer"},
     .pci = true,
     .make = make_tablet,
 };

@@ -28,6 +28,10 @@ typedef struct VmcDeviceKindOps {
     /* Makes the device and puts it on the board. Kinds of which several share one controller make it with the
      * first and find the others in guest->config. NULL: it is not a device of the board's. */
     bool (*make)(VmcGuest *guest, guint index, GError **error);
+    /* Does info.actions[action] with a device that was made; the number of arguments is right. What there is
+     * to say goes to `reply`. Owner's thread. */
+    bool (*act)(VmcGuest *guest, guint index, unsigned action, const char *const *arguments, GString *reply,
+                GError **error);
 } VmcDeviceKindOps;
 
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
@@ -43,7 +47,8 @@ const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
         .name = (name_), .key = (key_), .type = VMC_FIELD_##type_,                                           \
         .offset = offsetof(VmcDeviceConfig, member), ##__VA_ARGS__                                           \
     }
-#define VMC_FIELDS(table) .fields = (table), .n_fields = G_N_ELEMENTS(table)
+#define VMC_FIELDS(table)  .fields = (table), .n_fields = G_N_ELEMENTS(table)
+#define VMC_ACTIONS(table) .actions = (table), .n_actions = G_N_ELEMENTS(table)
 
 /* Adds a fault: “devices[3].path”, or “devices[3]” for a NULL name. */
 void vmc_check_fault(VmcCheck *check, const char *name, const char *format, ...) G_GNUC_PRINTF(3, 4);

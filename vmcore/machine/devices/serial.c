@@ -122,13 +122,16 @@ static const VmcField fields[] = {
 };
 
 const VmcDeviceKindOps vmc_kind_uart = {
-    .info = {"uart", "UART", "serial port ttyS0, ttyS1, ...", VMC_FIELDS(fields)},
+    .info = {.name = "uart", .key = "UART", .help = "serial port ttyS0, ttyS1, ...", VMC_FIELDS(fields)},
     .check = check_serial,
     .make = make_uart,
 };
 
 const VmcDeviceKindOps vmc_kind_console = {
-    .info = {"virtio-serial", "VirtioConsole", "console hvc0, hvc1, ...", VMC_FIELDS(fields)},
+    .info = {.name = "virtio-serial",
+             .key = "VirtioConsole",
+             .help = "console hvc0, hvc1, ...",
+             VMC_FIELDS(fields)},
     .pci = true,
     .check = check_serial,
     .make = make_console,
