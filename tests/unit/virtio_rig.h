@@ -32,7 +32,7 @@
 #define RIG_WINDOW  0xc0000000ull
 #define RIG_HOLE    0x40000000ull
 #define RIG_TIMEOUT (5 * G_TIME_SPAN_SECOND)
-#define RIG_VECTORS 8
+#define RIG_VECTORS 20
 #define RIG_MSI     0xfee00000ull
 
 #define RIG_FEATURES                                                                                         \
@@ -57,7 +57,7 @@ typedef struct Rig {
     unsigned msix_cap, window_cap;
     bool msix;
     uint64_t features, next_free;
-    RigQueue queues[4];
+    RigQueue queues[16];
 
     GMutex lock;
     GCond cond;

@@ -68,6 +68,11 @@ void vmc_port_set_size(VmcPort *port, unsigned columns, unsigned rows);
  */
 VmcPort *vmc_port_fd_new(VmcIo *io, int fd_in, int fd_out);
 
+/* A Unix stream socket at `path` on which one program at a time may talk to the guest; the next one waits
+ * until it has gone. Open while there is one. The socket is for this user only; a dead one of that name is
+ * replaced, and it is removed with the port. NULL with `error` if it cannot be had. */
+VmcPort *vmc_port_socket_new(VmcIo *io, const char *path, GError **error);
+
 /* ---- the guest's side, for the device that carries the port ---- */
 
 typedef struct VmcPortGuest {
