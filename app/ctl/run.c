@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "app/ctl/terminal.h"
@@ -152,6 +153,36 @@ static gboolean on_signal(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+/* The number, among the virtio consoles, of the one on our standard output; -1: none is. */
+static int stdio_console(const Run *run)
+{
+    GPtrArray *devices = run->vfkit.config->devices;
+    int number = 0;
+
+    for (guint i = 0; i < devices->len; i++) {
+        const VmcDeviceConfig *device = g_ptr_array_index(devices, i);
+
+        if (device->kind != VMC_DEVICE_VIRTIO_CONSOLE || device->serial.name)
+            continue;
+        if (device->serial.fd_out == STDOUT_FILENO)
+            return number;
+        number++;
+    }
+    return -1;
+}
+
+/* SIGWINCH: the terminal has another size, and the guest's console with it. */
+static gboolean on_terminal_resized(gpointer data)
+{
+    Run *run = data;
+    struct winsize size;
+    int number = stdio_console(run);
+
+    if (run->machine && number >= 0 && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col && size.ws_row)
+        vmc_machine_set_console_size(run->machine, (unsigned)number, size.ws_col, size.ws_row);
+    return G_SOURCE_CONTINUE;
+}
+
 static void on_quit_key(void *data)
 {
     quit_with(data, ESP_EXIT_OK);
@@ -224,6 +255,7 @@ static void run_machine(Run *run)
     signal(SIGPIPE, SIG_IGN); /* a closed output is a write that fails */
     run->loop = g_main_loop_new(NULL, FALSE);
     handle_signals(run, handlers, sources);
+    guint resized = g_unix_signal_add(SIGWINCH, on_terminal_resized, run);
     if (!connect_stdio(run, is_terminal)) {
         esp_ctl_say("the terminal cannot be connected to the guest");
         run->status = ESP_EXIT_FAILED;
@@ -243,6 +275,7 @@ static void run_machine(Run *run)
     esp_terminal_restore();
     for (unsigned i = 0; i < 3; i++) /* from here on a second Ctrl-C ends it at once */
         g_source_remove(sources[i]);
+    g_source_remove(resized);
     if (run->machine) {
         g_signal_handlers_disconnect_by_data(run->machine, run);
         vmc_machine_stop(run->machine);

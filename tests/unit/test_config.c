@@ -389,6 +389,51 @@ static void test_serial_lines(void **state)
     }
 }
 
+static VmcDeviceConfig *add_port(VmcConfig *config, const char *name)
+{
+    VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE);
+
+    device->serial.fd_out = 1;
+    device->serial.name = g_strdup(name);
+    return device;
+}
+
+static void test_serial_ports(void **state)
+{
+    Files *files = *state;
+    VmcConfig *config = good(files);
+
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.socket_path = in_dir(files, "sock");
+    for (unsigned i = 0; i < 29; i++)
+        vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.fd_out = 1;
+    assert_good(config); /* they are one PCI device */
+    config = good(files);
+    for (unsigned i = 0; i < 31; i++)
+        vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.fd_out = 1;
+    assert_fault(config, "devices", "at most 30");
+    config = good(files);
+    add_port(config, "one");
+    add_port(config, "two");
+    add_port(config, "one");
+    assert_fault(config, "devices[2].name", "devices[0]");
+    config = good(files);
+    add_port(config, "a/b");
+    assert_fault(config, "devices[0].name", "a/b");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.socket_path = g_strdup(files->disk);
+    assert_fault(config, "devices[0].socketPath", "not a socket");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.socket_path = in_dir(files, "no/such");
+    assert_fault(config, "devices[0].socketPath", "not there");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.socket_path = g_strnfill(108, 'x');
+    assert_fault(config, "devices[0].socketPath", "107");
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.socket_path = in_dir(files, "sock");
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.socket_path = in_dir(files, "sock");
+    assert_fault(config, "devices[1]", "devices[0]");
+}
+
 static void test_displays(void **state)
 {
     static const unsigned bad[][2] = {{0, 0}, {100, 800}, {1280, 100000}, {UINT32_MAX, UINT32_MAX}};
@@ -454,6 +499,7 @@ int main(void)
         TEST(test_a_disk_that_another_machine_uses),
         TEST(test_the_same_disk_twice),
         TEST(test_serial_lines),
+        TEST(test_serial_ports),
         TEST(test_displays),
         TEST(test_too_many_devices),
         TEST(test_all_faults_come_at_once),

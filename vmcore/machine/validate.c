@@ -162,7 +162,7 @@ static bool is_display(VmcDeviceKind kind)
 
 static void check_counts(GPtrArray *faults, const VmcConfig *config)
 {
-    unsigned uarts = 0, displays = 0, pci = 0;
+    unsigned uarts = 0, displays = 0, pci = 0, ports = 0;
 
     for (guint i = 0; i < config->devices->len; i++) {
         const VmcDeviceConfig *device = g_ptr_array_index(config->devices, i);
@@ -171,8 +171,12 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
 
         uarts += device->kind == VMC_DEVICE_UART;
         displays += is_display(device->kind);
-        pci += ops && ops->pci;
+        ports += ops && ops->port;
+        pci += ops && (ops->port ? ports == 1 : ops->pci); /* all ports are in one device */
     }
+    if (ports > VMC_PORTS_MAX)
+        add_fault(faults, "devices", "%u virtio serial ports are too many; give at most %u", ports,
+                  VMC_PORTS_MAX);
     if (uarts > UARTS_MAX)
         add_fault(faults, "devices", "%u devices of kind uart are too many; give at most %u", uarts,
                   UARTS_MAX);

@@ -107,12 +107,13 @@ typedef struct VmcShareConfig {
     unsigned queues; /* 0: as many as fit the CPUs */
 } VmcShareConfig;
 
-/* A port of the guest's AF_VSOCK and a Unix socket of ours. */
+/* A port of AF_VSOCK and a Unix socket, in vfkit's words, which say what the host does at the port. */
 typedef struct VmcVsockConfig {
     unsigned port;
     char *path;
-    bool listen;  /* the guest listens: we make the socket, and who connects to it reaches the guest */
-    bool connect; /* the guest connects: we pass it on to the socket, which somebody else listens on */
+    bool listen;  /* the guest connects to the port: we pass it on to the socket, which somebody else listens
+                   * on; so also if neither is given */
+    bool connect; /* the guest listens at the port: we make the socket, and who connects to it reaches it */
 } VmcVsockConfig;
 
 typedef enum VmcSoundBackend { VMC_SOUND_PULSE, VMC_SOUND_SILENT, VMC_SOUND_FILE } VmcSoundBackend;
@@ -172,6 +173,7 @@ typedef struct VmcConfig {
 #define VMC_CPUS_MAX        64u
 #define VMC_MEMORY_MIN      (16ull << 20)
 #define VMC_PCI_DEVICES_MAX 27u
+#define VMC_PORTS_MAX       30u /* of virtio-serial */
 
 /* One CPU, 512 MiB, CPU chosen automatically, nothing attached. */
 VmcConfig *vmc_config_new(void);

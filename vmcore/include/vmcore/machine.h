@@ -87,4 +87,8 @@ void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y);
 void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down);  /* evdev BTN_LEFT, ... */
 void vmc_machine_send_wheel(VmcMachine *machine, int vertical, int horizontal); /* clicks, up/right > 0 */
 
+/* Tells the guest the size in characters of its n-th virtio console (hvc0 is 0). Any thread; nothing happens
+ * when there is no such console or the machine is stopped. */
+void vmc_machine_set_console_size(VmcMachine *machine, unsigned number, unsigned columns, unsigned rows);
+
 G_END_DECLS

@@ -32,6 +32,9 @@ typedef struct VmcDeviceKindOps {
      * to say goes to `reply`. Owner's thread. */
     bool (*act)(VmcGuest *guest, guint index, unsigned action, const char *const *arguments, GString *reply,
                 GError **error);
+    /* It is a port of the one virtio-serial device of the machine: fills in what the device is to carry, on
+     * the host's side ready for use (devices/serial.c). `make` is vmc_guest_make_serial then. */
+    bool (*port)(VmcGuest *guest, guint index, VmcConsolePort *port, GError **error);
 } VmcDeviceKindOps;
 
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
@@ -62,6 +65,12 @@ void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device);
 /* Opens what a disk's configuration names. */
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error);
 
+/* Makes the virtio-serial device with all ports of the configuration, when called for the first of them. */
+bool vmc_guest_make_serial(VmcGuest *guest, guint index, GError **error);
+/* Adds a fault if the name of the port is none, or that of another port before it in the list. `name`: of the
+ * setting, or NULL. */
+void vmc_check_port_name(VmcCheck *check, const char *name, const char *port_name);
+
 VmcVirtioHost vmc_guest_virtio_host(VmcGuest *guest);
 const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index);
 /* Puts `device` on the bus as the index-th of the configuration; NULL (a constructor failed) is an error,
@@ -69,3 +78,8 @@ const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index);
 bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GError **error);
 /* The index-th device of a running machine's configuration, or NULL if it has none of that kind there. */
 VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind);
+
+/* The guest of a machine that is not stopped, kept from going away until it is unlocked; NULL, without the
+ * lock, if it is. Any thread. */
+VmcGuest *vmc_machine_lock_guest(VmcMachine *machine);
+void vmc_machine_unlock_guest(VmcMachine *machine);

@@ -61,6 +61,20 @@ VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind)
     return guest->pci_devices[index];
 }
 
+VmcGuest *vmc_machine_lock_guest(VmcMachine *machine)
+{
+    g_mutex_lock(&machine->guest_lock);
+    if (machine->guest)
+        return machine->guest;
+    g_mutex_unlock(&machine->guest_lock);
+    return NULL;
+}
+
+void vmc_machine_unlock_guest(VmcMachine *machine)
+{
+    g_mutex_unlock(&machine->guest_lock);
+}
+
 static bool make_device(VmcGuest *guest, guint index, GError **error)
 {
     VmcDeviceKind kind = vmc_guest_config(guest, index)->kind;
