@@ -179,6 +179,64 @@ static void test_a_slot_stands_between_guard_pages(void **state)
     vmc_memory_free(mem);
 }
 
+static void test_a_slot_moves(void **state)
+{
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+    unsigned slot;
+    char c = 0;
+
+    assert_true(vmc_memory_add_movable(mem, "video", 0x10000, &slot, NULL));
+    assert_null(vmc_memory_slot(mem, 0)); /* what has no place is not at the ends of the address space */
+    assert_null(vmc_memory_slot(mem, UINT64_MAX));
+    assert_true(vmc_memory_move(mem, slot, GIB));
+    assert_true(vmc_memory_write(mem, GIB + 5, "x", 1));
+    assert_true(vmc_memory_move(mem, slot, 2 * GIB));
+    assert_false(vmc_memory_read(mem, GIB + 5, &c, 1));
+    assert_true(vmc_memory_read(mem, 2 * GIB + 5, &c, 1));
+    assert_int_equal(c, 'x');
+    assert_true(vmc_memory_move(mem, slot, VMC_MEM_UNMAPPED));
+    assert_null(vmc_memory_host(mem, 2 * GIB, 1));
+    vmc_memory_free(mem);
+}
+
+static void test_a_slot_moves_only_where_there_is_room(void **state)
+{
+    static const uint64_t bad[] = {0, 0x1000, 0x2000 - 1, GIB + 1, UINT64_MAX & VMC_PAGE_MASK};
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+    unsigned slot;
+
+    assert_true(vmc_memory_add_movable(mem, "video", 0x10000, &slot, NULL));
+    assert_false(vmc_memory_add_movable(mem, "none", 0, &slot, NULL));
+    assert_false(vmc_memory_add_movable(mem, "huge", UINT64_MAX & VMC_PAGE_MASK, &slot, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        assert_true(vmc_memory_move(mem, slot, GIB));
+        assert_false(vmc_memory_move(mem, slot, bad[i]));
+        assert_null(vmc_memory_slot(mem, GIB));
+    }
+    assert_true(vmc_memory_move(mem, slot, 0x2000));
+    vmc_memory_free(mem);
+}
+
+static void test_devices_writes_are_logged(void **state)
+{
+    VmcMemory *mem = memory_with(0x1000, 0x1000);
+    uint64_t pages[4] = {0};
+    unsigned slot;
+
+    assert_true(vmc_memory_add_movable(mem, "video", 200 * 4096, &slot, NULL));
+    assert_true(vmc_memory_move(mem, slot, GIB));
+    assert_true(vmc_memory_take_dirty(mem, slot, 0, 200, pages)); /* a place of its own is news */
+    vmc_memory_take_dirty(mem, slot, 0, 200, pages);
+    assert_false(vmc_memory_take_dirty(mem, slot, 0, 200, pages));
+    assert_true(vmc_memory_write(mem, GIB + 70 * 4096 - 1, "ab", 2));
+    assert_true(vmc_memory_write(mem, GIB + 130 * 4096, "a", 1));
+    assert_true(vmc_memory_take_dirty(mem, slot, 64, 64, pages)); /* a part, as what is on the screen */
+    assert_int_equal(pages[1], 3ull << 5);
+    assert_true(vmc_memory_take_dirty(mem, slot, 128, 72, pages));
+    assert_int_equal(pages[2], 1ull << 2);
+    vmc_memory_free(mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +250,9 @@ int main(void)
         cmocka_unit_test(test_a_write_kills_code_of_its_pages_only),
         cmocka_unit_test(test_host_pointers_stay),
         cmocka_unit_test(test_a_slot_stands_between_guard_pages),
+        cmocka_unit_test(test_a_slot_moves),
+        cmocka_unit_test(test_a_slot_moves_only_where_there_is_room),
+        cmocka_unit_test(test_devices_writes_are_logged),
     };
 
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

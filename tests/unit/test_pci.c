@@ -481,6 +481,34 @@ static void test_functions(void **state)
     card_free(&taken->pci);
 }
 
+/* A BAR that is memory takes its slot with it, and does without a place where something else is. */
+static void test_a_bar_of_memory(void **state)
+{
+    Rig *rig = *state;
+    Card *card = card_new(0);
+    unsigned slot;
+    uint32_t value = 0;
+
+    assert_true(vmc_memory_add_movable(rig->memory, "video", 0x10000, &slot, NULL));
+    vmc_pci_device_set_bar_memory(&card->pci, BAR_MEMORY, rig->memory, slot);
+    assert_true(vmc_pci_bus_add(rig->pci, &card->pci, 5, 0));
+    rig->dev = &card->pci;
+    set_bar(rig, BAR_MEMORY, 0xd0000000);
+    assert_null(vmc_memory_host(rig->memory, 0xd0000000, 4));
+    decode(rig, PCI_COMMAND_MEMORY);
+    assert_true(vmc_memory_write(rig->memory, 0xd0000000, "abc", 4));
+    assert_int_equal(vmc_pci_device_bar_address(&card->pci, BAR_MEMORY), 0xd0000000);
+    set_bar(rig, BAR_MEMORY, 0xffffffff); /* is being sized */
+    assert_null(vmc_memory_host(rig->memory, 0xd0000000, 4));
+    set_bar(rig, BAR_MEMORY, 0x10000); /* onto RAM */
+    assert_true(vmc_memory_read(rig->memory, 0x10000, &value, 4));
+    assert_int_equal(value, 0);
+    set_bar(rig, BAR_MEMORY, 0xd1230000);
+    assert_string_equal(vmc_memory_host(rig->memory, 0xd1230000, 4), "abc");
+    decode(rig, 0);
+    assert_null(vmc_memory_host(rig->memory, 0xd1230000, 4));
+}
+
 /* Any byte anywhere: the device and its bus stay in one piece. */
 static void test_garbage(void **state)
 {
@@ -512,6 +540,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_assign, setup, teardown),
         cmocka_unit_test_setup_teardown(test_functions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_bar_of_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
     };
 

@@ -17,7 +17,10 @@
 
 VmcMemory *vmc_memory_new(void)
 {
-    return g_new0(VmcMemory, 1);
+    VmcMemory *mem = g_new0(VmcMemory, 1);
+
+    g_mutex_init(&mem->move_lock);
+    return mem;
 }
 
 static uint64_t code_words_bytes(const VmcMemSlot *slot)
@@ -33,6 +36,8 @@ static void slot_clear(VmcMemSlot *slot)
         munmap(slot->host - VMC_PAGE_SIZE, slot->size + 2 * VMC_PAGE_SIZE);
     if (slot->fd >= 0)
         close(slot->fd);
+    g_free((void *)slot->dirty);
+    g_free(slot->unsettled);
 }
 
 void vmc_memory_free(VmcMemory *mem)
@@ -41,12 +46,26 @@ void vmc_memory_free(VmcMemory *mem)
         return;
     for (unsigned i = 0; i < mem->n_slots; i++)
         slot_clear(&mem->slots[i]);
+    g_mutex_clear(&mem->move_lock);
     g_free(mem);
+}
+
+/* A slot other than `self` that has something of [gpa, end), or NULL. */
+static const VmcMemSlot *in_the_way(const VmcMemory *mem, const VmcMemSlot *self, uint64_t gpa, uint64_t end)
+{
+    for (unsigned i = 0; i < mem->n_slots; i++) {
+        const VmcMemSlot *slot = &mem->slots[i];
+
+        if (slot != self && slot->gpa != VMC_MEM_UNMAPPED && gpa < slot->gpa + slot->size && slot->gpa < end)
+            return slot;
+    }
+    return NULL;
 }
 
 /* Nothing that would later make an address computation overflow may get in. */
 static bool check_range(const VmcMemory *mem, const char *name, uint64_t gpa, uint64_t size, GError **error)
 {
+    const VmcMemSlot *other;
     uint64_t end;
 
     if (!size || ((gpa | size) & ~VMC_PAGE_MASK) || __builtin_add_overflow(gpa, size, &end)) {
@@ -61,16 +80,12 @@ static bool check_range(const VmcMemory *mem, const char *name, uint64_t gpa, ui
                     name, VMC_MEM_SLOTS_MAX);
         return false;
     }
-    for (unsigned i = 0; i < mem->n_slots; i++) {
-        const VmcMemSlot *slot = &mem->slots[i];
-
-        if (gpa < slot->gpa + slot->size && slot->gpa < end) {
-            g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
-                        "Memory “%s” at %#" G_GINT64_MODIFIER "x overlaps the memory at %#" G_GINT64_MODIFIER
-                        "x",
-                        name, gpa, slot->gpa);
-            return false;
-        }
+    other = in_the_way(mem, NULL, gpa, end);
+    if (other) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
+                    "Memory “%s” at %#" G_GINT64_MODIFIER "x overlaps the memory at %#" G_GINT64_MODIFIER "x",
+                    name, gpa, other->gpa);
+        return false;
     }
     return true;
 }
@@ -100,19 +115,15 @@ static bool slot_map(VmcMemSlot *slot, const char *name)
     return true;
 }
 
-bool vmc_memory_add(VmcMemory *mem, const char *name, uint64_t gpa, uint64_t size, bool readonly,
-                    GError **error)
+/* Gives the slot its memory and puts it into the table. */
+static bool add_slot(VmcMemory *mem, const char *name, VmcMemSlot slot, GError **error)
 {
-    VmcMemSlot slot = {.gpa = gpa, .size = size, .fd = -1, .readonly = readonly};
-
-    if (!check_range(mem, name, gpa, size, error))
-        return false;
     if (!slot_map(&slot, name)) {
         int err = errno;
 
         slot_clear(&slot);
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Cannot get %" G_GUINT64_FORMAT " MiB of memory for “%s”: %s", size >> 20, name,
+                    "Cannot get %" G_GUINT64_FORMAT " MiB of memory for “%s”: %s", slot.size >> 20, name,
                     g_strerror(err));
         return false;
     }
@@ -122,14 +133,92 @@ bool vmc_memory_add(VmcMemory *mem, const char *name, uint64_t gpa, uint64_t siz
     return true;
 }
 
+bool vmc_memory_add(VmcMemory *mem, const char *name, uint64_t gpa, uint64_t size, bool readonly,
+                    GError **error)
+{
+    VmcMemSlot slot = {.gpa = gpa, .size = size, .fd = -1, .readonly = readonly};
+
+    return check_range(mem, name, gpa, size, error) && add_slot(mem, name, slot, error);
+}
+
+/* ---- slots that move, and their dirty log ---- */
+
+static size_t dirty_words(const VmcMemSlot *slot)
+{
+    return ((slot->size >> VMC_PAGE_SHIFT) + 63) / 64;
+}
+
+bool vmc_memory_add_movable(VmcMemory *mem, const char *name, uint64_t size, unsigned *number, GError **error)
+{
+    VmcMemSlot slot = {.gpa = VMC_MEM_UNMAPPED, .size = size, .fd = -1, .movable = true};
+
+    /* Checked as if it were at an address where nothing is in the way. */
+    if (!check_range(mem, name, 1ull << 63, size, error))
+        return false;
+    slot.dirty = (_Atomic uint64_t *)g_new0(uint64_t, dirty_words(&slot));
+    slot.unsettled = g_new0(uint64_t, dirty_words(&slot));
+    if (!add_slot(mem, name, slot, error))
+        return false;
+    *number = mem->n_slots - 1;
+    return true;
+}
+
+bool vmc_memory_move(VmcMemory *mem, unsigned number, uint64_t gpa)
+{
+    VmcMemSlot *slot = &mem->slots[number];
+    uint64_t end;
+
+    g_return_val_if_fail(number < mem->n_slots && slot->movable, false);
+    g_mutex_lock(&mem->move_lock);
+    bool good = gpa != VMC_MEM_UNMAPPED && !(gpa & ~VMC_PAGE_MASK) &&
+                !__builtin_add_overflow(gpa, slot->size, &end) && !in_the_way(mem, slot, gpa, end);
+    uint64_t place = good ? gpa : VMC_MEM_UNMAPPED;
+    if (place != slot->gpa) {
+        atomic_store(&slot->gpa, place);
+        if (mem->ops)
+            mem->ops->moved(mem->ops_opaque, number);
+        /* Logs of hardware go with the mapping. */
+        for (size_t i = 0; i < dirty_words(slot); i++)
+            atomic_store(&slot->dirty[i], UINT64_MAX);
+    }
+    g_mutex_unlock(&mem->move_lock);
+    return good || gpa == VMC_MEM_UNMAPPED;
+}
+
+bool vmc_memory_take_dirty(VmcMemory *mem, unsigned number, uint64_t first, uint64_t n, uint64_t *pages)
+{
+    VmcMemSlot *slot = &mem->slots[number];
+    const VmcMemoryOps *ops = mem->ops;
+    uint64_t from = first / 64, to = MIN((first + n + 63) / 64, dirty_words(slot));
+    bool settled = !ops || !ops->settled || ops->settled(mem->ops_opaque, slot->ticket);
+    bool any = false, cleared = false;
+
+    if (ops && ops->sync_dirty)
+        ops->sync_dirty(mem->ops_opaque, number);
+    for (uint64_t i = from; i < to; i++) {
+        uint64_t fresh = atomic_load_explicit(&slot->dirty[i], memory_order_relaxed);
+
+        if (fresh)
+            fresh = atomic_exchange(&slot->dirty[i], 0);
+        pages[i] = fresh | slot->unsettled[i];
+        slot->unsettled[i] = fresh | (settled ? 0 : slot->unsettled[i]);
+        any |= pages[i] != 0;
+        cleared |= fresh != 0;
+    }
+    /* A CPU that has found its page dirty goes on writing to it until it is asked to look again. So a page is
+     * told once more after every CPU has been. */
+    if (cleared && ops && ops->protect)
+        slot->ticket = ops->protect(mem->ops_opaque, number);
+    return any;
+}
+
 void *vmc_memory_host(const VmcMemory *mem, uint64_t gpa, uint64_t len)
 {
-    const VmcMemSlot *slot = vmc_memory_slot(mem, gpa);
     uint64_t offset;
+    const VmcMemSlot *slot = vmc_memory_find(mem, gpa, &offset);
 
     if (!slot || !len)
         return NULL;
-    offset = gpa - slot->gpa;
     return len <= slot->size - offset ? slot->host + offset : NULL;
 }
 
@@ -138,12 +227,12 @@ void *vmc_memory_host(const VmcMemory *mem, uint64_t gpa, uint64_t len)
 static bool range_ok(const VmcMemory *mem, uint64_t gpa, uint64_t len, bool write)
 {
     while (len) {
-        const VmcMemSlot *slot = vmc_memory_slot(mem, gpa);
-        uint64_t here;
+        uint64_t here, offset;
+        const VmcMemSlot *slot = vmc_memory_find(mem, gpa, &offset);
 
         if (!slot || (write && slot->readonly))
             return false;
-        here = MIN(len, slot->size - (gpa - slot->gpa));
+        here = MIN(len, slot->size - offset);
         gpa += here;
         len -= here;
     }
@@ -157,8 +246,11 @@ bool vmc_memory_read(const VmcMemory *mem, uint64_t gpa, void *buf, uint64_t len
     if (!range_ok(mem, gpa, len, false))
         return false;
     while (len) {
-        const VmcMemSlot *slot = vmc_memory_slot(mem, gpa);
-        uint64_t offset = gpa - slot->gpa;
+        uint64_t offset;
+        const VmcMemSlot *slot = vmc_memory_find(mem, gpa, &offset);
+
+        if (!slot) /* it has moved away just now */
+            return false;
         uint64_t here = MIN(len, slot->size - offset);
 
         memcpy(to, slot->host + offset, here);
@@ -177,8 +269,11 @@ bool vmc_memory_write(VmcMemory *mem, uint64_t gpa, const void *buf, uint64_t le
     if (!range_ok(mem, gpa, len, true))
         return false;
     while (len) {
-        const VmcMemSlot *slot = vmc_memory_slot(mem, gpa);
-        uint64_t offset = gpa - slot->gpa;
+        uint64_t offset;
+        const VmcMemSlot *slot = vmc_memory_find(mem, gpa, &offset);
+
+        if (!slot)
+            return false;
         uint64_t here = MIN(len, slot->size - offset);
 
         memcpy(slot->host + offset, from, here);
@@ -203,14 +298,17 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len)
     atomic_thread_fence(memory_order_seq_cst);
     for (unsigned i = 0; i < mem->n_slots; i++) {
         const VmcMemSlot *slot = &mem->slots[i];
-        uint64_t slot_last = slot->gpa + slot->size - 1;
-        uint64_t from = MAX(gpa, slot->gpa), to = MIN(last, slot_last);
+        uint64_t base = slot->gpa;
+        uint64_t from = MAX(gpa, base), to = MIN(last, base + slot->size - 1);
 
-        if (from > to)
+        if (base == VMC_MEM_UNMAPPED || from > to)
             continue;
-        from = (from - slot->gpa) >> VMC_PAGE_SHIFT;
-        to = (to - slot->gpa) >> VMC_PAGE_SHIFT;
-        for (uint64_t page = from; page <= to; page++)
+        from = (from - base) >> VMC_PAGE_SHIFT;
+        to = (to - base) >> VMC_PAGE_SHIFT;
+        for (uint64_t page = from; page <= to; page++) {
             vmc_code_word_kill(&slot->code_words[page]);
+            if (slot->dirty)
+                vmc_memory_note_dirty(slot, page << VMC_PAGE_SHIFT);
+        }
     }
 }

@@ -119,6 +119,15 @@ void vmc_pci_device_add_bar(VmcPciDevice *dev, unsigned bar, uint64_t size, bool
         put32(&dev->writable[reg + 4], (uint32_t)(~(size - 1) >> 32));
 }
 
+void vmc_pci_device_set_bar_memory(VmcPciDevice *dev, unsigned bar, VmcMemory *memory, unsigned slot)
+{
+    VmcPciBar *b = &dev->bars[bar];
+
+    g_return_if_fail(b->size == memory->slots[slot].size && !b->io && b->size >= VMC_PAGE_SIZE);
+    b->memory = memory;
+    b->slot = slot;
+}
+
 unsigned vmc_pci_device_add_capability(VmcPciDevice *dev, uint8_t id, unsigned size)
 {
     unsigned offset = (dev->next_capability + 3) & ~3u;
@@ -224,13 +233,29 @@ static void move_bar(VmcPciBar *bar, uint64_t to)
     VmcPciBus *bus = bar->dev->bus;
     VmcBus *space = bar->io ? bus->params.pio : bus->params.mmio;
 
-    if (to == bar->mapped_at || !space)
+    if (to == bar->mapped_at)
+        return;
+    if (bar->memory) {
+        /* Where something else is, the BAR decodes nothing. */
+        vmc_memory_move(bar->memory, bar->slot, to == UNMAPPED ? VMC_MEM_UNMAPPED : to);
+        bar->mapped_at = to;
+        return;
+    }
+    if (!space)
         return;
     if (bar->mapped_at != UNMAPPED)
         vmc_bus_remove(space, bar->mapped_at, region_ops_of(bar), bar);
     bar->mapped_at = to;
     if (to != UNMAPPED)
         vmc_bus_add(space, bar->dev->ops->name, to, bar->size, region_ops_of(bar), bar);
+}
+
+uint64_t vmc_pci_device_bar_address(VmcPciDevice *dev, unsigned bar)
+{
+    g_mutex_lock(&dev->bus->access);
+    uint64_t at = dev->bars[bar].mapped_at;
+    g_mutex_unlock(&dev->bus->access);
+    return at;
 }
 
 static void update_bars(VmcPciDevice *dev)

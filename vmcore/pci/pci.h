@@ -18,6 +18,7 @@
 
 #include "base/bus.h"
 #include "base/irq.h"
+#include "base/memory.h"
 
 typedef struct VmcPciBus VmcPciBus;
 typedef struct VmcPciDevice VmcPciDevice;
@@ -54,8 +55,10 @@ typedef struct VmcPciBar {
     uint64_t size;           /* power of two; 0: not there */
     bool io, wide, prefetch; /* port BAR; 64-bit; prefetchable */
     uint64_t mapped_at;      /* where it is on the bus now, or UINT64_MAX */
-    VmcPciDevice *dev;       /* whose it is and */
-    unsigned index;          /* which: what the bus region's handlers are given */
+    VmcMemory *memory;       /* not NULL: the BAR is this memory's movable slot */
+    unsigned slot;
+    VmcPciDevice *dev; /* whose it is and */
+    unsigned index;    /* which: what the bus region's handlers are given */
 } VmcPciBar;
 
 struct VmcPciDevice {
@@ -90,6 +93,11 @@ void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const Vm
 void vmc_pci_device_clear(VmcPciDevice *dev);
 void vmc_pci_device_add_bar(VmcPciDevice *dev, unsigned bar, uint64_t size, bool io, bool wide,
                             bool prefetch);
+/* Makes memory of a memory BAR: accesses go to a movable slot of the BAR's size, which must outlive the
+ * device, and no handler is called. */
+void vmc_pci_device_set_bar_memory(VmcPciDevice *dev, unsigned bar, VmcMemory *memory, unsigned slot);
+/* Where a BAR is decoded now, or UINT64_MAX. */
+uint64_t vmc_pci_device_bar_address(VmcPciDevice *dev, unsigned bar);
 /* Reserves `size` bytes for a capability and returns its offset; the two header bytes are filled in. */
 unsigned vmc_pci_device_add_capability(VmcPciDevice *dev, uint8_t id, unsigned size);
 /* MSI-X with its table and PBA in a BAR of their own. */

@@ -169,10 +169,11 @@ static bool add_buffer(VmcVirtqueue *vq, VmcVirtqElement *elem, const Desc *desc
     if (elem->in_len + elem->out_len > UINT32_MAX)
         return fault(vq, "a chain of more than 4 GiB");
     while (left) {
-        const VmcMemSlot *slot = vmc_memory_slot(vq->memory, gpa);
+        uint64_t offset;
+        const VmcMemSlot *slot = vmc_memory_find(vq->memory, gpa, &offset);
         if (!slot || (write && slot->readonly))
             return fault(vq, "a buffer outside RAM");
-        uint64_t offset = gpa - slot->gpa, here = MIN(left, slot->size - offset);
+        uint64_t here = MIN(left, slot->size - offset);
         unsigned n = elem->n_out + elem->n_in;
         element_reserve(elem, n + 1);
         elem->iov[n] = (struct iovec){.iov_base = slot->host + offset, .iov_len = here};

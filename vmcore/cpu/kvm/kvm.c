@@ -39,6 +39,7 @@ static void kvm_vm_free(VmcCpuVm *vm)
 {
     if (!vm)
         return;
+    vm->memory->ops = NULL;
     if (vm->vm_fd >= 0)
         close(vm->vm_fd);
     if (vm->kvm_fd >= 0)
@@ -46,22 +47,61 @@ static void kvm_vm_free(VmcCpuVm *vm)
     g_free(vm);
 }
 
+/* Tells KVM where a slot is, or with `size` 0 that it is nowhere. */
+static bool set_region(VmcCpuVm *vm, unsigned slot, uint64_t gpa, uint64_t size, GError **error)
+{
+    const VmcMemSlot *s = &vm->memory->slots[slot];
+    struct kvm_userspace_memory_region region = {
+        .slot = slot,
+        .flags = (s->readonly ? KVM_MEM_READONLY : 0) | (s->dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0),
+        .guest_phys_addr = gpa,
+        .memory_size = size,
+        .userspace_addr = (uint64_t)s->host,
+    };
+    if (vmc_kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region, "map guest memory", error) < 0)
+        return false;
+    vm->mapped[slot] = size != 0;
+    return true;
+}
+
 static bool add_slots(VmcCpuVm *vm, GError **error)
 {
     for (unsigned i = 0; i < vm->memory->n_slots; i++) {
         const VmcMemSlot *s = &vm->memory->slots[i];
-        struct kvm_userspace_memory_region region = {
-            .slot = i,
-            .flags = s->readonly ? KVM_MEM_READONLY : 0,
-            .guest_phys_addr = s->gpa,
-            .memory_size = s->size,
-            .userspace_addr = (uint64_t)s->host,
-        };
-        if (vmc_kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region, "map guest memory", error) < 0)
+        if (s->gpa != VMC_MEM_UNMAPPED && !set_region(vm, i, s->gpa, s->size, error))
             return false;
     }
     return true;
 }
+
+/* A slot cannot be moved with its dirty log on: it is taken away and made anew. KVM sees to the CPUs. */
+static void slot_moved(void *opaque, unsigned slot)
+{
+    VmcCpuVm *vm = opaque;
+    const VmcMemSlot *s = &vm->memory->slots[slot];
+    uint64_t gpa = s->gpa;
+    if (vm->mapped[slot])
+        set_region(vm, slot, 0, 0, NULL);
+    if (gpa != VMC_MEM_UNMAPPED)
+        set_region(vm, slot, gpa, s->size, NULL);
+}
+
+/* Takes KVM's log, which has it watch the pages again before the ioctl returns. */
+static void sync_dirty(void *opaque, unsigned slot)
+{
+    VmcCpuVm *vm = opaque;
+    const VmcMemSlot *s = &vm->memory->slots[slot];
+    size_t words = ((s->size >> VMC_PAGE_SHIFT) + 63) / 64;
+    g_autofree uint64_t *log = g_new0(uint64_t, words);
+    struct kvm_dirty_log request = {.slot = slot, .dirty_bitmap = log};
+    if (ioctl(vm->vm_fd, KVM_GET_DIRTY_LOG, &request) < 0) /* nowhere just now */
+        return;
+    for (size_t i = 0; i < words; i++)
+        if (log[i])
+            atomic_fetch_or(&s->dirty[i], log[i]);
+}
+
+static const VmcMemoryOps slot_ops = {.moved = slot_moved, .sync_dirty = sync_dirty};
 
 /* GSI 0..15 go to the 8259s and the IOAPIC, 16..23 to the IOAPIC; the timer's GSI 0 is IOAPIC pin 2, as the
  * MADT says. */
@@ -126,6 +166,8 @@ static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
         kvm_vm_free(vm);
         return NULL;
     }
+    vm->memory->ops = &slot_ops;
+    vm->memory->ops_opaque = vm;
     return vm;
 }
 
@@ -209,9 +251,15 @@ static void handle_mmio(VmcCpu *cpu)
     struct kvm_run *run = cpu->run;
     unsigned size = MIN(run->mmio.len, 8u);
     uint64_t value = 0;
+    if (vmc_memory_slot(cpu->vm->memory, run->mmio.phys_addr)) {
+        /* ROM, to which writes are dropped, or a slot that has just arrived there. */
+        if (run->mmio.is_write)
+            vmc_memory_write(cpu->vm->memory, run->mmio.phys_addr, run->mmio.data, size);
+        else
+            vmc_memory_read(cpu->vm->memory, run->mmio.phys_addr, run->mmio.data, size);
+        return;
+    }
     if (run->mmio.is_write) {
-        if (vmc_memory_slot(cpu->vm->memory, run->mmio.phys_addr))
-            return; /* ROM */
         memcpy(&value, run->mmio.data, size);
         vmc_bus_write(cpu->vm->mmio, run->mmio.phys_addr, size, value);
     } else {

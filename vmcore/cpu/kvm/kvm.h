@@ -15,6 +15,7 @@ struct VmcCpuVm {
     int kvm_fd, vm_fd;
     size_t run_size; /* bytes of the shared kvm_run area */
     uint64_t tsc_hz;
+    bool mapped[VMC_MEM_SLOTS_MAX]; /* KVM knows this slot */
 };
 
 struct VmcCpu {

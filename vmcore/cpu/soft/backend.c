@@ -11,6 +11,7 @@
 #include "cpu/soft/block.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/run.h"
+#include "cpu/soft/slots.h"
 #include "vmcore/error.h"
 
 struct instant {
@@ -63,6 +64,7 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);
     g_mutex_init(&vm->code_lock);
+    vmc_soft_watch_slots(vm);
     return vm;
 }
 
@@ -70,6 +72,7 @@ static void soft_vm_free(VmcCpuVm *vm)
 {
     if (!vm)
         return;
+    vm->memory->ops = NULL;
     g_mutex_clear(&vm->split_lock);
     g_mutex_clear(&vm->code_lock);
     g_free(vm);
@@ -127,7 +130,8 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
 
 static void soft_reset(VmcCpu *c)
 {
-    atomic_fetch_and(&c->request, REQ_KICK); /* interrupts on their way are gone; a kick is the machine's */
+    /* Interrupts on their way are gone; a kick is the machine's. */
+    atomic_fetch_and(&c->request, REQ_KICK | REQ_DIRTY | REQ_MOVED);
     vmc_soft_reset(c, false);
 }
 

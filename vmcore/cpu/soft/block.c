@@ -223,10 +223,11 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
     if (cache->used + worst > ARENA_BYTES)
         drop_all(c);
     struct vmc_block *b = (struct vmc_block *)(cache->arena + cache->used);
-    const VmcMemSlot *slot = vmc_memory_slot(c->vm->memory, pa);
+    uint64_t offset;
+    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, pa, &offset);
     b->pa = pa;
     b->mode_key = mode_key(c);
-    b->word = &slot->code_words[(pa - slot->gpa) >> VMC_PAGE_SHIFT];
+    b->word = &slot->code_words[offset >> VMC_PAGE_SHIFT];
     b->word_value = mark_code(c, b->word, (uintptr_t)host & VMC_PAGE_MASK);
     b->link[0] = b->link[1] = NULL;
     if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK)))
@@ -321,7 +322,7 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
         return jump->block;
     }
     const uint8_t *host = vmc_code_host(c, linear, &pa);
-    if (!host)
+    if (!host || pa == VMC_NO_PA)
         return vmc_block_single(c);
     /* After a TLB flush most entries still say the truth; only the translation had to be asked again. */
     struct vmc_block *b = jump->rip == c->rip ? jump->block : NULL;

@@ -50,8 +50,9 @@ struct walk {
 
 static void *phys_host(const VmcCpu *c, uint64_t pa)
 {
-    const VmcMemSlot *s = vmc_memory_slot(c->vm->memory, pa);
-    return s ? s->host + (pa - s->gpa) : NULL;
+    uint64_t offset;
+    const VmcMemSlot *s = vmc_memory_find(c->vm->memory, pa, &offset);
+    return s ? s->host + offset : NULL;
 }
 
 /* Reads the entry at `pa` and folds its rights in. False: not present (error 0) or reserved bit set
@@ -286,13 +287,23 @@ void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page)
     }
 }
 
+void vmc_tlb_protect_range(VmcCpu *c, uintptr_t host, uint64_t size)
+{
+    for (unsigned t = 0; t < VMC_TLB_NEVER; t++) {
+        struct vmc_tlb_entry *e = c->tlbs[t];
+        for (unsigned i = 0; i < VMC_TLB_SIZE; i++)
+            if ((e[i].tag_write & VMC_PAGE_MASK) + e[i].addend - host < size)
+                e[i].tag_write = 0;
+    }
+}
+
 /* Enters a translation into table `t`. Writes tell the owner of decoded code. */
 static void fill(VmcCpu *c, unsigned t, uint64_t va, enum vmc_access access, const struct mapping *m,
-                 const VmcMemSlot *slot)
+                 const VmcMemSlot *slot, uint64_t offset)
 {
     struct vmc_tlb_entry *e = &c->tlbs[t][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
     uint64_t tag = (va & VMC_PAGE_MASK) | c->tlb_gen;
-    uint64_t addend = (uint64_t)(slot->host + (m->pa - slot->gpa)) - va;
+    uint64_t addend = (uint64_t)(slot->host + offset) - va;
     if (e->addend != addend || (e->tag_read != tag && e->tag_exec != tag && e->tag_write != tag)) {
         e->tag_read = e->tag_write = e->tag_exec = 0;
         e->addend = addend;
@@ -302,9 +313,14 @@ static void fill(VmcCpu *c, unsigned t, uint64_t va, enum vmc_access access, con
         return;
     }
     e->tag_read = tag;
-    _Atomic uint32_t *word = &slot->code_words[(m->pa - slot->gpa) >> VMC_PAGE_SHIFT];
+    _Atomic uint32_t *word = &slot->code_words[offset >> VMC_PAGE_SHIFT];
     if (access == VMC_WRITE)
         vmc_block_page_written(c, word);
+    if (slot->dirty) {
+        if (access != VMC_WRITE)
+            return; /* the first write shall be noticed */
+        vmc_memory_note_dirty(slot, offset);
+    }
     if (m->writable && !slot->readonly && !(atomic_load_explicit(word, memory_order_acquire) & 1))
         e->tag_write = tag;
 }
@@ -354,13 +370,14 @@ static void *access_page(VmcCpu *c, uint64_t va, enum vmc_access access, bool sy
     if (!translate(c, va, access, user, smap, true, &m))
         vmc_page_fault(c, va, m.error);
     *pa = m.pa;
-    const VmcMemSlot *slot = vmc_memory_slot(c->vm->memory, m.pa);
+    uint64_t offset;
+    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, m.pa, &offset);
     if (!slot)
         return NULL;
-    fill(c, table, va, access, &m, slot);
+    fill(c, table, va, access, &m, slot, offset);
     if (access == VMC_WRITE && slot->readonly)
         return NULL;
-    return slot->host + (m.pa - slot->gpa);
+    return slot->host + offset;
 }
 
 static bool is_apic_page(const VmcCpu *c, uint64_t pa)
@@ -626,19 +643,20 @@ const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa)
         for (unsigned i = 0; i < c->vm->memory->n_slots; i++) {
             const VmcMemSlot *s = &c->vm->memory->slots[i];
             if ((uint64_t)(host - s->host) < s->size) {
-                *pa = s->gpa + (uint64_t)(host - s->host);
+                *pa = s->movable ? VMC_NO_PA : s->gpa + (uint64_t)(host - s->host);
                 return host;
             }
         }
     }
     if (!translate(c, va, VMC_EXEC, user, false, true, &m))
         vmc_page_fault(c, va, m.error);
-    *pa = m.pa;
-    const VmcMemSlot *slot = vmc_memory_slot(c->vm->memory, m.pa);
+    uint64_t offset;
+    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, m.pa, &offset);
     if (!slot)
         return NULL;
-    fill(c, table, va, VMC_EXEC, &m, slot);
-    return slot->host + (m.pa - slot->gpa);
+    *pa = slot->movable ? VMC_NO_PA : m.pa;
+    fill(c, table, va, VMC_EXEC, &m, slot, offset);
+    return slot->host + offset;
 }
 
 /* ---- segmentation of 16- and 32-bit code ---- */

@@ -52,8 +52,11 @@ void vmc_tlb_flush(VmcCpu *c);                   /* everything: new generation *
 void vmc_tlb_flush_page(VmcCpu *c, uint64_t va); /* INVLPG */
 /* Takes the write tag from every entry that leads to this host page. */
 void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page);
-/* Host address of the code at `va` for this privilege, and its physical address; NULL if there is no RAM.
- * Faults. */
+/* The same for all pages of [host, host + size). */
+void vmc_tlb_protect_range(VmcCpu *c, uintptr_t host, uint64_t size);
+/* Host address of the code at `va` for this privilege, and its physical address, or VMC_NO_PA where code must
+ * not be cached (a slot that may move); NULL if there is no RAM. Faults. */
+#define VMC_NO_PA UINT64_MAX
 const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa);
 /* PAE paging: loads and checks the four PDPTEs; false: #GP (reserved bits). */
 bool vmc_load_pdptes(VmcCpu *c, uint64_t cr3);

@@ -12,6 +12,7 @@
 #include "cpu/soft/exec/fx.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/reset.h"
+#include "cpu/soft/slots.h"
 
 #define DR6_BS (1u << 14)
 
@@ -164,6 +165,8 @@ static bool serve_requests(VmcCpu *c, VmcCpuExit *exit)
     c->cur = NULL;
     if (request & REQ_CODE)
         vmc_block_serve_code_request(c);
+    if (request & (REQ_DIRTY | REQ_MOVED))
+        vmc_soft_serve_slot_requests(c);
     if (c->shutdown || c->fatal)
         return *exit = c->shutdown ? VMC_EXIT_SHUTDOWN : VMC_EXIT_ERROR, false;
     if (request & REQ_KICK) {

@@ -131,11 +131,13 @@ enum {
     REQ_INTR = 1, /* ask the local APIC */
     REQ_NMI = 2,
     REQ_INIT = 4,
-    REQ_SIPI = 8,   /* vector in sipi_vector */
-    REQ_KICK = 16,  /* return VMC_EXIT_KICKED */
-    REQ_STEP = 32,  /* own: interrupt shadow, TF or RF pending: run one instruction by itself */
-    REQ_CODE = 64,  /* drop write permission of pages that now hold code (block.c) */
-    REQ_HALT = 128, /* own: HLT executed or waiting for SIPI */
+    REQ_SIPI = 8,    /* vector in sipi_vector */
+    REQ_KICK = 16,   /* return VMC_EXIT_KICKED */
+    REQ_STEP = 32,   /* own: interrupt shadow, TF or RF pending: run one instruction by itself */
+    REQ_CODE = 64,   /* drop write permission of pages that now hold code (block.c) */
+    REQ_HALT = 128,  /* own: HLT executed or waiting for SIPI */
+    REQ_DIRTY = 256, /* the dirty log of a slot was taken (slots.c) */
+    REQ_MOVED = 512, /* a slot was given another place */
 };
 
 struct vmc_seg {
@@ -281,6 +283,7 @@ struct VmcCpu {
     bool intr_waiting;                /* the local APIC had something while interrupts were disabled */
     struct vmc_block **link_from;     /* where the next block found may be chained (block.c), or NULL */
     _Atomic uint32_t code_epoch_seen; /* handshake of REQ_CODE */
+    _Atomic uint64_t dirty_seen;      /* the last of vm->dirty_epoch that REQ_DIRTY was served for */
 };
 
 struct VmcCpuVm {
@@ -294,7 +297,8 @@ struct VmcCpuVm {
     /* Handshake when a page begins to hold code (block.c). */
     GMutex code_lock;
     _Atomic uint32_t code_epoch;
-    uintptr_t code_host; /* host page of the newest epoch */
+    uintptr_t code_host;          /* host page of the newest epoch */
+    _Atomic uint64_t dirty_epoch; /* counts how often dirty logs were taken (slots.c) */
 };
 
 /* ---- run.c ---- */
