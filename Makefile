@@ -34,6 +34,7 @@ $(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0
+PKGS_APP  := libplist-2.0 gio-unix-2.0
 PKGS_UI   := gtk+-3.0 epoxy
 
 WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Wpointer-arith -Wstrict-prototypes -Wvla
@@ -44,6 +45,7 @@ BASE_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Ivmcore/include -Ivmco
 once = $(eval $1 := $(shell $2))$($1)
 CORE_CFLAGS = $(call once,CORE_CFLAGS,pkg-config --cflags $(PKGS_CORE))
 CORE_LIBS   = $(call once,CORE_LIBS,pkg-config --libs $(PKGS_CORE); echo -pthread -lm)
+APP_LIBS    = $(call once,APP_LIBS,pkg-config --libs $(PKGS_APP))
 UI_CFLAGS   = $(call once,UI_CFLAGS,pkg-config --cflags $(PKGS_UI))
 UI_LIBS     = $(call once,UI_LIBS,pkg-config --libs $(PKGS_UI))
 
@@ -86,7 +88,7 @@ $(B)/libespalier.a: $(APP_OBJ)
 	$(Q)ar rcs $@ $^
 
 $(B)/espalierctl: $(CTL_OBJ) $(B)/libespalier.a $(B)/libvmcore.a
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(CORE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(APP_LIBS) $(CORE_LIBS)
 
 $(B)/obj/app/%.o: app/%.c
 	@mkdir -p $(@D)
@@ -103,7 +105,7 @@ $(B)/obj/tests/%.o: tests/%.c
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libespalier.a $(B)/libvmcore.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS_$*) $(CORE_LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS_$*) $(APP_LIBS) $(CORE_LIBS) -lcmocka
 
 .SECONDARY:
 

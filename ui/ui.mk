@@ -4,14 +4,11 @@ UI_SRC := $(sort $(wildcard ui/*.c))
 UI_OBJ := $(UI_SRC:%.c=$(B)/obj/%.o) $(B)/obj/ui/resources.o
 UI_RES := $(shell find resources -type f 2>/dev/null)
 
-PKGS_BUNDLE := libplist-2.0 gio-unix-2.0
-BUNDLE_LIBS = $(call once,BUNDLE_LIBS,pkg-config --libs $(PKGS_BUNDLE))
-
 .PHONY: ui
 ui: $(B)/espalier
 
 $(B)/espalier: $(UI_OBJ) $(B)/libespalier.a $(B)/libvmcore.a | $(B)/schemas/gschemas.compiled
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(filter %.o %.a,$^) -o $@ $(UI_LIBS) $(BUNDLE_LIBS) $(CORE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(filter %.o %.a,$^) -o $@ $(UI_LIBS) $(APP_LIBS) $(CORE_LIBS)
 
 $(B)/obj/ui/%.o: ui/%.c
 	@mkdir -p $(@D)
@@ -30,14 +27,12 @@ $(B)/schemas/gschemas.compiled: data/org.espalier.Espalier.gschema.xml
 	@mkdir -p $(@D)
 	$(Q)glib-compile-schemas --strict --targetdir=$(@D) data
 
-LIBS_test_bundle = $(BUNDLE_LIBS)
-
 # The tests of widgets; tests/ui/test_*.py of the same name gives each a display.
 UI_TESTS := $(patsubst tests/ui/%.c,$(B)/tests-ui/%,$(wildcard tests/ui/*.c))
 
 $(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)) $(B)/libespalier.a $(B)/libvmcore.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o %.a,$^) -o $@ -lcmocka $(UI_LIBS) $(BUNDLE_LIBS) $(CORE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o %.a,$^) -o $@ -lcmocka $(UI_LIBS) $(APP_LIBS) $(CORE_LIBS)
 
 $(B)/obj/tests-ui/%.o: tests/ui/%.c
 	@mkdir -p $(@D)

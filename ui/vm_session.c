@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "app/control.h"
 #include "app/library.h"
 
 #define LOG_LINES_MAX 400u
@@ -16,7 +17,8 @@ struct _EspVmSession {
     char *name;
     EspBundle *bundle;
     VmcMachine *machine;
-    GError *error; /* ours: opening, validating, starting. The machine has its own */
+    EspControl *control; /* or NULL */
+    GError *error;       /* ours: opening, validating, starting. The machine has its own */
     bool has_run;
     VmcStopReason stop_reason;
     gint64 started_us;
@@ -86,6 +88,7 @@ static void drop_machine(EspVmSession *session)
         return;
     VmcMachine *old = session->machine;
     g_signal_handlers_disconnect_by_data(old, session);
+    g_clear_pointer(&session->control, esp_control_free);
     session->machine = NULL;
     g_signal_emit(session, signals[MACHINE_CHANGED], 0);
     g_object_unref(old);
@@ -151,6 +154,17 @@ static bool check_config(const VmcConfig *config, GError **error)
     return false;
 }
 
+/* For espalierctl. A machine without it is a machine all the same. */
+static void offer_control(EspVmSession *session)
+{
+    g_autofree char *path = esp_control_path_of(session->path);
+    g_autoptr(GError) error = NULL;
+
+    session->control = path ? esp_control_new(session->machine, path, &error) : NULL;
+    if (error)
+        add_log(session, error->message);
+}
+
 static bool try_start(EspVmSession *session, GError **error)
 {
     VmcConfig *config = read_config(session, error);
@@ -171,6 +185,7 @@ static bool try_start(EspVmSession *session, GError **error)
     esp_bundle_rotate_log(session->bundle, "console.log", LOG_FILE_MAX);
     esp_bundle_rotate_log(session->bundle, "serial.log", LOG_FILE_MAX);
     session->started_us = g_get_monotonic_time();
+    offer_control(session);
     if (!vmc_machine_start(machine, error))
         return false;
     session->has_run = true;

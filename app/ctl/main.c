@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/ctl/control.h"
 #include "app/ctl/run.h"
 #include "app/version.h"
 
@@ -14,6 +15,11 @@ static const struct {
     const char *help;
 } commands[] = {
     {"run", esp_ctl_run, "run a virtual machine in this terminal"},
+    {"devices", esp_ctl_devices, "list what a machine has"},
+    {"device", esp_ctl_device, "do something with a device of a running machine"},
+    {"pause", esp_ctl_pause, "pause a running machine"},
+    {"resume", esp_ctl_resume, "let a paused machine go on"},
+    {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},
 };
 
 static void print_help(void)

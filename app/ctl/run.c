@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "app/control.h"
 #include "app/ctl/terminal.h"
 #include "app/vfkit.h"
 #include "app/vfkit_device.h"
@@ -20,6 +21,8 @@
 typedef struct Run {
     EspVfkit vfkit;
     bool help, verbose;
+    const char *control_path; /* or NULL */
+    EspControl *control;
     GMainLoop *loop;
     VmcMachine *machine;
     int status;
@@ -41,6 +44,7 @@ static const char help_text[] =
     "                    the Linux kernel (bzImage) to boot\n"
     "  --device KIND[,OPTION]...   any number of:\n"
     "%s"
+    "  --control SOCKET  a Unix socket through which other espalierctl commands reach the machine\n"
     "  -v, --verbose     say which CPU was chosen and why, and how long the start took\n"
     "  -h, --help        this text\n"
     "\n"
@@ -58,15 +62,24 @@ void esp_ctl_say(const char *format, ...)
     fprintf(stderr, "espalierctl: %s\n", text);
 }
 
+static bool take_option(Run *run, const char *name, const char *value, GError **error)
+{
+    if (strcmp(name, "control") == 0) {
+        run->control_path = value;
+        return true;
+    }
+    return esp_vfkit_option(&run->vfkit, name, value, error);
+}
+
 /* "--name=value" or "--name value"; *index ends at the last word used. */
-static bool parse_vfkit_option(Run *run, int argc, char **argv, int *index, GError **error)
+static bool parse_option(Run *run, int argc, char **argv, int *index, GError **error)
 {
     const char *word = argv[*index] + 2;
     const char *equals = strchr(word, '=');
     g_autofree char *name = equals ? g_strndup(word, (gsize)(equals - word)) : g_strdup(word);
     const char *value = equals ? equals + 1 : NULL;
 
-    if (!esp_vfkit_knows(name)) {
+    if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "there is no option --%s; see espalierctl run --help",
                     name);
         return false;
@@ -78,7 +91,7 @@ static bool parse_vfkit_option(Run *run, int argc, char **argv, int *index, GErr
                     name);
         return false;
     }
-    return esp_vfkit_option(&run->vfkit, name, value, error);
+    return take_option(run, name, value, error);
 }
 
 static bool parse(Run *run, int argc, char **argv, GError **error)
@@ -92,7 +105,7 @@ static bool parse(Run *run, int argc, char **argv, GError **error)
             g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                         "“%s” is not an option; see espalierctl run --help for what there is", argv[i]);
             return false;
-        } else if (!parse_vfkit_option(run, argc, argv, &i, error)) {
+        } else if (!parse_option(run, argc, argv, &i, error)) {
             return false;
         }
     }
@@ -236,7 +249,9 @@ static bool start(Run *run)
         g_signal_connect(run->machine, "stopped", G_CALLBACK(on_stopped), run);
         g_signal_connect(run->machine, "log", G_CALLBACK(on_log), run);
         g_signal_connect(run->machine, "guest-reset", G_CALLBACK(on_guest_reset), run);
-        if (vmc_machine_start(run->machine, &error))
+        if (run->control_path)
+            run->control = esp_control_new(run->machine, run->control_path, &error);
+        if (!error && vmc_machine_start(run->machine, &error))
             return true;
     }
     esp_terminal_restore();
@@ -276,6 +291,7 @@ static void run_machine(Run *run)
     for (unsigned i = 0; i < 3; i++) /* from here on a second Ctrl-C ends it at once */
         g_source_remove(sources[i]);
     g_source_remove(resized);
+    esp_control_free(run->control);
     if (run->machine) {
         g_signal_handlers_disconnect_by_data(run->machine, run);
         vmc_machine_stop(run->machine);
