@@ -107,7 +107,7 @@ static inline void rig_init(Rig *rig)
     rig->mmio = vmc_bus_new("mmio");
     rig->io = vmc_io_new(NULL);
     assert_non_null(rig->io);
-    rig->host = (VmcVirtioHost){rig->memory, rig->io};
+    rig->host = (VmcVirtioHost){.memory = rig->memory, .io = rig->io};
     VmcPciBusParams params = {.pio = rig->pio, .mmio = rig->mmio, .msi = {rig_msi, rig}};
     for (unsigned i = 0; i < 8; i++)
         params.intx[i] = (VmcIrq){rig_wire, rig, i};

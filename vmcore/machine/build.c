@@ -35,6 +35,13 @@ static void on_log(void *opaque, const char *line)
     vmc_mailbox_post(guest->vcpus.mailbox, VMC_EVENT_LOG, guest->vcpus.run, line, NULL);
 }
 
+static void on_attention(void *opaque, const char *why)
+{
+    VmcGuest *guest = opaque;
+
+    vmc_mailbox_post(guest->vcpus.mailbox, VMC_EVENT_ATTENTION, guest->vcpus.run, why, NULL);
+}
+
 static bool reset_board(void *opaque, GError **error)
 {
     VmcGuest *guest = opaque;
@@ -120,6 +127,7 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
     guest->machine = machine;
     guest->config = machine->config;
     guest->backend = machine->backend;
+    guest->hooks = (VmcHostHooks){on_log, on_attention, guest};
     guest->log_fds = g_array_new(FALSE, FALSE, sizeof(int));
     guest->created_logs = g_ptr_array_new_with_free_func(g_free);
     init_vcpus(guest, started_at);

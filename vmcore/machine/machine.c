@@ -6,6 +6,7 @@
  * whether it is still that state, and gives up if not.
  */
 #include "display/framebuffer.h"
+#include "machine/devices/kind.h"
 #include "machine/private.h"
 
 G_DEFINE_FINAL_TYPE(VmcMachine, vmc_machine, G_TYPE_OBJECT)
@@ -13,7 +14,7 @@ G_DEFINE_FINAL_TYPE(VmcMachine, vmc_machine, G_TYPE_OBJECT)
 enum { PROP_0, PROP_STATE, PROP_ERROR, N_PROPERTIES };
 static GParamSpec *properties[N_PROPERTIES];
 
-enum { SIGNAL_STATE_CHANGED, SIGNAL_STOPPED, SIGNAL_LOG, SIGNAL_GUEST_RESET, N_SIGNALS };
+enum { SIGNAL_STATE_CHANGED, SIGNAL_STOPPED, SIGNAL_LOG, SIGNAL_GUEST_RESET, SIGNAL_ATTENTION, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 static const char *const state_names[] = {
@@ -107,6 +108,18 @@ static void fail_run(VmcMachine *machine, const GError *error)
     g_signal_emit(machine, signals[SIGNAL_STOPPED], 0, (int)VMC_STOP_ERROR);
 }
 
+/* Paused first, so that whoever hears of it may resume. If it is paused already, or being stopped, only the
+ * message is news. */
+static void get_attention(VmcMachine *machine, const char *why)
+{
+    unsigned run = machine->run;
+
+    if (vmc_machine_get_state(machine) == VMC_MACHINE_RUNNING)
+        vmc_machine_pause(machine, NULL);
+    if (machine->guest && run == machine->run)
+        g_signal_emit(machine, signals[SIGNAL_ATTENTION], 0, why);
+}
+
 void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, const char *text,
                           const GError *error)
 {
@@ -115,6 +128,10 @@ void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, 
     switch (kind) {
     case VMC_EVENT_LOG:
         g_signal_emit(machine, signals[SIGNAL_LOG], 0, text);
+        break;
+    case VMC_EVENT_ATTENTION:
+        if (current)
+            get_attention(machine, text);
         break;
     case VMC_EVENT_RESET:
         if (current)
@@ -205,6 +222,24 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
     }
     g_object_unref(machine);
     return ok;
+}
+
+bool vmc_machine_resize_disk(VmcMachine *machine, unsigned device, uint64_t size, GError **error)
+{
+    VmcPciDevice *disk;
+
+    if (!machine->guest) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
+                    "A disk of a machine that is %s cannot be resized this way; start it first",
+                    vmc_machine_state_name(vmc_machine_get_state(machine)));
+        return false;
+    }
+    disk = vmc_guest_pci(machine->guest, device, VMC_DEVICE_VIRTIO_BLOCK);
+    if (disk)
+        return vmc_virtio_block_resize(disk, size, error);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                "devices[%u] is not a virtio-blk disk; give the number of one that is", device);
+    return false;
 }
 
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error)
@@ -316,6 +351,8 @@ static void vmc_machine_class_init(VmcMachineClass *class)
                                            NULL, G_TYPE_NONE, 1, G_TYPE_INT);
     signals[SIGNAL_LOG] = g_signal_new("log", VMC_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
                                        G_TYPE_NONE, 1, G_TYPE_STRING);
+    signals[SIGNAL_ATTENTION] = g_signal_new("attention", VMC_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                             NULL, G_TYPE_NONE, 1, G_TYPE_STRING);
     signals[SIGNAL_GUEST_RESET] =
         g_signal_new("guest-reset", VMC_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/bus.h"
+#include "base/host.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
@@ -18,6 +19,7 @@
 /* What the guest's threads report to the owner. */
 typedef enum VmcEventKind {
     VMC_EVENT_LOG,       /* text */
+    VMC_EVENT_ATTENTION, /* text: the machine is to be paused until the user has seen to something */
     VMC_EVENT_RESET,     /* the guest was reset and goes on */
     VMC_EVENT_POWER_OFF, /* all vCPUs are held; the owner is to stop the machine */
     VMC_EVENT_FAILED,    /* the same, with an error */
@@ -96,6 +98,7 @@ typedef struct VmcGuest {
     VmcBoard *board;
     VmcVcpus vcpus;
     VmcFramebufferInfo framebuffer;
+    VmcHostHooks hooks;              /* what devices tell the user */
     VmcPciDevice **pci_devices;      /* one for each device of the configuration, or NULL; the bus's */
     VmcPciDevice *keyboard, *tablet; /* the first of each, or NULL; owned by the board's bus */
     GArray *log_fds;                 /* of int: files opened for serial lines */

@@ -379,4 +379,5 @@ void vmc_board_pause(VmcBoard *board)
 void vmc_board_resume(VmcBoard *board)
 {
     vmc_clock_resume(board->clock);
+    vmc_pci_bus_resumed(board->pci);
 }

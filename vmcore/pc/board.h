@@ -73,6 +73,7 @@ bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const Vm
 
 /* ACPI power button (any thread). */
 void vmc_board_power_button(VmcBoard *board);
-/* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on. */
+/* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on, with the devices
+ * told so. */
 void vmc_board_pause(VmcBoard *board);
 void vmc_board_resume(VmcBoard *board);

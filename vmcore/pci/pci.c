@@ -432,6 +432,13 @@ void vmc_pci_bus_reset(VmcPciBus *bus)
     }
 }
 
+void vmc_pci_bus_resumed(VmcPciBus *bus)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++)
+        if (bus->devices[i] && bus->devices[i]->ops->resumed)
+            bus->devices[i]->ops->resumed(bus->devices[i]);
+}
+
 /* ---- resource assignment ---- */
 
 static gint by_size_descending(gconstpointer a, gconstpointer b)

@@ -41,6 +41,8 @@ typedef struct VmcPciDeviceOps {
     /* Bus Master Enable changed: without it a function must not touch memory (may be NULL). vCPU threads. */
     void (*bus_master)(VmcPciDevice *dev, bool on);
     void (*reset)(VmcPciDevice *dev); /* back to power-on; vCPUs stand still */
+    /* The machine goes on after having been paused; vCPUs still stand (may be NULL). The owner's thread. */
+    void (*resumed)(VmcPciDevice *dev);
     void (*free)(VmcPciDevice *dev);
 } VmcPciDeviceOps;
 
@@ -83,6 +85,8 @@ void vmc_pci_bus_free(VmcPciBus *bus); /* frees its devices through ops->free */
 uint32_t vmc_pci_bus_config_read(VmcPciBus *bus, unsigned devfn, unsigned offset, unsigned size);
 void vmc_pci_bus_config_write(VmcPciBus *bus, unsigned devfn, unsigned offset, unsigned size, uint32_t value);
 void vmc_pci_bus_reset(VmcPciBus *bus);
+/* Tells every device that a paused machine is about to go on. */
+void vmc_pci_bus_resumed(VmcPciBus *bus);
 /* For firmware-less boots: gives every BAR an address from the windows, sets interrupt lines and enables
  * decoding, as a BIOS would. `irq_of_pirq` maps PIRQ A..H to the value of the Interrupt Line register. */
 void vmc_pci_bus_assign(VmcPciBus *bus, uint64_t mmio_base, uint64_t mmio_end, uint16_t io_base,

@@ -11,8 +11,8 @@
  *     reset ]                 stop; any number of times round
  *   drain, free               the end
  *
- * Threads: the home thread of every device is the I/O thread. driver_ok, queue_notified and reset run there,
- * and the functions of this file are for it alone where they do not say any thread. config_read and
+ * Threads: the home thread of every device is the I/O thread. driver_ok, queue_notified, resumed and reset
+ * run there, and the functions of this file are for it alone where they do not say any thread. config_read and
  * config_write run on vCPU threads, one at a time for a device, and must not wait; what they share with the
  * I/O thread the device protects. Only drain may wait, and may be called from any thread but a vCPU's.
  */
@@ -65,6 +65,8 @@ typedef struct VmcVirtioOps {
      * worked on: then it is called again after drain, or the device calls vmc_virtio_reset_done when the last
      * has come back. May be NULL: nothing to do. */
     bool (*reset)(VmcVirtioDevice *dev);
+    /* The machine goes on after having been paused. May be NULL. */
+    void (*resumed)(VmcVirtioDevice *dev);
     /* Waits until nobody works on a chain any more, after which reset is true. Required if reset can be
      * false. */
     void (*drain)(VmcVirtioDevice *dev);

@@ -12,17 +12,20 @@
  */
 #pragma once
 
+#include "base/host.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "block/disk.h"
 #include "pci/pci.h"
 #include "virtio/port.h"
+#include "vmcore/config.h"
 
 /* What every virtio device needs of its machine. Copied by the constructors; both must outlive the devices.
  */
 typedef struct VmcVirtioHost {
     VmcMemory *memory;
     VmcIo *io;
+    const VmcHostHooks *hooks; /* whom to tell; outlives the devices; NULL: nobody */
 } VmcVirtioHost;
 
 /* A serial line of a machine: a console (hvc0 ...), or a port of a name (/dev/virtio-ports/NAME). */
@@ -40,9 +43,22 @@ VmcPciDevice *vmc_virtio_console_new(const VmcVirtioHost *host, int fd_in, int f
 /* Tells the guest a new size in characters of console `number` (0, 1 ...), any thread. */
 void vmc_virtio_console_set_size(VmcPciDevice *dev, unsigned number, unsigned columns, unsigned rows);
 
-/* A disk (s5.2). Owns `disk` from now on. `id`: what the guest reads as the serial, at most 20 bytes of it,
- * or NULL. */
-VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, VmcDisk *disk, const char *id);
+/* A disk (s5.2). */
+typedef struct VmcVirtioBlockParams {
+    VmcDisk *disk;      /* the device's from now on, also when it cannot be made */
+    const char *id;     /* what the guest reads as the serial, at most 20 bytes of it, or NULL */
+    unsigned queues;    /* 1 to VMC_VIRTIO_BLOCK_QUEUES_MAX */
+    VmcDiskCache cache; /* see vmcore/config.h */
+} VmcVirtioBlockParams;
+
+#define VMC_VIRTIO_BLOCK_QUEUES_MAX 16u
+
+VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlockParams *params);
+/* Makes the disk larger while the machine runs or is paused, and tells the driver (s5.2.5). `size` is in bytes,
+ * a multiple of VMC_DISK_SECTOR and not less than it is. Any thread but a vCPU's and the I/O thread; waits for
+ * requests in flight and for the host's disk. False with `error` set (VMC_ERROR_CONFIG: such a size cannot be;
+ * VMC_ERROR_STATE: it is being done already; VMC_ERROR_RESOURCE: the host cannot) and nothing changed. */
+bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error);
 
 /* A source of random numbers (s5.4). */
 VmcPciDevice *vmc_virtio_rng_new(const VmcVirtioHost *host);

@@ -507,6 +507,21 @@ static void pci_reset(VmcPciDevice *pci)
     reset_and_wait((VirtioPci *)pci);
 }
 
+static void resumed(void *data)
+{
+    VirtioPci *vp = data;
+
+    vp->dev->ops->resumed(vp->dev);
+}
+
+static void pci_resumed(VmcPciDevice *pci)
+{
+    VirtioPci *vp = (VirtioPci *)pci;
+
+    if (vp->dev->ops->resumed)
+        vmc_io_call_sync(vp->dev->io, resumed, vp);
+}
+
 static void pci_free(VmcPciDevice *pci)
 {
     VirtioPci *vp = (VirtioPci *)pci;
@@ -567,6 +582,7 @@ static const VmcPciDeviceOps pci_ops = {
     .config_reading = config_reading,
     .bus_master = bus_master,
     .reset = pci_reset,
+    .resumed = pci_resumed,
     .free = pci_free,
 };
 

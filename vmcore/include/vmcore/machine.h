@@ -8,6 +8,10 @@
  *   stopped       (VmcStopReason reason)         once per stop
  *   log           (const char *line)             something a user may want to read; no newline
  *   guest-reset   ()                             the guest rebooted; the machine goes on by itself
+ *   attention     (const char *why)              the host lacks something the user has to see to, such as room
+ *                                                for a disk; one sentence. The machine has been paused before
+ *                                                its guest could notice, and after vmc_machine_resume what had
+ *                                                to wait is tried again, which may end in another such signal
  *
  * Threads: all functions are called on the thread that owns the GMainContext which was thread-default when
  * the machine was made, except where they say "any thread"; signals are emitted on that context.
@@ -60,6 +64,10 @@ bool vmc_machine_start(VmcMachine *machine, GError **error);
 /* running -> paused and back. When pause returns no guest instruction runs any more. */
 bool vmc_machine_pause(VmcMachine *machine, GError **error);
 bool vmc_machine_resume(VmcMachine *machine, GError **error);
+/* Makes a disk larger while the machine is running or paused, and tells the guest. `device` is the index in
+ * VmcConfig.devices of a virtio-blk disk; `size` in bytes, a multiple of 512, not less than it is. Waits for the
+ * host's disk. False with nothing changed. */
+bool vmc_machine_resize_disk(VmcMachine *machine, unsigned device, uint64_t size, GError **error);
 /* Presses the ACPI power button; the guest decides. */
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error);
 /* Pulls the plug: any state -> stopped. Waits until all threads are gone and disks are flushed. */

@@ -25,7 +25,7 @@ const VmcDeviceInfo *vmc_device_info(VmcDeviceKind kind)
 
 VmcVirtioHost vmc_guest_virtio_host(VmcGuest *guest)
 {
-    return (VmcVirtioHost){guest->memory, guest->io};
+    return (VmcVirtioHost){.memory = guest->memory, .io = guest->io, .hooks = &guest->hooks};
 }
 
 const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index)
