@@ -33,7 +33,7 @@ endef
 $(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
-PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0
+PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 liburing
 PKGS_APP  := libplist-2.0 gio-unix-2.0
 PKGS_UI   := gtk+-3.0 epoxy
 
@@ -61,6 +61,8 @@ CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard app/ctl/*.c)))
 EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/examples/*.c))
 LIBS_test_decode := -lZydis
 LIBS_test_share := -lseccomp
+LIBS_test_virtio_block := -lseccomp
+LIBS_test_block_engine := -lseccomp
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: core ctl examples unit-tests

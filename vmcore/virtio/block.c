@@ -1,44 +1,38 @@
 /*
- * virtio-blk (VIRTIO 1.2 s5.2): parses requests and hands them to a VmcDisk; what a disk is lives in block/.
+ * virtio-blk (VIRTIO 1.2 s5.2): the device. What a request may ask for is in block_request.c, what a disk is
+ * and how its bytes are moved without anybody waiting in block/.
  *
- * The I/O thread takes requests off the queue, looks at their headers and passes them to a small pool of
- * worker threads, so that it never waits for a disk. A worker moves the data straight between disk and guest
- * RAM, puts the request on the `finished` list and rings a bell; the I/O thread then writes the status byte
- * and gives the chain back. At most REQUESTS_MAX requests are out; while all of them are, the rest wait in
- * the queue.
+ * All queues are served on the I/O thread, since that is where the disk's ring is: it takes requests off a
+ * queue, hands them to the engine in batches, gives back those that are done already (their data was in the
+ * host's page cache) with one interrupt for all, and looks at the queue again before it lets the driver
+ * notify it. At most REQUESTS_MAX requests are out; while all of them are, the rest wait in their queues.
  *
- * Large requests are worked off in slices, between which the worker looks whether the driver has reset the
- * device, so that a reset is not held up by what nobody waits for any more.
+ * Guest memory is touched by others only between submit and done. Reset is over when no request is left in
+ * between; power-on reset and free wait for that: see reset and drain.
  *
- * Guest memory is touched by workers only between `submit` and `finished`. Reset is done when no request is
- * left in between, power-on reset and free wait for that: see reset and drain.
+ * A full disk of the host is no error of the guest's disk. The write is kept, whoever runs the machine is
+ * asked to pause it and to tell the user, and when it is resumed the write is tried again. All other errors
+ * are the guest's to know (S_IOERR), and the user's: in a sentence, at most one in ten seconds.
+ *
+ * Resizing (s5.2.5): no new requests are taken, those under way come back, a worker makes the disk larger,
+ * the configuration changes.
+ *
+ * Threads: everything on the I/O thread, except that vCPUs read the configuration (`config_lock`) and write
+ * `writeback`, and that resize waits on its own thread.
  */
+#include "virtio/block.h"
+
 #include <errno.h>
 
 #include "virtio/devices.h"
 #include "virtio/virtio_pci.h"
-
-#define F_SEG_MAX  (1ull << 2)
-#define F_RO       (1ull << 5)
-#define F_BLK_SIZE (1ull << 6)
-#define F_FLUSH    (1ull << 9)
-#define F_TOPOLOGY (1ull << 10)
-
-#define T_IN     0u
-#define T_OUT    1u
-#define T_FLUSH  4u
-#define T_GET_ID 8u
-
-#define S_OK     0u
-#define S_IOERR  1u
-#define S_UNSUPP 2u
+#include "vmcore/error.h"
 
 #define QUEUE_SIZE   256u
-#define REQUESTS_MAX 64u
-#define WORKERS      4
-#define SLICE_BYTES  (1024 * 1024u)
-#define SLICE_IOV    64u
-#define ID_BYTES     20u
+#define REQUESTS_MAX 128u
+#define BATCH_BYTES  (1u << 20)       /* after so many the engine starts */
+#define TURN_MAX     (4 * QUEUE_SIZE) /* requests of one queue until others have their turn */
+#define REPORT_NS    10000000000u     /* between two reports of errors */
 
 /* s5.2.4, up to the last field of a feature we offer; little-endian. */
 typedef struct __attribute__((packed)) BlockConfig {
@@ -54,295 +48,468 @@ typedef struct __attribute__((packed)) BlockConfig {
         uint16_t min_io_size;
         uint32_t opt_io_size;
     } topology;
+    uint8_t writeback, unused;
+    uint16_t num_queues;
+    uint32_t max_discard_sectors, max_discard_seg, discard_sector_alignment;
+    uint32_t max_write_zeroes_sectors, max_write_zeroes_seg;
+    uint8_t write_zeroes_may_unmap, unused2[3];
 } BlockConfig;
 
-_Static_assert(sizeof(BlockConfig) == 32, "as in s5.2.4");
+_Static_assert(sizeof(BlockConfig) == 60 && offsetof(BlockConfig, num_queues) == 34, "as in s5.2.4");
 
-typedef struct RequestHeader {
-    uint32_t type, reserved;
-    uint64_t sector;
-} RequestHeader;
+/* One call of vmc_virtio_block_resize, on its stack. */
+typedef struct Resize {
+    struct Block *block;
+    VmcBlockRequest io;
+    bool begun, done;
+    GMutex lock;
+    GCond cond;
+} Resize;
 
-typedef struct Block Block;
-typedef struct Request Request;
-
-struct Request {
-    Request *next; /* in `unused` or `finished` */
-    VmcVirtqElement elem;
-    uint32_t type;
-    uint64_t offset; /* on the disk, bytes */
-    struct iovec *data;
-    unsigned n_data;
-    uint64_t length;  /* of the data, bytes */
-    uint32_t written; /* what the driver is told, the status byte included */
-    uint8_t *status;  /* in guest memory */
-    uint8_t result;
-};
-
-struct Block {
+typedef struct Block {
     VmcVirtioDevice dev;
     VmcDisk *disk;
-    BlockConfig config;
-    char id[ID_BYTES];
-    bool flush_each; /* the driver cannot flush, so every write has to last (s5.2.6.2) */
+    VmcBlockEngine *engine;
+    const VmcHostHooks *hooks;
+    VmcDiskCache cache;
+    char id[VMC_BLOCK_ID_BYTES];
 
-    Request requests[REQUESTS_MAX];
-    Request *unused; /* I/O thread only */
-    unsigned out;    /* requests not in `unused`; I/O thread only */
-    bool resetting;  /* I/O thread only: reset waits for `out` to become 0 */
-    atomic_bool cancel;
+    GMutex config_lock;
+    BlockConfig config; /* with config_lock; changed by the I/O thread */
+    atomic_bool writeback;
 
-    GThreadPool *workers;
-    VmcDoorbell *bell; /* something has finished */
-    GMutex lock;
-    GCond idle;
-    Request *finished, **finished_tail; /* with lock */
-    unsigned working;                   /* with lock: submitted and not finished */
-};
+    VmcVirtioBlockRequest requests[REQUESTS_MAX];
+    VmcVirtioBlockRequest *unused;
+    unsigned out;                             /* not in `unused` */
+    VmcVirtioBlockRequest *kept, **kept_tail; /* until there is room on the host's disk */
+    unsigned n_kept;
+    bool attention; /* the user has been told since the last resume */
+    uint64_t size;  /* what requests are held against, bytes */
+    uint64_t features;
+    bool resetting;   /* reset waits for `out` to become 0 */
+    uint32_t starved; /* queues that wait for an unused request, or for the end of a resize; a bit each */
+    uint32_t pushed;  /* queues with something the driver has not been told of */
+    Resize *resize;
+    uint64_t reported; /* when an error was last reported, ns; 0: never */
+    unsigned unreported;
+} Block;
 
-/* ---- worker threads ---- */
+/* ---- errors, for the user ---- */
 
-/* The next slice of a request's data: at most SLICE_BYTES of it in at most SLICE_IOV vectors. */
-static unsigned take_slice(Request *req, struct iovec slice[SLICE_IOV], size_t *bytes)
+static const char *disk_name(const Block *block)
 {
-    unsigned n = 0;
+    return block->disk->path ? block->disk->path : block->disk->ops->name;
+}
 
-    *bytes = 0;
-    while (n < SLICE_IOV && req->n_data && *bytes < SLICE_BYTES) {
-        struct iovec *from = req->data;
-        size_t here = MIN(from->iov_len, SLICE_BYTES - *bytes);
-        slice[n++] = (struct iovec){.iov_base = from->iov_base, .iov_len = here};
-        from->iov_base = (uint8_t *)from->iov_base + here;
-        from->iov_len -= here;
-        *bytes += here;
-        if (!from->iov_len) {
-            req->data++;
-            req->n_data--;
-        }
+static void report(Block *block, const VmcBlockRequest *io)
+{
+    static const char *const doing[] = {
+        [VMC_BLOCK_READ] = "Reading from",       [VMC_BLOCK_WRITE] = "Writing to",
+        [VMC_BLOCK_FLUSH] = "Flushing",          [VMC_BLOCK_DISCARD] = "Discarding on",
+        [VMC_BLOCK_WRITE_ZEROES] = "Zeroing on",
+    };
+    uint64_t now = vmc_now_ns();
+
+    if (!block->hooks || !block->hooks->log)
+        return;
+    if (block->reported && now - block->reported < REPORT_NS) {
+        block->unreported++;
+        return;
     }
-    return n;
+    g_autofree char *more =
+        block->unreported ? g_strdup_printf(" (and %u more errors since the last report)", block->unreported)
+                          : g_strdup("");
+    g_autofree char *line =
+        g_strdup_printf("%s disk “%s” failed at byte %" G_GUINT64_FORMAT
+                        ": %s%s; the guest was told, look after the file or device",
+                        doing[io->op], disk_name(block), io->offset, g_strerror(-io->error), more);
+    block->reported = now;
+    block->unreported = 0;
+    block->hooks->log(block->hooks->opaque, line);
 }
 
-static int transfer(Block *block, Request *req)
+static void call_attention(Block *block, int err)
 {
-    struct iovec slice[SLICE_IOV];
-    uint64_t offset = req->offset;
-    int err = 0;
-
-    while (!err && req->n_data) {
-        size_t bytes;
-        unsigned n = take_slice(req, slice, &bytes);
-        if (atomic_load_explicit(&block->cancel, memory_order_relaxed))
-            return -ECANCELED;
-        err = req->type == T_IN ? vmc_disk_read(block->disk, offset, slice, n)
-                                : vmc_disk_write(block->disk, offset, slice, n);
-        offset += bytes;
-    }
-    return err;
+    if (block->attention)
+        return;
+    block->attention = true;
+    g_autofree char *why = g_strdup_printf("Disk “%s” has no room on this computer (%s): make room there, "
+                                           "then resume the machine, which goes on "
+                                           "as if nothing had happened",
+                                           disk_name(block), g_strerror(-err));
+    block->hooks->attention(block->hooks->opaque, why);
 }
 
-static void work(gpointer data, gpointer user_data)
-{
-    Block *block = user_data;
-    Request *req = data;
-    int err = 0;
-
-    if (req->type != T_FLUSH)
-        err = transfer(block, req);
-    if (!err && (req->type == T_FLUSH || (req->type == T_OUT && block->flush_each)))
-        err = vmc_disk_flush(block->disk);
-    req->result = err ? S_IOERR : S_OK;
-
-    g_mutex_lock(&block->lock);
-    req->next = NULL;
-    *block->finished_tail = req;
-    block->finished_tail = &req->next;
-    if (!--block->working)
-        g_cond_broadcast(&block->idle);
-    vmc_doorbell_ring(block->bell);
-    g_mutex_unlock(&block->lock);
-}
-
-/* ---- requests (I/O thread) ---- */
+/* ---- requests that come back ---- */
 
 /* Even while a reset waits for it: guest memory is ours to write until the reset is done. */
-static void complete(Block *block, Request *req)
+static void complete(Block *block, VmcVirtioBlockRequest *req)
 {
     if (req->status)
         *req->status = req->result;
-    vmc_virtio_push(&block->dev, 0, &req->elem, req->written);
+    vmc_virtio_push(&block->dev, req->queue, &req->elem, req->written);
+    block->pushed |= 1u << req->queue;
     req->next = block->unused;
     block->unused = req;
     block->out--;
 }
 
-static void submit(Block *block, Request *req)
+static void notify_pushed(Block *block)
 {
-    g_mutex_lock(&block->lock);
-    block->working++;
-    g_mutex_unlock(&block->lock);
-    g_thread_pool_push(block->workers, req, NULL);
+    for (unsigned queue = 0; block->pushed; queue++)
+        if (block->pushed & 1u << queue) {
+            block->pushed &= ~(1u << queue);
+            vmc_virtio_notify(&block->dev, queue);
+        }
 }
 
-/* s5.2.6: whole sectors, within the disk; written only if it may be. */
-static bool data_acceptable(const Block *block, const Request *req, uint64_t sector)
+/* Whether a request that failed is to be tried again when the user has made room. A flush that failed for
+ * want of room has lost data already; tried again it would only seem to work. */
+static bool worth_keeping(const Block *block, const VmcBlockRequest *io)
 {
-    uint64_t offset, end;
-
-    if (req->length % VMC_DISK_SECTOR || (req->type == T_OUT && block->disk->readonly))
-        return false;
-    return !__builtin_mul_overflow(sector, (uint64_t)VMC_DISK_SECTOR, &offset) &&
-           !__builtin_add_overflow(offset, req->length, &end) && end <= block->disk->size;
+    return (io->error == -ENOSPC || io->error == -EDQUOT) && io->length &&
+           (io->op == VMC_BLOCK_WRITE || io->op == VMC_BLOCK_WRITE_ZEROES) && block->hooks &&
+           block->hooks->attention && block->dev.running;
 }
 
-/* Starts a request whose header has been copied. True if it is on its way, false if `result` stands already.
- */
-static bool start_request(Block *block, Request *req, uint64_t sector)
+static void keep(Block *block, VmcVirtioBlockRequest *req)
 {
-    bool to_guest = req->type == T_IN;
+    req->next = NULL;
+    *block->kept_tail = req;
+    block->kept_tail = &req->next;
+    block->n_kept++;
+    call_attention(block, req->io.error);
+}
 
-    req->data = to_guest ? req->elem.in : req->elem.out;
-    req->n_data = to_guest ? req->elem.n_in : req->elem.n_out;
-    req->length = to_guest ? req->elem.in_len : req->elem.out_len;
-    req->result = S_IOERR;
-    switch (req->type) {
-    case T_IN:
-    case T_OUT:
-        if (!data_acceptable(block, req, sector))
-            return false;
-        req->offset = sector * VMC_DISK_SECTOR;
-        return true;
-    case T_FLUSH:
-        return true;
-    case T_GET_ID:
-        vmc_virtq_element_write(&req->elem, block->id, sizeof(block->id));
-        req->result = S_OK;
-        return false;
-    default:
-        req->result = S_UNSUPP;
-        return false;
+static VmcVirtioBlockRequest *take_kept(Block *block)
+{
+    VmcVirtioBlockRequest *req = block->kept;
+
+    block->kept = NULL;
+    block->kept_tail = &block->kept;
+    block->n_kept = 0;
+    return req;
+}
+
+static void drop_kept(Block *block)
+{
+    for (VmcVirtioBlockRequest *req = take_kept(block), *next; req; req = next) {
+        next = req->next;
+        req->result = VMC_BLOCK_S_IOERR;
+        complete(block, req);
     }
 }
 
-/* False: the chain is no request at all, there is nowhere to say so and the device needs a reset. */
-static bool take_request(Block *block, Request *req)
-{
-    RequestHeader header;
-    uint64_t in_len = req->elem.in_len;
+static void finish_resize(Block *block);
 
+static void request_done(void *opaque, VmcBlockRequest *io)
+{
+    Block *block = opaque;
+    VmcVirtioBlockRequest *req = (VmcVirtioBlockRequest *)io;
+
+    if (block->resize && io == &block->resize->io) {
+        finish_resize(block);
+    } else if (io->error && worth_keeping(block, io)) {
+        keep(block, req);
+    } else if (!io->error && vmc_virtio_block_next_segment(req)) {
+        vmc_block_engine_submit(block->engine, io);
+    } else {
+        if (io->error && io->error != -ECANCELED)
+            report(block, io);
+        req->result = io->error ? VMC_BLOCK_S_IOERR : VMC_BLOCK_S_OK;
+        complete(block, req);
+    }
+}
+
+/* ---- requests from the driver ---- */
+
+/* s5.2.5.2, s5.2.6.2: with CONFIG_WCE the field says whether writes need a flush to last; without it, there
+ * being a flush does. */
+static bool is_write_through(const Block *block)
+{
+    if (block->cache == VMC_CACHE_WRITE_THROUGH)
+        return true;
+    if (block->features & VMC_BLOCK_F_CONFIG_WCE)
+        return !atomic_load(&block->writeback);
+    return !(block->features & VMC_BLOCK_F_FLUSH);
+}
+
+static VmcBlockRules rules_now(const Block *block)
+{
+    return (VmcBlockRules){
+        .features = block->features,
+        .size = block->size,
+        .readonly = block->disk->readonly,
+        .durable = block->cache != VMC_CACHE_UNSAFE && is_write_through(block),
+        .ignore_flush = block->cache == VMC_CACHE_UNSAFE,
+        .id = block->id,
+    };
+}
+
+/* Takes the next request of a queue; false when there is none, or it was none. */
+static bool take_request(Block *block, const VmcBlockRules *rules, unsigned queue, uint64_t *bytes)
+{
+    VmcVirtioBlockRequest *req = block->unused;
+
+    if (!vmc_virtio_pop(&block->dev, queue, &req->elem))
+        return false;
     block->unused = req->next;
     block->out++;
-    req->written = 0;
-    req->status = vmc_virtq_element_take_last(&req->elem);
-    if (!req->status || vmc_virtq_element_read(&req->elem, &header, sizeof(header)) != sizeof(header)) {
+    req->queue = queue;
+    if (!vmc_virtio_block_parse(rules, req)) {
         vmc_virtio_needs_reset(&block->dev);
         complete(block, req);
         return false;
     }
-    req->type = GUINT32_FROM_LE(header.type);
-    req->written = (uint32_t)in_len;
-    if (start_request(block, req, GUINT64_FROM_LE(header.sector)))
-        submit(block, req);
-    else
+    if (req->result == VMC_BLOCK_NO_STATUS) {
+        *bytes += req->io.length;
+        vmc_block_engine_submit(block->engine, &req->io);
+    } else {
         complete(block, req);
+    }
     return true;
+}
+
+/* A batch: off the queue, into the engine, and what is done already back to the driver. */
+static unsigned serve_batch(Block *block, unsigned queue)
+{
+    VmcBlockRules rules = rules_now(block);
+    uint64_t bytes = 0;
+    unsigned n = 0;
+
+    while (block->unused && bytes < BATCH_BYTES && take_request(block, &rules, queue, &bytes))
+        n++;
+    vmc_block_engine_run(block->engine);
+    notify_pushed(block);
+    return n;
+}
+
+/* In their turn, so that one busy queue does not starve the others. */
+static void wake_starved(Block *block)
+{
+    uint32_t starved = block->starved;
+
+    if (!starved || !block->unused || block->resize)
+        return;
+    block->starved = 0;
+    for (unsigned queue = 0; queue < block->dev.n_queues; queue++)
+        if (starved & 1u << queue)
+            vmc_virtio_kick(&block->dev, queue);
 }
 
 static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
 {
     Block *block = (Block *)dev;
-    VmcVirtqueue *vq = &dev->queues[0];
+    VmcVirtqueue *vq = &dev->queues[queue];
+    unsigned n = 0, batch;
 
     vmc_virtqueue_set_notification(vq, false);
-    /* As many as the queue holds, then others have their turn; while all requests are out, one that comes
-     * back calls again. */
-    for (unsigned n = 0; n < QUEUE_SIZE && block->unused; n++)
-        if (!vmc_virtio_pop(dev, 0, &block->unused->elem) || !take_request(block, block->unused))
-            break;
-    vmc_virtio_notify(dev, 0);
-    if (!block->unused)
-        return;
+    do {
+        if (block->resize || !block->unused) {
+            block->starved |= 1u << queue; /* somebody comes back and sees to it */
+            return;
+        }
+        batch = serve_batch(block, queue);
+        n += batch;
+    } while (batch && n < TURN_MAX);
+    wake_starved(block); /* something may have come back meanwhile */
     vmc_virtqueue_set_notification(vq, true);
     if (vmc_virtqueue_available(vq))
-        vmc_virtio_kick(dev, 0);
+        vmc_virtio_kick(dev, queue);
 }
 
-static void reap(Block *block)
+static void begin_grow(Block *block);
+
+/* Some requests have come back by themselves. */
+static void batch_done(void *opaque)
 {
-    g_mutex_lock(&block->lock);
-    Request *req = block->finished;
-    block->finished = NULL;
-    block->finished_tail = &block->finished;
-    g_mutex_unlock(&block->lock);
+    Block *block = opaque;
 
-    while (req) {
-        Request *next = req->next;
-        complete(block, req);
-        req = next;
-    }
-}
-
-static void requests_finished(void *data)
-{
-    Block *block = data;
-
-    reap(block);
+    begin_grow(block);
     if (block->resetting && !block->out) {
         block->resetting = false;
         vmc_virtio_reset_done(&block->dev);
     } else if (block->dev.running) {
-        vmc_virtio_notify(&block->dev, 0);
-        queue_notified(&block->dev, 0);
+        notify_pushed(block);
+        wake_starved(block);
     }
 }
 
-/* ---- configuration and lifecycle ---- */
+static void resumed(VmcVirtioDevice *dev)
+{
+    Block *block = (Block *)dev;
+
+    block->attention = false;
+    for (VmcVirtioBlockRequest *req = take_kept(block), *next; req; req = next) {
+        next = req->next;
+        vmc_block_engine_submit(block->engine, &req->io);
+    }
+    if (vmc_block_engine_run(block->engine))
+        batch_done(block);
+}
+
+/* ---- resizing ---- */
+
+/* When nothing is in flight any more. */
+static void begin_grow(Block *block)
+{
+    Resize *resize = block->resize;
+
+    if (!resize || resize->begun || block->out != block->n_kept)
+        return;
+    resize->begun = true;
+    vmc_block_engine_submit(block->engine, &resize->io);
+}
+
+/* The waiter may be gone as soon as the lock is. */
+static void wake_resize(Resize *resize, int err)
+{
+    g_mutex_lock(&resize->lock);
+    resize->io.error = err;
+    resize->done = true;
+    g_cond_signal(&resize->cond);
+    g_mutex_unlock(&resize->lock);
+}
+
+static void finish_resize(Block *block)
+{
+    Resize *resize = block->resize;
+    bool changed = block->size != block->disk->size;
+
+    block->size = block->disk->size;
+    g_mutex_lock(&block->config_lock);
+    block->config.capacity = GUINT64_TO_LE(block->size / VMC_DISK_SECTOR);
+    g_mutex_unlock(&block->config_lock);
+    if (changed)
+        vmc_virtio_config_changed(&block->dev);
+    block->resize = NULL;
+    wake_resize(resize, resize->io.error);
+}
+
+static void begin_resize(void *data)
+{
+    Resize *resize = data;
+    Block *block = resize->block;
+
+    if (block->resize) {
+        wake_resize(resize, -EALREADY);
+    } else if (resize->io.length < block->size) {
+        wake_resize(resize, -ERANGE);
+    } else {
+        block->resize = resize;
+        begin_grow(block);
+    }
+}
+
+static bool resize_error(const Block *block, uint64_t size, int err, GError **error)
+{
+    if (!err)
+        return true;
+    if (err == -EALREADY)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
+                    "Disk “%s” is being resized already; wait until that is done", disk_name(block));
+    else if (err == -ERANGE)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    "Disk “%s” cannot be made smaller, to %" G_GUINT64_FORMAT
+                    " bytes: guests lose what lies behind; give more than it has",
+                    disk_name(block), size);
+    else
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                    "Disk “%s” cannot be made %" G_GUINT64_FORMAT " bytes large: %s", disk_name(block), size,
+                    g_strerror(-err));
+    return false;
+}
+
+static const VmcVirtioOps block_ops;
+
+bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error)
+{
+    Block *block = (Block *)vmc_virtio_pci_device(dev, &block_ops);
+    Resize resize = {.block = block, .io = {.op = VMC_BLOCK_GROW, .length = size}};
+
+    g_return_val_if_fail(block && !vmc_io_on_thread(block->dev.io), false);
+    if (!size || size % VMC_DISK_SECTOR || !vmc_disk_can_grow(block->disk)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    size && size % VMC_DISK_SECTOR == 0
+                        ? "Disk “%s” cannot be resized: it is read-only or of a format with a fixed size"
+                        : "Disk “%s” has to have a whole number of sectors of 512 bytes, at least one",
+                    disk_name(block));
+        return false;
+    }
+    g_mutex_init(&resize.lock);
+    g_cond_init(&resize.cond);
+    vmc_io_call(block->dev.io, begin_resize, &resize);
+    g_mutex_lock(&resize.lock);
+    while (!resize.done)
+        g_cond_wait(&resize.cond, &resize.lock);
+    g_mutex_unlock(&resize.lock);
+    g_cond_clear(&resize.cond);
+    g_mutex_clear(&resize.lock);
+    return resize_error(block, size, resize.io.error, error);
+}
+
+/* ---- configuration (vCPUs) ---- */
 
 static void config_read(VmcVirtioDevice *dev, uint32_t offset, void *buf, size_t len)
 {
-    memcpy(buf, (const uint8_t *)&((Block *)dev)->config + offset, len);
+    Block *block = (Block *)dev;
+
+    g_mutex_lock(&block->config_lock);
+    BlockConfig config = block->config;
+    g_mutex_unlock(&block->config_lock);
+    config.writeback = atomic_load(&block->writeback);
+    memcpy(buf, (const uint8_t *)&config + offset, len);
 }
+
+/* The one field a driver may write; without CONFIG_WCE it has no effect. */
+static void config_write(VmcVirtioDevice *dev, uint32_t offset, const void *buf, size_t len)
+{
+    if (offset == offsetof(BlockConfig, writeback) && len == 1)
+        atomic_store(&((Block *)dev)->writeback, *(const uint8_t *)buf == 1);
+}
+
+/* ---- lifecycle ---- */
 
 static void driver_ok(VmcVirtioDevice *dev)
 {
     Block *block = (Block *)dev;
 
-    block->cancel = false;
-    block->flush_each = !(dev->features & F_FLUSH);
+    vmc_block_engine_cancel(block->engine, false);
+    block->features = dev->features;
+    if (!(dev->features &
+          VMC_BLOCK_F_FLUSH)) /* a driver that cannot flush starts without a cache (s5.2.5.2) */
+        atomic_store(&block->writeback, false);
 }
 
 static bool reset(VmcVirtioDevice *dev)
 {
     Block *block = (Block *)dev;
 
-    block->cancel = true;
-    reap(block);
+    vmc_block_engine_cancel(block->engine, true);
+    drop_kept(block);
+    vmc_block_engine_run(block->engine);
+    begin_grow(block);
+    block->starved = block->pushed = 0;
+    block->attention = false;
+    atomic_store(&block->writeback, block->cache != VMC_CACHE_WRITE_THROUGH);
     block->resetting = block->out;
     return !block->resetting;
 }
 
 static void drain(VmcVirtioDevice *dev)
 {
-    Block *block = (Block *)dev;
-
-    g_mutex_lock(&block->lock);
-    while (block->working)
-        g_cond_wait(&block->idle, &block->lock);
-    g_mutex_unlock(&block->lock);
+    vmc_block_engine_drain(((Block *)dev)->engine);
 }
 
 static void block_free(VmcVirtioDevice *dev)
 {
     Block *block = (Block *)dev;
 
-    /* A worker that has finished its last request may still be about to leave the lock. */
-    g_thread_pool_free(block->workers, FALSE, TRUE);
-    vmc_doorbell_free(block->bell);
+    vmc_block_engine_free(block->engine);
     for (unsigned i = 0; i < REQUESTS_MAX; i++)
         vmc_virtq_element_clear(&block->requests[i].elem);
     vmc_disk_close(block->disk);
-    g_mutex_clear(&block->lock);
-    g_cond_clear(&block->idle);
+    g_mutex_clear(&block->config_lock);
     g_free(block);
 }
 
@@ -354,45 +521,88 @@ static const VmcVirtioOps block_ops = {
     .n_queues = 1,
     .queue_sizes = {QUEUE_SIZE},
     .config_read = config_read,
+    .config_write = config_write,
     .driver_ok = driver_ok,
     .queue_notified = queue_notified,
+    .resumed = resumed,
     .reset = reset,
     .drain = drain,
     .free = block_free,
 };
 
-static void fill_config(Block *block)
+static void offer(Block *block)
 {
     const VmcDisk *disk = block->disk;
 
-    block->config.capacity = GUINT64_TO_LE(disk->size / VMC_DISK_SECTOR);
-    /* Header and status take a descriptor each. */
-    block->config.seg_max = GUINT32_TO_LE(QUEUE_SIZE - 2);
-    block->config.blk_size = GUINT32_TO_LE(VMC_DISK_SECTOR);
-    block->config.topology.physical_block_exp = (uint8_t)__builtin_ctz(disk->block_size / VMC_DISK_SECTOR);
-    block->config.topology.min_io_size = GUINT16_TO_LE(disk->block_size / VMC_DISK_SECTOR);
+    block->dev.offered = VMC_BLOCK_F_SEG_MAX | VMC_BLOCK_F_BLK_SIZE | VMC_BLOCK_F_FLUSH |
+                         VMC_BLOCK_F_TOPOLOGY | VMC_BLOCK_F_CONFIG_WCE;
+    if (disk->readonly)
+        block->dev.offered |= VMC_BLOCK_F_RO;
+    if (block->dev.n_queues > 1)
+        block->dev.offered |= VMC_BLOCK_F_MQ;
+    if (vmc_disk_can_discard(disk))
+        block->dev.offered |= VMC_BLOCK_F_DISCARD;
+    if (vmc_disk_can_write_zeroes(disk))
+        block->dev.offered |= VMC_BLOCK_F_WRITE_ZEROES;
 }
 
-VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, VmcDisk *disk, const char *id)
+static void fill_config(Block *block)
+{
+    const VmcDisk *disk = block->disk;
+    unsigned sectors = disk->block_size / VMC_DISK_SECTOR;
+
+    block->config = (BlockConfig){
+        .capacity = GUINT64_TO_LE(disk->size / VMC_DISK_SECTOR),
+        .seg_max = GUINT32_TO_LE(QUEUE_SIZE - 2), /* header and status take a descriptor each */
+        .blk_size = GUINT32_TO_LE(VMC_DISK_SECTOR),
+        .topology = {.physical_block_exp = (uint8_t)__builtin_ctz(sectors),
+                     .min_io_size = GUINT16_TO_LE(sectors)},
+        .num_queues = GUINT16_TO_LE(block->dev.n_queues),
+    };
+    if (block->dev.offered & VMC_BLOCK_F_DISCARD) {
+        block->config.max_discard_sectors = GUINT32_TO_LE(VMC_BLOCK_SPACE_MAX);
+        block->config.max_discard_seg = GUINT32_TO_LE(VMC_BLOCK_SEGMENTS_MAX);
+        block->config.discard_sector_alignment = GUINT32_TO_LE(sectors);
+    }
+    if (block->dev.offered & VMC_BLOCK_F_WRITE_ZEROES) {
+        block->config.max_write_zeroes_sectors = GUINT32_TO_LE(VMC_BLOCK_SPACE_MAX);
+        block->config.max_write_zeroes_seg = GUINT32_TO_LE(VMC_BLOCK_SEGMENTS_MAX);
+        block->config.write_zeroes_may_unmap = vmc_disk_can_discard(disk);
+    }
+}
+
+VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlockParams *params)
 {
     Block *block = g_new0(Block, 1);
+    VmcBlockEngineParams engine = {
+        .io = host->io,
+        .disk = params->disk,
+        .depth = REQUESTS_MAX,
+        .done = request_done,
+        .batch = batch_done,
+        .opaque = block,
+    };
 
     vmc_virtio_device_init(&block->dev, &block_ops, host->memory, host->io);
-    block->dev.offered = F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | (disk->readonly ? F_RO : 0);
-    block->disk = disk;
-    fill_config(block);
-    if (id)
-        memcpy(block->id, id, strnlen(id, sizeof(block->id)));
+    vmc_virtio_device_add_queues(&block->dev, CLAMP(params->queues, 1, VMC_VIRTIO_BLOCK_QUEUES_MAX) - 1,
+                                 QUEUE_SIZE);
+    block->disk = params->disk;
+    block->hooks = host->hooks;
+    block->cache = params->cache;
+    block->size = params->disk->size;
+    block->writeback = params->cache != VMC_CACHE_WRITE_THROUGH;
+    if (params->id)
+        memcpy(block->id, params->id, strnlen(params->id, sizeof(block->id)));
     for (unsigned i = 0; i < REQUESTS_MAX; i++) {
         block->requests[i].next = block->unused;
         block->unused = &block->requests[i];
     }
-    g_mutex_init(&block->lock);
-    g_cond_init(&block->idle);
-    block->finished_tail = &block->finished;
-    block->workers = g_thread_pool_new(work, block, WORKERS, FALSE, NULL);
-    block->bell = vmc_doorbell_new(host->io, requests_finished, block);
-    if (!block->bell) {
+    block->kept_tail = &block->kept;
+    g_mutex_init(&block->config_lock);
+    offer(block);
+    fill_config(block);
+    block->engine = vmc_block_engine_new(&engine);
+    if (!block->engine) {
         block_free(&block->dev);
         return NULL;
     }

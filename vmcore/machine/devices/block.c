@@ -4,13 +4,22 @@
 
 #include "machine/devices/kind.h"
 
-#define BLOCK_ID_MAX 20u
+#define BLOCK_ID_MAX   20u
+#define QUEUES_USUALLY 4u
 
 /* ---- disks of any kind ---- */
 
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error)
 {
-    return vmc_disk_open_raw(config->path, config->readonly, error);
+    static const char *const formats[] = {[VMC_DISK_RAW] = "raw", [VMC_DISK_QCOW2] = "qcow2"};
+    VmcDiskOpen params = {
+        .path = config->path,
+        .format = formats[config->format],
+        .readonly = config->readonly,
+        .backing = config->backing,
+    };
+
+    return vmc_disk_open(&params, error);
 }
 
 static bool is_disk(const VmcDeviceConfig *device)
@@ -69,6 +78,10 @@ static void check_block(VmcCheck *check, const VmcDeviceConfig *device)
     if (device->block.id && strlen(device->block.id) > BLOCK_ID_MAX)
         vmc_check_fault(check, "deviceId", "“%s” has %zu bytes; give at most %u", device->block.id,
                         strlen(device->block.id), BLOCK_ID_MAX);
+    if (device->block.queues > VMC_VIRTIO_BLOCK_QUEUES_MAX)
+        vmc_check_fault(check, "queues",
+                        "a disk cannot have %u queues; give 1 to %u, or none for as many as fit",
+                        device->block.queues, VMC_VIRTIO_BLOCK_QUEUES_MAX);
     vmc_check_shared_disk(check, device);
 }
 
@@ -76,16 +89,29 @@ static bool make_block(VmcGuest *guest, guint index, GError **error)
 {
     const VmcDeviceConfig *config = vmc_guest_config(guest, index);
     VmcVirtioHost host = vmc_guest_virtio_host(guest);
-    VmcDisk *disk = vmc_guest_open_disk(&config->block, error);
+    VmcVirtioBlockParams params = {
+        .disk = vmc_guest_open_disk(&config->block, error),
+        .id = config->block.id,
+        .queues = config->block.queues ? config->block.queues : MIN(guest->config->cpus, QUEUES_USUALLY),
+        .cache = config->block.cache,
+    };
 
-    return disk &&
-           vmc_guest_add_pci(guest, index, vmc_virtio_block_new(&host, disk, config->block.id), error);
+    return params.disk && vmc_guest_add_pci(guest, index, vmc_virtio_block_new(&host, &params), error);
 }
+
+static const char *const cache_names[] = {
+    [VMC_CACHE_WRITE_BACK] = "writeback",
+    [VMC_CACHE_WRITE_THROUGH] = "writethrough",
+    [VMC_CACHE_UNSAFE] = "unsafe",
+    NULL,
+};
 
 static const VmcField block_fields[] = {
     VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true),
     VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID"),
     VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
+    VMC_FIELD("cache", "Cache", CHOICE, block.cache, .choices = cache_names),
+    VMC_FIELD("queues", "Queues", NUMBER, block.queues, .value = "N"),
 };
 
 const VmcDeviceKindOps vmc_kind_block = {
