@@ -170,11 +170,8 @@ VmcPciDevice *vmc_virtio_serial_new(const VmcVirtioHost *host, const VmcConsoleP
     for (unsigned i = 0; i < n; i++)
         if (!ports[i].console)
             add_port(console, &ports[i]);
-    console->dev.offered = VMC_CONSOLE_F_SIZE | VMC_CONSOLE_F_EMERG_WRITE;
-    if (n > 1 || !console->ports[0].is_console || console->ports[0].name) {
-        console->dev.offered |= VMC_CONSOLE_F_MULTIPORT;
-        vmc_virtio_device_add_queues(&console->dev, 2 * n, VMC_CONSOLE_QUEUE_SIZE);
-    }
+    console->dev.offered = VMC_CONSOLE_F_SIZE | VMC_CONSOLE_F_MULTIPORT | VMC_CONSOLE_F_EMERG_WRITE;
+    vmc_virtio_device_add_queues(&console->dev, 2 * n, VMC_CONSOLE_QUEUE_SIZE);
     VmcPciDevice *pci = vmc_virtio_pci_new(&console->dev);
     if (pci)
         vmc_io_call_sync(host->io, attach_ports, console);

@@ -51,8 +51,8 @@ static bool send(VmcConsolePortState *state, uint16_t event, uint16_t value, con
     return true;
 }
 
-/* s5.3.6.2 has the columns first. Linux, up to 6.15, takes the first number for the rows; a device with one
- * console and nothing else is spared that, for it tells its size by the configuration. */
+/* s5.3.6.2 has the columns first. Linux took the first number for the rows until that was mended in 6.16, and
+ * in the maintained ones before (Debian 12's 6.1 has it). */
 static bool send_size(VmcConsolePortState *state)
 {
     uint16_t size[2];

@@ -163,10 +163,8 @@ static void resized(void *opaque)
         return;
     if (!state->id)
         vmc_virtio_config_changed(dev);
-    if (dev->n_queues > VMC_CONSOLE_QUEUE_CONTROL_IN) {
-        state->resized = true;
-        vmc_virtio_kick(dev, VMC_CONSOLE_QUEUE_CONTROL_IN);
-    }
+    state->resized = true;
+    vmc_virtio_kick(dev, VMC_CONSOLE_QUEUE_CONTROL_IN);
 }
 
 const VmcPortGuest vmc_console_port_guest = {
