@@ -2,13 +2,14 @@
  * Guest physical memory on memfds.
  *
  * Each slot is mapped shared and without reservation: the host gives pages as the guest touches them, another
- * process can be handed the descriptor (vhost-user, a saved state), and KVM takes the same mapping. A page that
- * nobody may touch stands before and behind it, so that a device which runs over ends the process. The table
- * of code words is lazily touched as well, four bytes per page of the slot that is ever looked at.
+ * process can be handed the descriptor (vhost-user, a saved state), and KVM takes the same mapping. A page
+ * that nobody may touch stands before and behind it, so that a device which runs over ends the process. The
+ * table of code words is lazily touched as well, four bytes per page of the slot that is ever looked at.
  */
 #include "base/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -98,8 +99,8 @@ static bool slot_map(VmcMemSlot *slot, const char *name)
     slot->fd = memfd_create(name, MFD_CLOEXEC);
     if (slot->fd < 0 || ftruncate(slot->fd, (off_t)slot->size) < 0)
         return false;
-    map = mmap(NULL, slot->size + 2 * VMC_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-               0);
+    map = mmap(NULL, slot->size + 2 * VMC_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+               -1, 0);
     if (map == MAP_FAILED)
         return false;
     slot->host = (uint8_t *)map + VMC_PAGE_SIZE;
@@ -311,4 +312,29 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len)
                 vmc_memory_note_dirty(slot, page << VMC_PAGE_SHIFT);
         }
     }
+}
+
+/* A hole in the memfd and not madvise: the pages belong to the file, and a mapping that lets go of them (this
+ * one, another process's) does not free them. */
+uint64_t vmc_memory_discard(VmcMemory *mem, uint64_t gpa, uint64_t len)
+{
+    uint64_t end, done = 0;
+
+    if (__builtin_add_overflow(gpa, len, &end) || gpa > UINT64_MAX - VMC_PAGE_SIZE)
+        return 0;
+    gpa = (gpa + VMC_PAGE_SIZE - 1) & VMC_PAGE_MASK;
+    end &= VMC_PAGE_MASK;
+    while (gpa < end) {
+        const VmcMemSlot *slot = vmc_memory_slot(mem, gpa);
+
+        if (!slot || slot->readonly)
+            break;
+        uint64_t offset = gpa - slot->gpa, here = MIN(end - gpa, slot->size - offset);
+        if (fallocate(slot->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)here) < 0)
+            break;
+        vmc_memory_written(mem, gpa, here);
+        gpa += here;
+        done += here;
+    }
+    return done;
 }

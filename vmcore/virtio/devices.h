@@ -63,6 +63,44 @@ bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error);
 /* A source of random numbers (s5.4). */
 VmcPciDevice *vmc_virtio_rng_new(const VmcVirtioHost *host);
 
+/* The balloon (s5.5), by which a guest of `memory` bytes gives memory back to the host. */
+VmcPciDevice *vmc_virtio_balloon_new(const VmcVirtioHost *host, uint64_t memory);
+/* How many bytes the guest shall make do with; all it has at first. It gets there as it can. Any thread, as
+ * all of these. */
+void vmc_virtio_balloon_set_target(VmcPciDevice *dev, uint64_t bytes);
+uint64_t vmc_virtio_balloon_get_target(VmcPciDevice *dev);
+/* How many bytes it has now, as its driver says. */
+uint64_t vmc_virtio_balloon_get_actual(VmcPciDevice *dev);
+/* How many bytes went back to the host since the device was made, those counted twice that did so twice. */
+uint64_t vmc_virtio_balloon_get_discarded(VmcPciDevice *dev);
+
+/* What a guest says of its memory (s5.5.6.4): bytes, or a number of faults or pages. */
+typedef enum VmcBalloonStat {
+    VMC_BALLOON_SWAP_IN,
+    VMC_BALLOON_SWAP_OUT,
+    VMC_BALLOON_MAJOR_FAULTS,
+    VMC_BALLOON_MINOR_FAULTS,
+    VMC_BALLOON_FREE,
+    VMC_BALLOON_TOTAL,
+    VMC_BALLOON_AVAILABLE,
+    VMC_BALLOON_CACHES,
+    VMC_BALLOON_HUGE_PAGES_MADE,
+    VMC_BALLOON_HUGE_PAGES_FAILED,
+    VMC_BALLOON_STATS
+} VmcBalloonStat;
+
+typedef struct VmcBalloonStatistics {
+    uint64_t updated_ns; /* when it said so (vmc_now_ns); 0: never since its driver started */
+    uint32_t known;      /* bit VmcBalloonStat: the value is there */
+    uint64_t values[VMC_BALLOON_STATS];
+} VmcBalloonStatistics;
+
+/* Asks the guest for its statistics now, and then every so many seconds; 0: only now. The answer takes its
+ * time. */
+void vmc_virtio_balloon_poll(VmcPciDevice *dev, unsigned seconds);
+/* The last ones. */
+void vmc_virtio_balloon_get_statistics(VmcPciDevice *dev, VmcBalloonStatistics *statistics);
+
 /* Input devices (s5.8): a keyboard with LEDs; an absolute tablet, x and y in 0..32767, with buttons and
  * wheels. */
 VmcPciDevice *vmc_virtio_keyboard_new(const VmcVirtioHost *host);

@@ -39,6 +39,7 @@ typedef struct VmcDeviceKindOps {
 
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
     vmc_kind_keyboard, vmc_kind_tablet, vmc_kind_framebuffer;
+extern const VmcDeviceKindOps vmc_kind_balloon;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
 
