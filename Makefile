@@ -134,7 +134,7 @@ $(TOOLS): tests/guest/devices/tools.sh
 -include tests/fuzz/fuzz.mk
 
 # What runs on our CPUs alone, without an operating system.
--include tests/guest/bare/bare.mk tests/guest/kvm-host/kvm-host.mk
+-include tests/guest/bare/bare.mk tests/guest/metal/metal.mk tests/guest/kvm-host/kvm-host.mk
 
 ifdef WAY
 .PHONY: all run demo test check-sanitize bench lint fuzz install guest
@@ -149,13 +149,13 @@ guest: $(GUEST)
 run: $(PROGRAMS) guest
 	$(Q)$(B)/espalier
 
-test: all unit-tests fuzz-replay
+test: all unit-tests fuzz-replay metal
 	$(Q)tests/run $(TESTS)
 
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 check-sanitize: guest
-	$(Q)$(MAKE) B=build-sanitize CFLAGS="$(SANITIZE)" core ctl unit-tests fuzz-replay
+	$(Q)$(MAKE) B=build-sanitize CFLAGS="$(SANITIZE)" core ctl unit-tests fuzz-replay metal
 	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
 	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
 
