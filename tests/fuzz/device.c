@@ -15,7 +15,7 @@
 #include "virtio/virtio_pci.h"
 
 #define RING_SIZE   16u
-#define RING_BYTES  0x400u /* descriptors, then the available ring at 100h, then the used ring at 200h */
+#define RING_BYTES  0x400u
 #define RINGS       0x0u
 #define ROM_SIZE    0x2000u
 #define ROM_BYTE    0x5a
@@ -149,7 +149,7 @@ uint64_t fuzz_alloc(FuzzMachine *m, uint32_t len)
     uint64_t at = m->next_free;
 
     len = MIN(len, ALLOC_MAX);
-    if (at + len > FUZZ_LOW)
+    if (at + len > FUZZ_LOW - RING_BYTES) /* one ring lies there */
         at = FUZZ_BUFFERS;
     m->next_free = (at + len + 15) & ~15ull;
     return at;
@@ -167,7 +167,9 @@ static bool must_be_quiet(FuzzMachine *m)
 {
     if (m->target->writes_late)
         return false;
-    return !(m->dev->config[PCI_COMMAND] & PCI_COMMAND_MASTER) || (m->virtio && !virtio_status(m));
+    /* The negotiated features are gone when a reset is done. (Not the status: the BAR may have been moved.)
+     */
+    return !(m->dev->config[PCI_COMMAND] & PCI_COMMAND_MASTER) || (m->virtio && !m->virtio->features);
 }
 
 static bool turn(FuzzMachine *m, unsigned *turns)
@@ -263,12 +265,17 @@ static void find_structure(FuzzMachine *m, unsigned at)
     }
 }
 
-/* What firmware does: addresses for the BARs, and decoding on. */
-static void enable_pci(FuzzMachine *m)
+/* What firmware does: an address for each BAR. */
+static void assign_bars(FuzzMachine *m)
 {
     static const uint8_t lines[8] = {10, 11, 10, 11, 10, 11, 10, 11};
 
     vmc_pci_bus_assign(m->pci, FUZZ_WINDOW, FUZZ_WINDOW + FUZZ_WINSIZE, 0xc000, lines);
+}
+
+static void enable_pci(FuzzMachine *m)
+{
+    assign_bars(m);
     config_write(m, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
@@ -283,17 +290,36 @@ static void find_structures(FuzzMachine *m)
         fuzz_finding("a virtio device without its structures");
 }
 
-static void set_up_queue(FuzzMachine *m, unsigned index)
+/* Where the three parts of a queue lie: apart, and where there is room for it with a part at the very end of
+ * a slot, so that the guard page is hit by an index that is one too many. */
+static void place_queue(FuzzMachine *m, unsigned index)
 {
     FuzzQueue *q = &m->queues[index];
     uint64_t at = RINGS + (uint64_t)index * RING_BYTES;
 
-    *q = (FuzzQueue){.desc = at, .avail = at + 0x100, .used = at + 0x200};
+    q->desc = at;
+    q->avail = at + 0x100;
+    q->used = at + 0x200;
+    if (index == 0)
+        q->desc = FUZZ_HIGH + FUZZ_HIGH_SZ - 16 * q->size;
+    else if (index == 1)
+        q->avail = FUZZ_LOW + FUZZ_MORE - (6 + 2 * q->size);
+    else if (index == 2)
+        q->used = FUZZ_LOW - ((6 + 8 * q->size + 3) & ~3u);
+    memset(fuzz_ram(m, q->desc, 16 * q->size), 0, 16 * q->size);
+    memset(fuzz_ram(m, q->avail, 6 + 2 * q->size), 0, 6 + 2 * q->size);
+    memset(fuzz_ram(m, q->used, 6 + 8 * q->size), 0, 6 + 8 * q->size);
+}
+
+static void set_up_queue(FuzzMachine *m, unsigned index)
+{
+    FuzzQueue *q = &m->queues[index];
+
     common_write(m, COMMON(queue_select), 2, index);
-    q->size = MIN(common_read(m, COMMON(queue_size), 2), RING_SIZE);
+    *q = (FuzzQueue){.size = MIN(common_read(m, COMMON(queue_size), 2), RING_SIZE)};
     if (!q->size)
         return;
-    memset(fuzz_ram(m, at, RING_BYTES), 0, RING_BYTES);
+    place_queue(m, index);
     common_write(m, COMMON(queue_size), 2, q->size);
     write_address(m, COMMON(queue_desc_lo), q->desc);
     write_address(m, COMMON(queue_avail_lo), q->avail);
@@ -539,37 +565,45 @@ static void step_settle(FuzzMachine *m, FuzzInput *in)
     fuzz_settle(m);
 }
 
-/* A descriptor as no driver would make it. */
+/* A descriptor as no driver would make it: in the table and as the head of a chain, or either. */
 static void step_bad_descriptor(FuzzMachine *m, FuzzInput *in)
 {
     static const uint32_t lengths[] = {0, 1, 16, 4096, 0x10000, 0x7fffffff, 0xfffffff0, 0xffffffff};
     FuzzQueue *q = &m->queues[fuzz_below(in, MAX(m->n_queues, 1))];
-    uint8_t n = fuzz_u8(in), flags = fuzz_u8(in), next = fuzz_u8(in);
+    uint8_t how = fuzz_u8(in), flags = fuzz_u8(in), next = fuzz_u8(in);
     struct vring_desc desc = {
         .addr = fuzz_address(m, in),
         .len = flags & 8 ? fuzz_u32(in) : lengths[flags >> 4 & 7],
         .flags = flags & 7,
-        .next = next,
     };
 
     if (!q->size)
         return;
-    memcpy(fuzz_ram(m, q->desc + 16 * (n % q->size), 16), &desc, 16);
-    if (n & 0x80)
-        offer(m, q, n & 0x40 ? next : n % q->size);
+    uint16_t n = how % q->size;
+    /* Somewhere else in the table, back to itself, or beyond the end. */
+    desc.next = next & 0x80 ? next & 0x7f : next & 0x40 ? n : next % q->size;
+    memcpy(fuzz_ram(m, q->desc + 16 * n, 16), &desc, 16);
+    if (!(how & 0x40))
+        return;
+    offer(m, q, how & 0x20 ? desc.next : n);
+    if (m->notify && how & 0x80)
+        fuzz_kick(m, (unsigned)(q - m->queues));
+    fuzz_settle(m);
 }
 
 /* A byte of a ring, or of a buffer, changes; perhaps between notification and completion. */
 static void step_scribble(FuzzMachine *m, FuzzInput *in)
 {
     uint8_t how = fuzz_u8(in);
-    uint16_t at = fuzz_u16(in);
-    uint64_t gpa;
+    uint64_t gpa = FUZZ_BUFFERS + (uint64_t)(how & 1) * 0x10000;
 
-    if (how & 1 && m->n_queues)
-        gpa = RINGS + (uint64_t)(how >> 1) % m->n_queues * RING_BYTES + at % RING_BYTES;
-    else
-        gpa = FUZZ_BUFFERS + (how >> 1 & 1) * 0x10000 + at;
+    if (how & 2 && m->n_queues) {
+        const FuzzQueue *q = &m->queues[fuzz_below(in, m->n_queues)];
+        const uint64_t parts[4] = {q->desc, q->avail, q->used, q->avail};
+        gpa = parts[how >> 2 & 3] + fuzz_u8(in);
+    } else {
+        gpa += fuzz_u16(in);
+    }
     uint8_t *byte = fuzz_ram(m, gpa, 1);
     if (byte)
         *byte = fuzz_u8(in);
@@ -682,6 +716,7 @@ static void step_rewrite_queue(FuzzMachine *m, FuzzInput *in)
 
     if (!m->common)
         return;
+    assign_bars(m); /* another BAR may have been put over the registers */
     common_write(m, COMMON(queue_select), 2, fuzz_below(in, m->n_queues + 1));
     QueueRegisters before = queue_registers(m);
     bool frozen = before.enable || virtio_status(m) & VIRTIO_CONFIG_S_DRIVER_OK;

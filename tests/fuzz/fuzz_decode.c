@@ -1,6 +1,8 @@
 /*
  * The instruction decoder on any bytes, in every mode: it reads no byte it was not given, and what it says of
  * the length holds however many bytes follow.
+ *
+ * covers: vmcore/cpu/soft/decode/access.c vmcore/cpu/soft/decode/decode.c vmcore/cpu/soft/decode/tables.c
  */
 #include <stdlib.h>
 #include <string.h>

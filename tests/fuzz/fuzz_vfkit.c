@@ -1,6 +1,8 @@
 /*
  * A machine's description as a user or a program may type it: one option per line, "name value". Every
  * outcome is fine but a crash, a leak, or a refusal without words.
+ *
+ * covers: app/vfkit.c app/vfkit_items.c
  */
 #include <stdlib.h>
 #include <string.h>

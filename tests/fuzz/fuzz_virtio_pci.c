@@ -8,7 +8,7 @@
 #include "tests/fuzz/device.h"
 #include "virtio/virtio_pci.h"
 
-#define HELD        4
+#define HELD        8 /* as many as queue 1 has entries: more cannot be out, whatever the driver offers */
 #define F_FIRST     (1ull << 0)
 #define F_SECOND    (1ull << 37)
 #define CONFIG_SIZE 12u
@@ -68,8 +68,11 @@ static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
         while (vmc_virtio_pop(dev, queue, &echo->elem))
             echo_once(echo);
     else if (queue == QUEUE_HOLD)
-        while (echo->n_held < HELD && vmc_virtio_pop(dev, queue, &echo->held[echo->n_held]))
-            echo->n_held++;
+        while (vmc_virtio_pop(dev, queue, &echo->elem)) {
+            VmcVirtqElement *held = &echo->held[echo->n_held++], spare = *held;
+            *held = echo->elem;
+            echo->elem = spare;
+        }
     else if (vmc_virtio_pop(dev, queue, &echo->elem)) {
         vmc_virtq_element_read(&echo->elem, &order, 1);
         if (order & 128)
@@ -132,7 +135,7 @@ static const VmcVirtioOps echo_ops = {
     .type = VMC_VIRTIO_ID_RNG,
     .config_size = CONFIG_SIZE,
     .n_queues = 3,
-    .queue_sizes = {64, 8, 4},
+    .queue_sizes = {64, HELD, 4},
     .config_read = config_read,
     .config_write = config_write,
     .queue_notified = queue_notified,

@@ -8,6 +8,8 @@
  * behind each slot.
  *
  * Memory is two slots that touch, a ROM and a hole between; it is made once and filled anew for each input.
+ *
+ * covers: vmcore/virtio/queue.c
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -138,7 +138,7 @@ def fuzz(options):
         print(f"| {target:<20} | {runs:>10} | {speed:>6.0f} | {len(findings):>8} | {text} |")
         for finding in findings:
             bad = True
-            print(f"  finding: {finding}; see {BUILD}/{target}.log")
+            print(f"  finding in {target}: {finding}; see {BUILD}/{target}.log")
     return 1 if bad else 0
 
 
@@ -211,7 +211,13 @@ def build_seeded(bug, target):
 def how_it_ended(output):
     match = (re.search(r"^finding: (.*)$", output, re.M) or re.search(r"^SUMMARY: (.*)$", output, re.M) or
              re.search(r"ERROR: (.*)$", output, re.M))
-    return match.group(1)[:90] if match else "?"
+    return match.group(1).replace(ROOT + "/", "")[:90] if match else "?"
+
+
+def is_clean(target, path):
+    """Whether the target without a seeded bug has nothing against that input."""
+    status, _ = libfuzzer(f"{BUILD}/fuzz/{target}", ["-timeout=20", path], f"{path}.log", 60)
+    return status == 0
 
 
 def seeded(options):
@@ -230,10 +236,16 @@ def seeded(options):
                                              "-rss_limit_mb=2048", "-timeout=5", f"-max_len={INPUT_MAX}", inputs] +
                                    corpora(target)[1:], os.path.join(folder, "log"), options.seconds + 120)
         took = time.monotonic() - start
-        if status in (0, None):
+        inputs = re.findall(r"Test unit written to (\S+)", output)
+        if status in (0, None) or not inputs:
             missed.append(bug)
-        print(f"| {bug:<18} | {target:<18} | " +
-              (f"{'missed':>11} | |" if bug in missed else f"{took:>9.1f} s | {how_it_ended(output)} |"), flush=True)
+            result = f"{'missed':>11} | |"
+        elif not is_clean(target, inputs[0]):
+            missed.append(bug)
+            result = f"{'another bug':>11} | {inputs[0]} is a finding without the seeded bug, too |"
+        else:
+            result = f"{took:>9.1f} s | {how_it_ended(output)} |"
+        print(f"| {bug:<18} | {target:<18} | {result}", flush=True)
     print(f"{len(table) - len(missed)} of {len(table)} found")
     return 1 if missed else 0
 

@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "base/seeded.h"
 #include "pci/msix.h"
 
 static bool may_send(const VmcMsix *msix, const VmcMsixEntry *entry)
@@ -45,7 +46,7 @@ static uint32_t table_word(const VmcMsixEntry *entry, unsigned word)
 
 static uint32_t read_dword(const VmcMsix *msix, uint64_t offset)
 {
-    if (offset < (uint64_t)msix->vectors * VMC_MSIX_ENTRY_SIZE)
+    if (offset < (uint64_t)msix->vectors * VMC_MSIX_ENTRY_SIZE || VMC_SEEDED(MSIX_SIZE))
         return table_word(&msix->table[offset / VMC_MSIX_ENTRY_SIZE], offset % VMC_MSIX_ENTRY_SIZE / 4);
     uint64_t pba = offset - msix->pba_offset;
     if (offset >= msix->pba_offset && pba < (msix->vectors + 63) / 64 * 8)

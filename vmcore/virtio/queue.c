@@ -18,6 +18,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "base/seeded.h"
+
 #define DESC_F_NEXT     1u
 #define DESC_F_WRITE    2u
 #define DESC_F_INDIRECT 4u
@@ -171,7 +173,7 @@ static bool add_buffer(VmcVirtqueue *vq, VmcVirtqElement *elem, const Desc *desc
     while (left) {
         uint64_t offset;
         const VmcMemSlot *slot = vmc_memory_find(vq->memory, gpa, &offset);
-        if (!slot || (write && slot->readonly))
+        if (!slot || (write && slot->readonly && !VMC_SEEDED(DMA_TARGET)))
             return fault(vq, "a buffer outside RAM");
         uint64_t here = MIN(left, slot->size - offset);
         unsigned n = elem->n_out + elem->n_in;
@@ -197,7 +199,7 @@ typedef struct Table {
 
 static bool read_desc(VmcVirtqueue *vq, const Table *table, unsigned index, Desc *desc)
 {
-    if (index >= table->entries)
+    if (index >= table->entries && !VMC_SEEDED(DESC_INDEX))
         return fault(vq, "a descriptor index beyond its table");
     if (table->ring)
         memcpy(desc, table->ring + (size_t)index * DESC_SIZE, DESC_SIZE);
@@ -244,7 +246,7 @@ static bool walk_chain(VmcVirtqueue *vq, VmcVirtqElement *elem, unsigned head)
             index = 0;
             continue;
         }
-        if (++taken > (table.ring ? vq->size : vq->max_size))
+        if (++taken > (table.ring ? vq->size : vq->max_size) && !VMC_SEEDED(DESC_LOOP))
             return fault(vq, "a chain that is too long");
         if (!add_buffer(vq, elem, &desc))
             return false;
@@ -267,7 +269,7 @@ VmcVirtqPop vmc_virtqueue_pop(VmcVirtqueue *vq, VmcVirtqElement *elem)
         fault(vq, "the available index");
         return VMC_VIRTQ_BROKEN;
     }
-    if (vq->in_flight >= vq->size) {
+    if (vq->in_flight >= vq->size && !VMC_SEEDED(IN_FLIGHT)) {
         fault(vq, "more chains than descriptors");
         return VMC_VIRTQ_BROKEN;
     }

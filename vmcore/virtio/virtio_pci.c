@@ -19,6 +19,8 @@
 
 #include <glib.h>
 
+#include "base/seeded.h"
+
 #define VENDOR         0x1af4u
 #define DEVICE_BASE    0x1040u
 #define SUBSYSTEM      0x1100u /* 0x40 or more, so that no legacy driver takes it (s4.1.2.1) */
@@ -204,7 +206,7 @@ static void begin_reset(void *data)
     VirtioPci *vp = data;
 
     vp->dev->running = false;
-    if (!vp->dev->ops->reset || vp->dev->ops->reset(vp->dev))
+    if (!vp->dev->ops->reset || vp->dev->ops->reset(vp->dev) || VMC_SEEDED(RESET_RACE))
         reset_done(vp);
 }
 
@@ -333,7 +335,7 @@ static void write_queue(VirtioPci *vp, unsigned offset, unsigned size, uint64_t 
         return;
     }
     /* Frozen: a queue once enabled, all of them once the driver is ready. */
-    if (queue->enabled || (vp->status & STATUS_DRIVER_OK))
+    if ((queue->enabled || (vp->status & STATUS_DRIVER_OK)) && !VMC_SEEDED(QUEUE_REWRITE))
         return;
     if (FIELD(queue_size, 2))
         queue->setup.size = (uint16_t)value;
@@ -375,7 +377,8 @@ static uint64_t read_common(VirtioPci *vp, uint64_t offset, unsigned size)
     CommonCfg cfg = common_image(vp);
     g_mutex_unlock(&vp->lock);
     if (offset < sizeof(cfg))
-        memcpy(&value, (uint8_t *)&cfg + offset, MIN(size, sizeof(cfg) - offset));
+        memcpy(&value, (uint8_t *)&cfg + offset,
+               VMC_SEEDED(FIXED_BUFFER) ? size : MIN(size, sizeof(cfg) - offset));
     return GUINT64_FROM_LE(value);
 }
 
