@@ -8,10 +8,11 @@
  *   stopped       (VmcStopReason reason)         once per stop
  *   log           (const char *line)             something a user may want to read; no newline
  *   guest-reset   ()                             the guest rebooted; the machine goes on by itself
- *   attention     (const char *why)              the host lacks something the user has to see to, such as room
- *                                                for a disk; one sentence. The machine has been paused before
- *                                                its guest could notice, and after vmc_machine_resume what had
- *                                                to wait is tried again, which may end in another such signal
+ *   attention     (const char *why,              the host lacks something the user has to see to, such as room
+ *                  gboolean paused)              for a disk; one sentence. The machine has been paused for it
+ *                                                unless it was already, before its guest could notice. After
+ *                                                vmc_machine_resume what had to wait is tried again, which may
+ *                                                end in another such signal
  *
  * Threads: all functions are called on the thread that owns the GMainContext which was thread-default when
  * the machine was made, except where they say "any thread"; signals are emitted on that context.
