@@ -86,6 +86,17 @@ const VmcConfig *vmc_machine_get_config(VmcMachine *machine);
 char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *action, const char *const *arguments,
                       GError **error);
 
+/* Plugs a device into a machine that runs or is paused, and adds it to its configuration: USB storage, if the
+ * machine was started with any USB device. Returns its index there, or -1 with `error` set and nothing done.
+ * `device` is copied. */
+int vmc_machine_attach(VmcMachine *machine, const VmcDeviceConfig *device, GError **error);
+/* The same for a USB stick or CD-ROM: `format` is as in VmcDiskConfig; `id` may be NULL. */
+int vmc_machine_attach_usb_storage(VmcMachine *machine, const char *path, VmcDiskFormat format, bool readonly,
+                                   bool cdrom, const char *id, GError **error);
+/* Pulls the index-th device of the configuration out, whether the guest is ready for that or not; those behind
+ * it move up. Waits until what it was doing is done and its disk is flushed. False with nothing done. */
+bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error);
+
 /* The n-th display, owned by the machine and valid while it exists, or NULL. */
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);
 
