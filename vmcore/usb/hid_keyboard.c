@@ -59,9 +59,8 @@ static const uint8_t hid_descriptors[][9] = {
 #define MODEL(layout)                                                                                        \
     {                                                                                                        \
         .vendor = 0x1d6b, .product = 0x0104, .release = 0x0100, .interface_class = 3,                        \
-        .interface_subclass = 1, .interface_protocol = 1, .remote_wakeup = true,                             \
-        .product_name = "Espalier Keyboard", .extra = hid_descriptors[layout], .extra_len = 9,               \
-        .n_endpoints = 2,                                                                                    \
+        .interface_subclass = 1, .interface_protocol = 1, .remote_wakeup = true, .product_name = "Keyboard", \
+        .extra = hid_descriptors[layout], .extra_len = 9, .n_endpoints = 2,                                  \
         .endpoints = {                                                                                       \
             {.address = ENDPOINT_IN,                                                                         \
              .attributes = VMC_USB_TRANSFER_INTERRUPT,                                                       \

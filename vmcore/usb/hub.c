@@ -273,7 +273,7 @@ static const VmcUsbModel hub_model = {
     .interface_class = 9,
     .self_powered = true,
     .remote_wakeup = true,
-    .product_name = "Espalier Hub",
+    .product_name = "Hub",
     .n_endpoints = 1,
     .endpoints = {{.address = STATUS_ENDPOINT,
                    .attributes = VMC_USB_TRANSFER_INTERRUPT,

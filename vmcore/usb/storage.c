@@ -423,8 +423,8 @@ static const VmcUsbOps storage_ops = {
         },                                                                                                   \
     }
 
-static const VmcUsbModel stick_model = MODEL(0x0107, "Espalier Stick");
-static const VmcUsbModel cdrom_model = MODEL(0x0108, "Espalier CD-ROM");
+static const VmcUsbModel stick_model = MODEL(0x0107, "Stick");
+static const VmcUsbModel cdrom_model = MODEL(0x0108, "CD-ROM");
 
 /* s4.1.1: at least twelve digits; letters do no harm. */
 static void fill_serial(char serial[33], const char *id)

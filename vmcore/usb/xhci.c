@@ -36,8 +36,9 @@
 #define RUNTIME     0x1000u
 #define DOORBELLS   0x2000u
 
-#define SBRN_OFFSET 0x60u /* s5.2.3: serial bus release number */
-#define FLADJ       0x61u
+#define INTERRUPT_PIN 0x3du
+#define SBRN_OFFSET   0x60u /* s5.2.3: serial bus release number */
+#define FLADJ         0x61u
 
 #define MFINDEX_NS   125000ull
 #define MFINDEX_MASK 0x3fffu
@@ -599,6 +600,7 @@ VmcPciDevice *vmc_xhci_new(VmcMemory *memory, VmcIo *io)
     vmc_pci_device_init(&xhci->pci, &xhci_ops, &identity);
     vmc_pci_device_add_bar(&xhci->pci, REGISTERS_BAR, REGISTERS_SIZE, false, true, false);
     vmc_pci_device_add_msix(&xhci->pci, MSIX_BAR, XHCI_INTERRUPTERS);
+    xhci->pci.config[INTERRUPT_PIN] = 1; /* INTA */
     xhci->pci.config[SBRN_OFFSET] = 0x30;
     xhci->pci.config[FLADJ] = 0x20;
     xhci->bell = vmc_doorbell_new(io, work, xhci);

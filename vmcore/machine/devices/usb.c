@@ -155,8 +155,16 @@ static bool make_storage(VmcGuest *guest, guint index, GError **error)
 {
     const VmcDiskConfig *config = &vmc_guest_config(guest, index)->block;
     VmcDisk *disk = open_storage(config, error);
+    g_autofree char *id = NULL;
 
-    return disk && add_usb(guest, index, vmc_usb_storage_new(disk, config->cdrom, config->id), error);
+    if (!disk)
+        return false;
+    /* Two sticks are told apart by their serial numbers, which are to stay what they are. */
+    id = config->id ? g_strdup(config->id)
+                    : g_compute_checksum_for_string(G_CHECKSUM_SHA256, config->path, -1);
+    if (!config->id)
+        id[16] = '\0';
+    return add_usb(guest, index, vmc_usb_storage_new(disk, config->cdrom, id), error);
 }
 
 /* Waits for the disk: not on a thread the guest waits for. */
