@@ -33,7 +33,7 @@ endef
 $(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
-PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 liburing
+PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 liburing slirp
 PKGS_APP  := libplist-2.0 gio-unix-2.0
 PKGS_UI   := gtk+-3.0 epoxy
 
@@ -159,9 +159,8 @@ check-sanitize: guest
 	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
 	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
 
-bench: ctl guest metal
+bench: ctl guest
 	$(Q)tests/bench/bench.py
-	$(Q)tests/bench/devices.py
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \

@@ -29,6 +29,7 @@
 #include <sys/uio.h>
 
 #include "base/io.h"
+#include "net/watch.h"
 
 #define VMC_FRAME_MIN 14u               /* an Ethernet header; short frames are not padded */
 #define VMC_FRAME_MAX (14 + 4 + 65535u) /* with a VLAN tag and the longest IP packet */
@@ -141,6 +142,9 @@ bool vmc_cable_link(VmcCable *cable);
 /* Frames given to the attachment and by it since the start; a frame that is cut up counts for each piece on
  * the side where it is in pieces. Any thread. */
 void vmc_cable_counters(VmcCable *cable, VmcCableCounters *sent, VmcCableCounters *received);
+
+/* The guest's addresses as seen passing by (watch.h), those of `mac` or, with NULL, all. Any thread. */
+unsigned vmc_cable_addresses(VmcCable *cable, const uint8_t *mac, VmcNetAddress *addresses, unsigned max);
 
 /* ---- for attachments ---- */
 
