@@ -13,10 +13,10 @@
 #pragma once
 
 #include "base/host.h"
-#include "base/input.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "block/disk.h"
+#include "net/cable.h"
 #include "pci/pci.h"
 #include "virtio/port.h"
 #include "vmcore/config.h"
@@ -116,6 +116,24 @@ void vmc_virtio_input_event(VmcPciDevice *dev, unsigned type, unsigned code, int
 void vmc_virtio_input_sync(VmcPciDevice *dev);
 /* The lights the guest has switched on, bit LED_NUML, LED_CAPSL, LED_SCROLLL; any thread. */
 uint32_t vmc_virtio_input_leds(VmcPciDevice *dev);
-/* The same as front ends see them, whatever kind they are of; good as long as the device. */
-VmcKeyboard *vmc_virtio_keyboard_input(VmcPciDevice *dev);
-VmcPointer *vmc_virtio_tablet_input(VmcPciDevice *dev);
+
+/* A network card (s5.1). */
+typedef struct VmcVirtioNetParams {
+    uint8_t mac[VMC_MAC_BYTES]; /* unicast; all zero: a random one, locally administered */
+    uint16_t mtu;               /* told to the guest, at least 68; 0: the cable's, if it knows one */
+    unsigned pairs;             /* of queues, 1 to 8; 0 is 1 */
+} VmcVirtioNetParams;
+
+/* Owns `cable` from now on, and plugs itself into it. */
+VmcPciDevice *vmc_virtio_net_new(const VmcVirtioHost *host, VmcCable *cable, const VmcVirtioNetParams *params);
+/* Pulls the cable out of the card, or puts it back; at first it is in. Any thread. */
+void vmc_virtio_net_set_link(VmcPciDevice *dev, bool up);
+/* Whether frames pass: the cable is in, and there is a link at its other end. Any thread. */
+bool vmc_virtio_net_link(VmcPciDevice *dev);
+/* The card's own address. Any thread. */
+void vmc_virtio_net_get_mac(VmcPciDevice *dev, uint8_t mac[VMC_MAC_BYTES]);
+/* The guest's addresses on this card as seen on its cable (net/watch.h), the one heard of last first; returns how
+ * many, at most `max`. Any thread. */
+unsigned vmc_virtio_net_get_addresses(VmcPciDevice *dev, VmcNetAddress *addresses, unsigned max);
+/* As vmc_cable_counters. Any thread. */
+void vmc_virtio_net_counters(VmcPciDevice *dev, VmcCableCounters *sent, VmcCableCounters *received);

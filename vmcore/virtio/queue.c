@@ -301,7 +301,8 @@ void vmc_virtqueue_unpop(VmcVirtqueue *vq, VmcVirtqElement *elem)
 
 /* ---- giving them back ---- */
 
-void vmc_virtqueue_push(VmcVirtqueue *vq, VmcVirtqElement *elem, uint32_t len)
+/* Writes the used element of a chain; publish makes it known. */
+static void use(VmcVirtqueue *vq, VmcVirtqElement *elem, uint32_t len)
 {
     uint64_t left = len;
 
@@ -317,11 +318,30 @@ void vmc_virtqueue_push(VmcVirtqueue *vq, VmcVirtqElement *elem, uint32_t len)
     unsigned offset = used_entry_offset(vq, vq->used_idx);
     uint32_t entry[2] = {GUINT32_TO_LE(elem->head), GUINT32_TO_LE(len)};
     memcpy(vq->used + offset, entry, sizeof(entry));
+    vmc_memory_written(vq->memory, vq->used_gpa + offset, sizeof(entry));
     vq->used_idx++;
     vq->in_flight--;
+}
+
+static void publish(VmcVirtqueue *vq)
+{
+    if (!vq->started || vq->broken)
+        return;
     store16(used_idx(vq), vq->used_idx, __ATOMIC_RELEASE);
     vmc_memory_written(vq->memory, vq->used_gpa, 4);
-    vmc_memory_written(vq->memory, vq->used_gpa + offset, sizeof(entry));
+}
+
+void vmc_virtqueue_push(VmcVirtqueue *vq, VmcVirtqElement *elem, uint32_t len)
+{
+    use(vq, elem, len);
+    publish(vq);
+}
+
+void vmc_virtqueue_push_together(VmcVirtqueue *vq, VmcVirtqElement *elems, const uint32_t *lens, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        use(vq, &elems[i], lens[i]);
+    publish(vq);
 }
 
 /* s2.7.7.2 and s2.7.10: has used_idx passed the index the driver waits for? */

@@ -88,7 +88,15 @@ void vmc_virtqueue_unpop(VmcVirtqueue *vq, VmcVirtqElement *elem);
 /* Gives a chain back. Everything the device wrote lies in the first `len` bytes of the `in` part: decoded
  * code there dies. Works on a stopped or broken queue too, where the guest is told nothing. */
 void vmc_virtqueue_push(VmcVirtqueue *vq, VmcVirtqElement *elem, uint32_t len);
+/* Gives `n` chains back so that the driver sees all of them or none: the buffers of one packet, which
+ * virtio-net's driver takes for lost if they are not all there. */
+void vmc_virtqueue_push_together(VmcVirtqueue *vq, VmcVirtqElement *elems, const uint32_t *lens, unsigned n);
 
+/* How many entries the driver has given a started queue: the most chains it can offer. */
+static inline unsigned vmc_virtqueue_size(const VmcVirtqueue *vq)
+{
+    return vq->size;
+}
 /* How many chains wait to be popped, at most the queue's size; 0 when not started or broken. */
 unsigned vmc_virtqueue_available(VmcVirtqueue *vq);
 /* Whether the driver wants an interrupt for what was pushed since the last time this was true. */
