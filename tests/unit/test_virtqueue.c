@@ -469,10 +469,53 @@ static void test_descriptors_change_under_us(void **state)
     g_thread_join(thread);
 }
 
+/* Looks at used.idx as a driver on another CPU would, until told to stop; returns whether it saw half a pair.
+ */
+static gpointer watch_for_halves(gpointer data)
+{
+    Ring *r = data;
+    uint16_t idx;
+
+    do {
+        idx = __atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE);
+    } while (!(idx & 1) && !__atomic_load_n(&r->table[0].flags, __ATOMIC_ACQUIRE));
+    return GINT_TO_POINTER(idx & 1);
+}
+
+/* Chains given back together become visible together, in order and each with its length. */
+static void test_push_together(void **state)
+{
+    Ring *r = *state;
+    VmcVirtqElement elems[2] = {0};
+    static const uint32_t lens[2] = {3, 16};
+
+    r->desc[0] = desc(DATA, 16, VRING_DESC_F_WRITE, 0);
+    r->desc[1] = desc(DATA + 16, 16, VRING_DESC_F_WRITE, 0);
+    r->table[0].flags = 0;
+    GThread *driver = g_thread_new("driver", watch_for_halves, r);
+    for (unsigned i = 0; i < 30000; i++) {
+        offer(r, 0);
+        offer(r, 1);
+        assert_int_equal(vmc_virtqueue_pop(&r->vq, &elems[0]), VMC_VIRTQ_POPPED);
+        assert_int_equal(vmc_virtqueue_pop(&r->vq, &elems[1]), VMC_VIRTQ_POPPED);
+        vmc_virtqueue_push_together(&r->vq, elems, lens, 2);
+    }
+    __atomic_store_n(&r->table[0].flags, 1, __ATOMIC_RELEASE);
+    assert_ptr_equal(g_thread_join(driver), NULL);
+    assert_int_equal(r->used->idx, (uint16_t)60000);
+    assert_int_equal(r->used->ring[(60000 - 2) % SIZE].id, 0);
+    assert_int_equal(r->used->ring[(60000 - 2) % SIZE].len, 3);
+    assert_int_equal(r->used->ring[(60000 - 1) % SIZE].id, 1);
+    assert_int_equal(r->used->ring[(60000 - 1) % SIZE].len, 16);
+    for (unsigned i = 0; i < 2; i++)
+        vmc_virtq_element_clear(&elems[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_chain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_push_together, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unpop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_indices_wrap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_indirect, setup, teardown),
