@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/vfkit_device.h"
+#include "app/vfkit_items.h"
 
 #define PEERS_MAX  16u
 #define ERROR_NAME ESP_CONTROL_INTERFACE ".Failed"
@@ -27,6 +28,9 @@ static const char introspection[] =
     "<method name='Devices'><arg direction='out' type='a(ussas)'/></method>"
     "<method name='Act'><arg direction='in' type='u'/><arg direction='in' type='s'/>"
     "<arg direction='in' type='as'/><arg direction='out' type='s'/></method>"
+    /* A device in vfkit's words, with an absolute path; its number. */
+    "<method name='Attach'><arg direction='in' type='s'/><arg direction='out' type='u'/></method>"
+    "<method name='Detach'><arg direction='in' type='u'/></method>"
     "<signal name='StateChanged'><arg type='s'/></signal>"
     "</interface></node>";
 
@@ -132,12 +136,43 @@ static void call_act(EspControl *control, GVariant *parameters, GDBusMethodInvoc
         finish(invocation, false, error);
 }
 
+static void call_attach(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
+{
+    VmcConfig *config = vmc_config_new();
+    g_autoptr(GPtrArray) items = NULL;
+    GError *error = NULL;
+    const char *text;
+    int index = -1;
+
+    g_variant_get(parameters, "(&s)", &text);
+    items = esp_items_split("attach", text, &error);
+    if (items && esp_vfkit_add_device(config, items, &error))
+        index = vmc_machine_attach(control->machine, g_ptr_array_index(config->devices, 0), &error);
+    vmc_config_free(config);
+    if (index >= 0)
+        g_dbus_method_invocation_return_value(invocation, g_variant_new("(u)", (guint)index));
+    else
+        finish(invocation, false, error);
+}
+
+static void call_detach(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
+{
+    GError *error = NULL;
+    unsigned index;
+    bool ok;
+
+    g_variant_get(parameters, "(u)", &index);
+    ok = vmc_machine_detach(control->machine, index, &error);
+    finish(invocation, ok, error);
+}
+
 static const struct {
     const char *name;
     void (*call)(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation);
 } methods[] = {
-    {"Pause", call_pause}, {"Resume", call_resume},   {"RequestStop", call_request_stop},
-    {"Stop", call_stop},   {"Devices", call_devices}, {"Act", call_act},
+    {"Pause", call_pause},   {"Resume", call_resume},   {"RequestStop", call_request_stop},
+    {"Stop", call_stop},     {"Devices", call_devices}, {"Act", call_act},
+    {"Attach", call_attach}, {"Detach", call_detach},
 };
 
 static void on_call(GDBusConnection *peer, const char *sender, const char *path, const char *interface,

@@ -17,6 +17,7 @@
 #include "app/ctl/run.h"
 #include "app/library.h"
 #include "app/vfkit_device.h"
+#include "app/vfkit_items.h"
 
 #define CALL_MS 60000
 
@@ -199,6 +200,78 @@ int esp_ctl_device(int argc, char **argv)
         g_variant_get(result, "(&s)", &reply);
         fputs(reply, stdout);
     }
+    target_clear(&target);
+    return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
+}
+
+/* A device as it was typed, with a path that holds in another folder, too. NULL: it was no good. */
+static char *device_text(const char *typed)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) items = esp_items_split("attach", typed, &error);
+    VmcConfig *config = vmc_config_new();
+    char *text = NULL;
+
+    if (items && esp_vfkit_add_device(config, items, &error)) {
+        VmcDeviceConfig *device = g_ptr_array_index(config->devices, 0);
+        const VmcDeviceInfo *info = vmc_device_info(device->kind);
+
+        for (unsigned i = 0; i < info->n_fields; i++) {
+            char **value = vmc_field_in(&info->fields[i], device);
+            if (info->fields[i].type != VMC_FIELD_PATH || !*value)
+                continue;
+            char *full = g_canonicalize_filename(*value, NULL);
+            g_free(*value);
+            *value = full;
+        }
+        text = esp_vfkit_device_text(device);
+    } else {
+        esp_ctl_say("%s", error->message);
+    }
+    vmc_config_free(config);
+    return text;
+}
+
+int esp_ctl_attach(int argc, char **argv)
+{
+    g_autoptr(GVariant) result = NULL;
+    g_autofree char *text = NULL;
+    Target target;
+    guint index;
+
+    if (argc != 2) {
+        printf("Usage: espalierctl attach MACHINE DEVICE\n"
+               "Plugs a device into a running machine and prints its number; such as\n"
+               "usb-mass-storage,path=FILE,readonly.\n");
+        return argc == 1 && strcmp(argv[0], "--help") == 0 ? ESP_EXIT_OK : ESP_EXIT_USAGE;
+    }
+    text = device_text(argv[1]);
+    if (!text || !open_running("attach", argc, argv, &target))
+        return ESP_EXIT_USAGE;
+    result = call(&target, "Attach", g_variant_new("(s)", text), "(u)");
+    if (result) {
+        g_variant_get(result, "(u)", &index);
+        printf("%u\n", index);
+    }
+    target_clear(&target);
+    return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
+}
+
+int esp_ctl_detach(int argc, char **argv)
+{
+    g_autoptr(GVariant) result = NULL;
+    Target target;
+    char *end = NULL;
+    unsigned long index = argc == 2 ? strtoul(argv[1], &end, 10) : 0;
+
+    if (argc != 2 || end == argv[1] || *end || index > G_MAXUINT32) {
+        printf("Usage: espalierctl detach MACHINE NUMBER\n"
+               "Pulls a device out of a running machine; espalierctl devices MACHINE says its number.\n");
+        return argc == 1 && strcmp(argv[0], "--help") == 0 ? ESP_EXIT_OK : ESP_EXIT_USAGE;
+    }
+    if (!open_running("detach", argc, argv, &target))
+        return ESP_EXIT_USAGE;
+    result = call(&target, "Detach", g_variant_new("(u)", (guint)index), NULL);
     target_clear(&target);
     return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
 }

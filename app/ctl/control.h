@@ -1,9 +1,11 @@
-/* What espalierctl does with machines that run elsewhere: look at their devices, act on them, pause, stop. */
+/* What espalierctl does with machines that run elsewhere: look at their devices, act on them, attach, pause, stop. */
 #pragma once
 
 /* Each takes `argv` behind its own word and returns the exit status. */
 int esp_ctl_devices(int argc, char **argv);
 int esp_ctl_device(int argc, char **argv);
+int esp_ctl_attach(int argc, char **argv);
+int esp_ctl_detach(int argc, char **argv);
 int esp_ctl_pause(int argc, char **argv);
 int esp_ctl_resume(int argc, char **argv);
 int esp_ctl_stop(int argc, char **argv);

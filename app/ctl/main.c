@@ -17,6 +17,8 @@ static const struct {
     {"run", esp_ctl_run, "run a virtual machine in this terminal"},
     {"devices", esp_ctl_devices, "list what a machine has"},
     {"device", esp_ctl_device, "do something with a device of a running machine"},
+    {"attach", esp_ctl_attach, "plug a device into a running machine"},
+    {"detach", esp_ctl_detach, "pull a device out of a running machine"},
     {"pause", esp_ctl_pause, "pause a running machine"},
     {"resume", esp_ctl_resume, "let a paused machine go on"},
     {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/control.h"
+#include "app/ctl/attention.h"
 #include "app/ctl/terminal.h"
 #include "app/vfkit.h"
 #include "app/vfkit_device.h"
@@ -25,6 +26,7 @@ typedef struct Run {
     EspControl *control;
     GMainLoop *loop;
     VmcMachine *machine;
+    EspAttention *attention;
     int status;
 } Run;
 
@@ -249,6 +251,7 @@ static bool start(Run *run)
         g_signal_connect(run->machine, "stopped", G_CALLBACK(on_stopped), run);
         g_signal_connect(run->machine, "log", G_CALLBACK(on_log), run);
         g_signal_connect(run->machine, "guest-reset", G_CALLBACK(on_guest_reset), run);
+        run->attention = esp_attention_new(run->machine);
         if (run->control_path)
             run->control = esp_control_new(run->machine, run->control_path, &error);
         if (!error && vmc_machine_start(run->machine, &error))
@@ -294,6 +297,7 @@ static void run_machine(Run *run)
     esp_control_free(run->control);
     if (run->machine) {
         g_signal_handlers_disconnect_by_data(run->machine, run);
+        esp_attention_free(run->attention);
         vmc_machine_stop(run->machine);
         g_object_unref(run->machine);
     }

@@ -5,8 +5,8 @@ FUZZ_CC      ?= clang
 FUZZERS      ?= $(FUZZ_ALL)
 FUZZ_ALL     := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
-FUZZ_FLAGS     := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
-COVERAGE_FLAGS := -O1 -g -fprofile-instr-generate -fcoverage-mapping
+FUZZ_FLAGS     := -Wno-gnu-variable-sized-type-not-at-end -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+COVERAGE_FLAGS := -Wno-gnu-variable-sized-type-not-at-end -O1 -g -fprofile-instr-generate -fcoverage-mapping
 FUZZ_BUILD      = $(MAKE) B=build-fuzz CC="$(FUZZ_CC)" CFLAGS="$(FUZZ_FLAGS)"
 COVERAGE_BUILD  = $(MAKE) B=build-fuzz/coverage CC="$(FUZZ_CC)" CFLAGS="$(COVERAGE_FLAGS)"
 # With its own compiler, so that what is built for one is not taken for the other.
@@ -19,18 +19,18 @@ fuzz-programs: $(FUZZERS:%=$(B)/fuzz/%)
 
 # Each fuzzer for FUZZ_SECONDS, from the committed corpus and what earlier runs left in build-fuzz/corpus.
 fuzz:
-	$(Q)$(FUZZ_BUILD) FUZZERS="$(FUZZERS)" fuzz-programs
-	$(Q)$(COVERAGE_BUILD) FUZZ_ALL="$(FUZZERS)" fuzz-replay
+	+$(Q)$(FUZZ_BUILD) FUZZERS="$(FUZZERS)" fuzz-programs
+	+$(Q)$(COVERAGE_BUILD) FUZZ_ALL="$(FUZZERS)" fuzz-replay
 	$(Q)$(FUZZ_RUN) fuzz --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS) $(FUZZERS)
 
 # What of build-fuzz/corpus adds coverage goes into tests/fuzz/corpus, the smallest inputs first.
 fuzz-corpus:
-	$(Q)$(FUZZ_BUILD) FUZZERS="$(FUZZERS)" fuzz-programs
+	+$(Q)$(FUZZ_BUILD) FUZZERS="$(FUZZERS)" fuzz-programs
 	$(Q)$(FUZZ_RUN) corpus $(FUZZERS)
 
 # One bug of each kind of mistake (vmcore/base/seeded.h): do the fuzzers find it in FUZZ_SECONDS? BUGS=... for some.
 fuzz-seeded:
-	$(Q)$(FUZZ_BUILD) fuzz-programs
+	+$(Q)$(FUZZ_BUILD) fuzz-programs
 	$(Q)$(FUZZ_RUN) seeded --seconds $(FUZZ_SECONDS) $(BUGS)
 
 FUZZ_COMMON = $(B)/obj/tests/fuzz/device.o $(B)/libespalier.a $(B)/libvmcore.a

@@ -43,7 +43,8 @@ def survives(devices, names):
 
 
 def devices_of_the_io_thread_survive_a_driver_that_means_harm():
-    survives(["virtio-rng", "virtio-input,keyboard", "virtio-input,pointing"], ["entropy", "input", "input"])
+    survives(["virtio-rng", "virtio-input,keyboard", "virtio-input,pointing", "virtio-balloon"],
+             ["entropy", "input", "input", "balloon"])
 
 
 def a_disk_survives_a_driver_that_means_harm():

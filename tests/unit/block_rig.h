@@ -11,6 +11,8 @@
 #include <linux/virtio_blk.h>
 #include <unistd.h>
 
+#include "vmcore/error.h"
+
 #define SIZE     256u
 #define SECTORS  64u
 #define FEATURES (RIG_FEATURES | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_SEG_MAX)
@@ -25,6 +27,7 @@ typedef struct BlockOptions {
     bool readonly;
     unsigned queues; /* 0: one */
     VmcDiskCache cache;
+    bool sparse;        /* all zeroes and takes no space */
     const char *folder; /* where the file shall be; NULL: where temporary files are */
     const VmcHostHooks *hooks;
 } BlockOptions;
@@ -44,14 +47,15 @@ static inline void bring_up(Block *b, uint64_t features)
     bring_up_queues(b, features, 1);
 }
 
-static inline char *make_sectors(const char *folder)
+static inline char *make_sectors(const char *folder, bool sparse)
 {
     char *path = g_build_filename(folder ? folder : g_get_tmp_dir(), "vmcore-blk-XXXXXX", NULL);
     char sector[512];
     int fd = g_mkstemp(path);
 
     assert_true(fd >= 0);
-    for (unsigned i = 0; i < SECTORS; i++) {
+    assert_int_equal(ftruncate(fd, SECTORS * 512), 0);
+    for (unsigned i = 0; i < SECTORS && !sparse; i++) {
         memset(sector, (int)i, 512);
         assert_int_equal(write(fd, sector, 512), 512);
     }
@@ -64,7 +68,7 @@ static inline Block *block_new_with(const BlockOptions *options)
     Block *b = g_new0(Block, 1);
     GError *error = NULL;
 
-    b->path = make_sectors(options->folder);
+    b->path = make_sectors(options->folder, options->sparse);
     rig_init(&b->rig);
     b->rig.host.hooks = options->hooks;
     VmcVirtioBlockParams params = {

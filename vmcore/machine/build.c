@@ -130,6 +130,8 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
     guest->hooks = (VmcHostHooks){on_log, on_attention, guest};
     guest->log_fds = g_array_new(FALSE, FALSE, sizeof(int));
     guest->created_logs = g_ptr_array_new_with_free_func(g_free);
+    guest->keyboards = g_ptr_array_new();
+    guest->pointers = g_ptr_array_new();
     init_vcpus(guest, started_at);
     guest->pio = vmc_bus_new("pio");
     guest->mmio = vmc_bus_new("mmio");
@@ -188,6 +190,9 @@ void vmc_guest_free(VmcGuest *guest)
         vmc_framebuffer_detach(guest->machine->display);
     vmc_memory_free(guest->memory);
     free_logs(guest);
+    g_ptr_array_unref(guest->keyboards);
+    g_ptr_array_unref(guest->pointers);
+    g_free(guest->usb_devices);
     g_free(guest->pci_devices);
     g_free(guest);
 }

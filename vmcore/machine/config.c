@@ -111,7 +111,7 @@ VmcDeviceConfig *vmc_config_add_device(VmcConfig *config, VmcDeviceKind kind)
     return device;
 }
 
-static void device_copy(VmcConfig *to, const VmcDeviceConfig *from)
+void vmc_config_add_copy(VmcConfig *to, const VmcDeviceConfig *from)
 {
     VmcDeviceConfig *device = g_memdup2(from, sizeof(*from));
     unsigned n;
@@ -134,7 +134,7 @@ VmcConfig *vmc_config_copy(const VmcConfig *config)
     copy->boot.initrd = g_strdup(config->boot.initrd);
     copy->boot.cmdline = g_strdup(config->boot.cmdline);
     for (guint i = 0; i < config->devices->len; i++)
-        device_copy(copy, g_ptr_array_index(config->devices, i));
+        vmc_config_add_copy(copy, g_ptr_array_index(config->devices, i));
     return copy;
 }
 

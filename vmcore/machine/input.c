@@ -1,13 +1,12 @@
 /*
- * Input from a front end to the guest's keyboard and tablet. Any thread: the lock keeps the devices from
+ * Input from a front end to the guest's keyboards and pointers. Any thread: the lock keeps the devices from
  * going away meanwhile, and makes each report whole.
+ *
+ * A machine may have more than one of each (a firmware knows USB, a system likes virtio better): then what is
+ * pressed goes to the first one that a driver of the guest listens to, and what is let go goes to all, since
+ * that may have changed in between.
  */
-#include <linux/input-event-codes.h>
-
 #include "machine/private.h"
-#include "virtio/devices.h"
-
-#define TABLET_MAX 32767u
 
 /* The running guest, with the lock held, or NULL, without. */
 static VmcGuest *lock_guest(VmcMachine *machine)
@@ -19,15 +18,38 @@ static VmcGuest *lock_guest(VmcMachine *machine)
     return NULL;
 }
 
+/* The first that is listened to, or the first. */
+static VmcKeyboard *keyboard_in_use(const VmcGuest *guest)
+{
+    for (guint i = 0; i < guest->keyboards->len; i++) {
+        VmcKeyboard *keyboard = g_ptr_array_index(guest->keyboards, i);
+        if (keyboard->ops->active(keyboard))
+            return keyboard;
+    }
+    return guest->keyboards->len ? g_ptr_array_index(guest->keyboards, 0) : NULL;
+}
+
+static VmcPointer *pointer_in_use(const VmcGuest *guest)
+{
+    for (guint i = 0; i < guest->pointers->len; i++) {
+        VmcPointer *pointer = g_ptr_array_index(guest->pointers, i);
+        if (pointer->ops->active(pointer))
+            return pointer;
+    }
+    return guest->pointers->len ? g_ptr_array_index(guest->pointers, 0) : NULL;
+}
+
 void vmc_machine_send_key(VmcMachine *machine, unsigned keycode, bool down)
 {
     VmcGuest *guest = lock_guest(machine);
 
     if (!guest)
         return;
-    if (guest->keyboard) {
-        vmc_virtio_input_event(guest->keyboard, EV_KEY, keycode, down);
-        vmc_virtio_input_sync(guest->keyboard);
+    VmcKeyboard *used = keyboard_in_use(guest);
+    for (guint i = 0; i < guest->keyboards->len; i++) {
+        VmcKeyboard *keyboard = g_ptr_array_index(guest->keyboards, i);
+        if (!down || keyboard == used)
+            keyboard->ops->key(keyboard, keycode, down);
     }
     g_mutex_unlock(&machine->guest_lock);
 }
@@ -38,10 +60,10 @@ void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y)
 
     if (!guest)
         return;
-    if (guest->tablet) {
-        vmc_virtio_input_event(guest->tablet, EV_ABS, ABS_X, (int)MIN(x, TABLET_MAX));
-        vmc_virtio_input_event(guest->tablet, EV_ABS, ABS_Y, (int)MIN(y, TABLET_MAX));
-        vmc_virtio_input_sync(guest->tablet);
+    VmcPointer *pointer = pointer_in_use(guest);
+    if (pointer) {
+        pointer->ops->move(pointer, x, y);
+        pointer->ops->sync(pointer);
     }
     g_mutex_unlock(&machine->guest_lock);
 }
@@ -52,9 +74,13 @@ void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down)
 
     if (!guest)
         return;
-    if (guest->tablet) {
-        vmc_virtio_input_event(guest->tablet, EV_KEY, button, down);
-        vmc_virtio_input_sync(guest->tablet);
+    VmcPointer *used = pointer_in_use(guest);
+    for (guint i = 0; i < guest->pointers->len; i++) {
+        VmcPointer *pointer = g_ptr_array_index(guest->pointers, i);
+        if (down && pointer != used)
+            continue;
+        pointer->ops->button(pointer, button, down);
+        pointer->ops->sync(pointer);
     }
     g_mutex_unlock(&machine->guest_lock);
 }
@@ -65,12 +91,10 @@ void vmc_machine_send_wheel(VmcMachine *machine, int vertical, int horizontal)
 
     if (!guest)
         return;
-    if (guest->tablet && (vertical || horizontal)) {
-        if (vertical)
-            vmc_virtio_input_event(guest->tablet, EV_REL, REL_WHEEL, vertical);
-        if (horizontal)
-            vmc_virtio_input_event(guest->tablet, EV_REL, REL_HWHEEL, horizontal);
-        vmc_virtio_input_sync(guest->tablet);
+    VmcPointer *pointer = pointer_in_use(guest);
+    if (pointer && (vertical || horizontal)) {
+        pointer->ops->wheel(pointer, vertical, horizontal);
+        pointer->ops->sync(pointer);
     }
     g_mutex_unlock(&machine->guest_lock);
 }

@@ -108,16 +108,14 @@ static void fail_run(VmcMachine *machine, const GError *error)
     g_signal_emit(machine, signals[SIGNAL_STOPPED], 0, (int)VMC_STOP_ERROR);
 }
 
-/* Paused first, so that whoever hears of it may resume. If it is paused already, or being stopped, only the
- * message is news. */
+/* Paused first, so that whoever hears of it may resume. If it is paused already, only the message is news. */
 static void get_attention(VmcMachine *machine, const char *why)
 {
     unsigned run = machine->run;
+    bool paused = vmc_machine_get_state(machine) == VMC_MACHINE_RUNNING && vmc_machine_pause(machine, NULL);
 
-    if (vmc_machine_get_state(machine) == VMC_MACHINE_RUNNING)
-        vmc_machine_pause(machine, NULL);
     if (machine->guest && run == machine->run)
-        g_signal_emit(machine, signals[SIGNAL_ATTENTION], 0, why);
+        g_signal_emit(machine, signals[SIGNAL_ATTENTION], 0, why, (gboolean)paused);
 }
 
 void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, const char *text,
@@ -352,7 +350,7 @@ static void vmc_machine_class_init(VmcMachineClass *class)
     signals[SIGNAL_LOG] = g_signal_new("log", VMC_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
                                        G_TYPE_NONE, 1, G_TYPE_STRING);
     signals[SIGNAL_ATTENTION] = g_signal_new("attention", VMC_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
-                                             NULL, G_TYPE_NONE, 1, G_TYPE_STRING);
+                                             NULL, G_TYPE_NONE, 2, G_TYPE_STRING, G_TYPE_BOOLEAN);
     signals[SIGNAL_GUEST_RESET] =
         g_signal_new("guest-reset", VMC_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
 }

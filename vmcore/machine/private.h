@@ -10,10 +10,12 @@
 
 #include "base/bus.h"
 #include "base/host.h"
+#include "base/input.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
 #include "pc/board.h"
+#include "usb/device.h"
 #include "vmcore/machine.h"
 
 /* What the guest's threads report to the owner. */
@@ -100,7 +102,9 @@ typedef struct VmcGuest {
     VmcFramebufferInfo framebuffer;
     VmcHostHooks hooks;              /* what devices tell the user */
     VmcPciDevice **pci_devices;      /* one for each device of the configuration, or NULL; the bus's */
-    VmcPciDevice *keyboard, *tablet; /* the first of each, or NULL; owned by the board's bus */
+    VmcUsbDevice **usb_devices;      /* the same; those that were attached are the controller's */
+    VmcPciDevice *usb;               /* the USB controller, or NULL; the bus's */
+    GPtrArray *keyboards, *pointers; /* of VmcKeyboard, VmcPointer: in the order of the configuration */
     GArray *log_fds;                 /* of int: files opened for serial lines */
     GPtrArray *created_logs;         /* their paths, if they were not there before */
     bool started;                    /* the guest has run: what was created stays */
@@ -114,6 +118,11 @@ void vmc_guest_free(VmcGuest *guest);
 
 /* Devices (devices/kinds.c). */
 bool vmc_guest_add_devices(VmcGuest *guest, GError **error);
+
+/* Adds a copy of a device (config.c). */
+void vmc_config_add_copy(VmcConfig *config, const VmcDeviceConfig *device);
+/* What is wrong with one device, also together with the others (validate.c); as vmc_config_validate. */
+GPtrArray *vmc_config_validate_device(const VmcConfig *config, guint index);
 
 /* Which backend runs the CPUs, and one sentence why (choose_cpu.c). The caller frees the reason. */
 const VmcCpuBackend *vmc_choose_cpu(VmcCpuKind kind, char **reason);

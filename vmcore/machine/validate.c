@@ -162,7 +162,7 @@ static bool is_display(VmcDeviceKind kind)
 
 static void check_counts(GPtrArray *faults, const VmcConfig *config)
 {
-    unsigned uarts = 0, displays = 0, pci = 0, ports = 0;
+    unsigned uarts = 0, displays = 0, pci = 0, ports = 0, usb = 0;
 
     for (guint i = 0; i < config->devices->len; i++) {
         const VmcDeviceConfig *device = g_ptr_array_index(config->devices, i);
@@ -172,8 +172,13 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
         uarts += device->kind == VMC_DEVICE_UART;
         displays += is_display(device->kind);
         ports += ops && ops->port;
-        pci += ops && (ops->port ? ports == 1 : ops->pci); /* all ports are in one device */
+        usb += ops && ops->usb;
+        /* All ports are in one device, all USB devices on one controller. */
+        pci += ops && (ops->port ? ports == 1 : ops->usb ? usb == 1 : ops->pci);
     }
+    if (usb > VMC_USB_DEVICES_MAX)
+        add_fault(faults, "devices", "%u USB devices are too many; give at most %u", usb,
+                  VMC_USB_DEVICES_MAX);
     if (ports > VMC_PORTS_MAX)
         add_fault(faults, "devices", "%u virtio serial ports are too many; give at most %u", ports,
                   VMC_PORTS_MAX);
@@ -185,6 +190,15 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
     if (pci > VMC_PCI_DEVICES_MAX)
         add_fault(faults, "devices", "%u PCI devices are too many; give at most %u", pci,
                   VMC_PCI_DEVICES_MAX);
+}
+
+GPtrArray *vmc_config_validate_device(const VmcConfig *config, guint index)
+{
+    GPtrArray *faults = g_ptr_array_new_with_free_func(fault_free);
+
+    check_device(faults, config, index);
+    check_counts(faults, config);
+    return faults;
 }
 
 GPtrArray *vmc_config_validate(const VmcConfig *config)

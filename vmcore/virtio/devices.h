@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/host.h"
+#include "base/input.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "block/disk.h"
@@ -116,6 +117,9 @@ void vmc_virtio_input_event(VmcPciDevice *dev, unsigned type, unsigned code, int
 void vmc_virtio_input_sync(VmcPciDevice *dev);
 /* The lights the guest has switched on, bit LED_NUML, LED_CAPSL, LED_SCROLLL; any thread. */
 uint32_t vmc_virtio_input_leds(VmcPciDevice *dev);
+/* The same as front ends see them, whatever kind they are of; good as long as the device. */
+VmcKeyboard *vmc_virtio_keyboard_input(VmcPciDevice *dev);
+VmcPointer *vmc_virtio_tablet_input(VmcPciDevice *dev);
 
 /* A network card (s5.1). */
 typedef struct VmcVirtioNetParams {

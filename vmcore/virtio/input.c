@@ -11,6 +11,7 @@
  */
 #include <linux/input.h>
 
+#include "base/input.h"
 #include "virtio/devices.h"
 #include "virtio/virtio_pci.h"
 
@@ -69,6 +70,9 @@ typedef struct Report {
 
 typedef struct Input {
     VmcVirtioDevice dev;
+    VmcPciDevice *pci;
+    VmcKeyboard keyboard; /* how front ends see it; one of the two */
+    VmcPointer pointer;
     const InputModel *model;
     VmcDoorbell *bell; /* there is something in the outbox */
 
@@ -423,6 +427,91 @@ static void input_free(VmcVirtioDevice *dev)
 static const VmcVirtioOps keyboard_ops = INPUT_OPS(0x090000);
 static const VmcVirtioOps tablet_ops = INPUT_OPS(0x090200);
 
+/* ---- as front ends see it (base/input.h; any thread) ---- */
+
+static Input *input_of_keyboard(VmcKeyboard *keyboard_seen)
+{
+    return (Input *)((char *)keyboard_seen - offsetof(Input, keyboard));
+}
+
+static Input *input_of_pointer(VmcPointer *pointer)
+{
+    return (Input *)((char *)pointer - offsetof(Input, pointer));
+}
+
+static bool is_open(Input *input)
+{
+    g_mutex_lock(&input->lock);
+    bool open = input->open;
+    g_mutex_unlock(&input->lock);
+    return open;
+}
+
+static void press(VmcKeyboard *to, unsigned code, bool down)
+{
+    VmcPciDevice *pci = input_of_keyboard(to)->pci;
+
+    vmc_virtio_input_event(pci, EV_KEY, code, down);
+    vmc_virtio_input_sync(pci);
+}
+
+static uint32_t lights(VmcKeyboard *of)
+{
+    return vmc_virtio_input_leds(input_of_keyboard(of)->pci);
+}
+
+static bool keyboard_active(VmcKeyboard *of)
+{
+    return is_open(input_of_keyboard(of));
+}
+
+static void move(VmcPointer *pointer, unsigned x, unsigned y)
+{
+    VmcPciDevice *pci = input_of_pointer(pointer)->pci;
+
+    vmc_virtio_input_event(pci, EV_ABS, ABS_X, (int)MIN(x, VMC_POINTER_MAX));
+    vmc_virtio_input_event(pci, EV_ABS, ABS_Y, (int)MIN(y, VMC_POINTER_MAX));
+}
+
+static void click(VmcPointer *pointer, unsigned code, bool down)
+{
+    vmc_virtio_input_event(input_of_pointer(pointer)->pci, EV_KEY, code, down);
+}
+
+static void wheel(VmcPointer *pointer, int vertical, int horizontal)
+{
+    VmcPciDevice *pci = input_of_pointer(pointer)->pci;
+
+    if (vertical)
+        vmc_virtio_input_event(pci, EV_REL, REL_WHEEL, vertical);
+    if (horizontal)
+        vmc_virtio_input_event(pci, EV_REL, REL_HWHEEL, horizontal);
+}
+
+static void sync_pointer(VmcPointer *pointer)
+{
+    vmc_virtio_input_sync(input_of_pointer(pointer)->pci);
+}
+
+static bool pointer_active(VmcPointer *pointer)
+{
+    return is_open(input_of_pointer(pointer));
+}
+
+static const VmcKeyboardOps keyboard_input_ops = {
+    .key = press,
+    .leds = lights,
+    .active = keyboard_active,
+};
+
+static const VmcPointerOps pointer_input_ops = {
+    .move = move,
+    .button = click,
+    .wheel = wheel,
+    .sync = sync_pointer,
+    .active = pointer_active,
+};
+
 static VmcPciDevice *input_new(const VmcVirtioHost *host, const VmcVirtioOps *ops, const InputModel *model)
 {
     Input *input = g_new0(Input, 1);
@@ -435,7 +524,10 @@ static VmcPciDevice *input_new(const VmcVirtioHost *host, const VmcVirtioOps *op
         input_free(&input->dev);
         return NULL;
     }
-    return vmc_virtio_pci_new(&input->dev);
+    input->keyboard.ops = &keyboard_input_ops;
+    input->pointer.ops = &pointer_input_ops;
+    input->pci = vmc_virtio_pci_new(&input->dev);
+    return input->pci;
 }
 
 VmcPciDevice *vmc_virtio_keyboard_new(const VmcVirtioHost *host)
@@ -503,4 +595,14 @@ uint32_t vmc_virtio_input_leds(VmcPciDevice *pci)
     Input *input = input_of(pci);
 
     return input ? input->leds : 0;
+}
+
+VmcKeyboard *vmc_virtio_keyboard_input(VmcPciDevice *pci)
+{
+    return &input_of(pci)->keyboard;
+}
+
+VmcPointer *vmc_virtio_tablet_input(VmcPciDevice *pci)
+{
+    return &input_of(pci)->pointer;
 }

@@ -27,7 +27,7 @@ static const struct Kind {
     {2, "block", 1u << 0},
     {3, "console", 1u << 1},
     {4, "entropy", 1u << 0},
-    {5, "balloon", 0},
+    {5, "balloon", 1u << 0 | 1u << 1},
     {9, "9p", 1u << 0},
     {16, "gpu", 1u << 0},
     {18, "input", 1u << 1},

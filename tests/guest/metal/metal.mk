@@ -3,7 +3,7 @@ METAL_CFLAGS := -std=gnu17 -O2 -Wall -Wextra -Wno-unused-parameter -ffreestandin
 	-mgeneral-regs-only -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-builtin \
 	-fno-strict-aliasing -m64 -Itests/guest/metal -MMD -MP
 METAL_LIB    := $(addprefix $(B)/metal/,start.o metal.o virtio.o)
-METAL_GUESTS := $(addprefix $(B)/metal/,hostile)
+METAL_GUESTS := $(addprefix $(B)/metal/,hostile bench)
 
 .PHONY: metal
 metal: $(METAL_GUESTS)

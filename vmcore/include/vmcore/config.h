@@ -174,6 +174,7 @@ typedef struct VmcConfig {
 #define VMC_MEMORY_MIN      (16ull << 20)
 #define VMC_PCI_DEVICES_MAX 27u
 #define VMC_PORTS_MAX       30u /* of virtio-serial */
+#define VMC_USB_DEVICES_MAX 32u
 
 /* One CPU, 512 MiB, CPU chosen automatically, nothing attached. */
 VmcConfig *vmc_config_new(void);

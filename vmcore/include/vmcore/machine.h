@@ -8,10 +8,11 @@
  *   stopped       (VmcStopReason reason)         once per stop
  *   log           (const char *line)             something a user may want to read; no newline
  *   guest-reset   ()                             the guest rebooted; the machine goes on by itself
- *   attention     (const char *why)              the host lacks something the user has to see to, such as room
- *                                                for a disk; one sentence. The machine has been paused before
- *                                                its guest could notice, and after vmc_machine_resume what had
- *                                                to wait is tried again, which may end in another such signal
+ *   attention     (const char *why,              the host lacks something the user has to see to, such as room
+ *                  gboolean paused)              for a disk; one sentence. The machine has been paused for it
+ *                                                unless it was already, before its guest could notice. After
+ *                                                vmc_machine_resume what had to wait is tried again, which may
+ *                                                end in another such signal
  *
  * Threads: all functions are called on the thread that owns the GMainContext which was thread-default when
  * the machine was made, except where they say "any thread"; signals are emitted on that context.
@@ -84,6 +85,17 @@ const VmcConfig *vmc_machine_get_config(VmcMachine *machine);
  * done, if there is no such device or action or it cannot be done. */
 char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *action, const char *const *arguments,
                       GError **error);
+
+/* Plugs a device into a machine that runs or is paused, and adds it to its configuration: USB storage, if the
+ * machine was started with any USB device. Returns its index there, or -1 with `error` set and nothing done.
+ * `device` is copied. */
+int vmc_machine_attach(VmcMachine *machine, const VmcDeviceConfig *device, GError **error);
+/* The same for a USB stick or CD-ROM: `format` is as in VmcDiskConfig; `id` may be NULL. */
+int vmc_machine_attach_usb_storage(VmcMachine *machine, const char *path, VmcDiskFormat format, bool readonly,
+                                   bool cdrom, const char *id, GError **error);
+/* Pulls the index-th device of the configuration out, whether the guest is ready for that or not; those behind
+ * it move up. Waits until what it was doing is done and its disk is flushed. False with nothing done. */
+bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error);
 
 /* The n-th display, owned by the machine and valid while it exists, or NULL. */
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);

@@ -99,6 +99,23 @@ static bool make_block(VmcGuest *guest, guint index, GError **error)
     return params.disk && vmc_guest_add_pci(guest, index, vmc_virtio_block_new(&host, &params), error);
 }
 
+static bool act_on_block(VmcGuest *guest, guint index, unsigned action, const char *const *arguments,
+                         GString *reply, GError **error)
+{
+    guint64 mib;
+
+    if (!g_ascii_string_to_unsigned(arguments[0], 10, 1, UINT64_MAX >> 20, &mib, NULL)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    "“%s” is no size of a disk; give a number of MiB, more than it has", arguments[0]);
+        return false;
+    }
+    return vmc_virtio_block_resize(guest->pci_devices[index], mib << 20, error);
+}
+
+static const VmcAction block_actions[] = {
+    {"resize", "MIB", 1, 1, "makes the disk larger and tells the guest"},
+};
+
 static const char *const cache_names[] = {
     [VMC_CACHE_WRITE_BACK] = "writeback",
     [VMC_CACHE_WRITE_THROUGH] = "writethrough",
@@ -115,8 +132,13 @@ static const VmcField block_fields[] = {
 };
 
 const VmcDeviceKindOps vmc_kind_block = {
-    .info = {.name = "virtio-blk", .key = "VirtioBlock", .help = "disk", VMC_FIELDS(block_fields)},
+    .info = {.name = "virtio-blk",
+             .key = "VirtioBlock",
+             .help = "disk",
+             VMC_FIELDS(block_fields),
+             VMC_ACTIONS(block_actions)},
     .pci = true,
     .check = check_block,
     .make = make_block,
+    .act = act_on_block,
 };

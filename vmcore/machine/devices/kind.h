@@ -23,6 +23,8 @@ typedef struct VmcDeviceKindOps {
     VmcDeviceInfo info;
     /* It has a function of its own on the PCI bus. */
     bool pci;
+    /* It hangs on the machine's USB controller. */
+    bool usb;
     /* Adds what is wrong with the device, also together with those before it in the list. May be NULL. */
     void (*check)(VmcCheck *check, const VmcDeviceConfig *device);
     /* Makes the device and puts it on the board. Kinds of which several share one controller make it with the
@@ -32,6 +34,10 @@ typedef struct VmcDeviceKindOps {
      * to say goes to `reply`. Owner's thread. */
     bool (*act)(VmcGuest *guest, guint index, unsigned action, const char *const *arguments, GString *reply,
                 GError **error);
+    /* Takes a device off a machine that runs, which waits until what it was doing is done; its place in the
+     * configuration goes afterwards. A kind that has this can also be made while the machine runs. NULL:
+     * stays as long as the machine. */
+    void (*detach)(VmcGuest *guest, guint index);
     /* It is a port of the one virtio-serial device of the machine: fills in what the device is to carry, on
      * the host's side ready for use (devices/serial.c). `make` is vmc_guest_make_serial then. */
     bool (*port)(VmcGuest *guest, guint index, VmcConsolePort *port, GError **error);
@@ -40,6 +46,7 @@ typedef struct VmcDeviceKindOps {
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
     vmc_kind_keyboard, vmc_kind_tablet, vmc_kind_framebuffer;
 extern const VmcDeviceKindOps vmc_kind_balloon;
+extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_kind_usb_storage;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
@@ -80,6 +87,12 @@ const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index);
 bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GError **error);
 /* The index-th device of a running machine's configuration, or NULL if it has none of that kind there. */
 VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind);
+
+/* What can be done with keyboards and pointers of any kind: their table of actions, and the act of it. */
+extern const VmcAction vmc_keyboard_actions[2], vmc_pointer_actions[3];
+bool vmc_act_keyboard(VmcKeyboard *keyboard, unsigned action, const char *const *arguments, GString *reply,
+                      GError **error);
+bool vmc_act_pointer(VmcPointer *pointer, unsigned action, const char *const *arguments, GError **error);
 
 /* The guest of a machine that is not stopped, kept from going away until it is unlocked; NULL, without the
  * lock, if it is. Any thread. */

@@ -10,6 +10,9 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_KEYBOARD] = &vmc_kind_keyboard,
     [VMC_DEVICE_VIRTIO_TABLET] = &vmc_kind_tablet,
     [VMC_DEVICE_FRAMEBUFFER] = &vmc_kind_framebuffer,
+    [VMC_DEVICE_USB_KEYBOARD] = &vmc_kind_usb_keyboard,
+    [VMC_DEVICE_USB_TABLET] = &vmc_kind_usb_tablet,
+    [VMC_DEVICE_USB_STORAGE] = &vmc_kind_usb_storage,
     [VMC_DEVICE_VIRTIO_NET] = &vmc_kind_virtio_net,
 };
 
@@ -91,6 +94,7 @@ static bool make_device(VmcGuest *guest, guint index, GError **error)
 bool vmc_guest_add_devices(VmcGuest *guest, GError **error)
 {
     guest->pci_devices = g_new0(VmcPciDevice *, guest->config->devices->len);
+    guest->usb_devices = g_new0(VmcUsbDevice *, guest->config->devices->len);
     for (guint i = 0; i < guest->config->devices->len; i++)
         if (!make_device(guest, i, error))
             return false;
