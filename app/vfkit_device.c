@@ -167,6 +167,8 @@ static bool take_field(VmcDeviceConfig *device, const VmcDeviceInfo *info, const
     switch (field->type) {
     case VMC_FIELD_STRING:
     case VMC_FIELD_PATH:
+        if (field->prefix && g_str_has_prefix(text, field->prefix))
+            text += strlen(field->prefix);
         *(char **)at = g_strdup(text);
         return true;
     case VMC_FIELD_FLAG:

@@ -434,6 +434,57 @@ static void test_serial_ports(void **state)
     assert_fault(config, "devices[1]", "devices[0]");
 }
 
+static VmcVsockConfig *add_vsock(VmcConfig *config, unsigned port, char *path, bool connect)
+{
+    VmcVsockConfig *vsock = &vmc_config_add_device(config, VMC_DEVICE_VIRTIO_VSOCK)->vsock;
+
+    *vsock = (VmcVsockConfig){.port = port, .path = path, .connect = connect};
+    return vsock;
+}
+
+static void test_vsock_ports(void **state)
+{
+    Files *files = *state;
+    VmcConfig *config = good(files);
+
+    for (unsigned i = 1; i < 60; i++)
+        add_vsock(config, i, in_dir(files, "service"), false); /* many ports to one service */
+    add_vsock(config, 1, in_dir(files, "door"), true);
+    assert_good(config);
+    config = good(files);
+    add_vsock(config, 0, in_dir(files, "door"), true);
+    assert_fault(config, "devices[0].port", "no port");
+    config = good(files);
+    add_vsock(config, 5, in_dir(files, "door"), true)->listen = true;
+    assert_fault(config, "devices[0]", "one of the two");
+    config = good(files);
+    add_vsock(config, 5, in_dir(files, "one"), true);
+    add_vsock(config, 5, in_dir(files, "two"), true);
+    assert_fault(config, "devices[1].port", "devices[0]");
+    config = good(files);
+    add_vsock(config, 5, in_dir(files, "one"), true);
+    add_vsock(config, 6, in_dir(files, "one"), true);
+    assert_fault(config, "devices[1].socketURL", "devices[0]");
+    config = good(files);
+    add_vsock(config, 5, g_strdup(files->disk), true);
+    assert_fault(config, "devices[0].socketURL", "not a socket");
+    config = good(files);
+    add_vsock(config, 5, NULL, false);
+    assert_fault(config, "devices[0].socketURL", "nowhere");
+}
+
+static void test_one_balloon(void **state)
+{
+    VmcConfig *config = good(*state);
+
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BALLOON);
+    assert_good(config);
+    config = good(*state);
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BALLOON);
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BALLOON);
+    assert_fault(config, "devices[1]", "devices[0]");
+}
+
 static void test_displays(void **state)
 {
     static const unsigned bad[][2] = {{0, 0}, {100, 800}, {1280, 100000}, {UINT32_MAX, UINT32_MAX}};
@@ -500,6 +551,8 @@ int main(void)
         TEST(test_the_same_disk_twice),
         TEST(test_serial_lines),
         TEST(test_serial_ports),
+        TEST(test_vsock_ports),
+        TEST(test_one_balloon),
         TEST(test_displays),
         TEST(test_too_many_devices),
         TEST(test_all_faults_come_at_once),

@@ -99,6 +99,23 @@ static void test_options_of_devices(void **state)
     assert_int_equal(device->serial.fd_out, 1);
     assert_true(vfkit.stdio_used);
     esp_vfkit_clear(&vfkit);
+
+    esp_vfkit_init(&vfkit);
+    take(&vfkit, "device", "virtio-vsock,port=5,socketURL=unix:/tmp/five,connect");
+    device = only_device(&vfkit);
+    assert_int_equal(device->vsock.port, 5);
+    assert_string_equal(device->vsock.path, "/tmp/five");
+    assert_true(device->vsock.connect);
+    take(&vfkit, "device", "virtio-vsock,port=4294967294,socketURL=/tmp/unix:");
+    device = g_ptr_array_index(vfkit.config->devices, 1);
+    assert_int_equal(device->vsock.port, 4294967294u);
+    assert_string_equal(device->vsock.path, "/tmp/unix:");
+    assert_false(device->vsock.connect || device->vsock.listen);
+    take(&vfkit, "device", "virtio-serial,socketPath=/tmp/port,name=org.example");
+    device = g_ptr_array_index(vfkit.config->devices, 2);
+    assert_string_equal(device->serial.socket_path, "/tmp/port");
+    assert_string_equal(device->serial.name, "org.example");
+    esp_vfkit_clear(&vfkit);
 }
 
 static void test_quotes_and_commas(void **state)

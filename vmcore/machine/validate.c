@@ -160,6 +160,23 @@ static bool is_display(VmcDeviceKind kind)
     return kind == VMC_DEVICE_FRAMEBUFFER || kind == VMC_DEVICE_VIRTIO_GPU || kind == VMC_DEVICE_VGA;
 }
 
+/* Whether the index-th device brings a PCI function: all ports are in one, all USB devices on one controller,
+ * and some kinds are in one, too. */
+static bool is_new_function(const VmcConfig *config, guint index)
+{
+    const VmcDeviceConfig *device = g_ptr_array_index(config->devices, index);
+    const VmcDeviceKindOps *ops = vmc_device_kind_ops(device->kind);
+
+    for (guint i = 0; ops && (ops->shared || ops->port || ops->usb) && i < index; i++) {
+        const VmcDeviceConfig *before = g_ptr_array_index(config->devices, i);
+        const VmcDeviceKindOps *before_ops = vmc_device_kind_ops(before->kind);
+        if (before_ops &&
+            (before_ops == ops || (before_ops->port && ops->port) || (before_ops->usb && ops->usb)))
+            return false;
+    }
+    return ops && (ops->pci || ops->port || ops->usb);
+}
+
 static void check_counts(GPtrArray *faults, const VmcConfig *config)
 {
     unsigned uarts = 0, displays = 0, pci = 0, ports = 0, usb = 0;
@@ -173,8 +190,7 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
         displays += is_display(device->kind);
         ports += ops && ops->port;
         usb += ops && ops->usb;
-        /* All ports are in one device, all USB devices on one controller. */
-        pci += ops && (ops->port ? ports == 1 : ops->usb ? usb == 1 : ops->pci);
+        pci += is_new_function(config, i);
     }
     if (usb > VMC_USB_DEVICES_MAX)
         add_fault(faults, "devices", "%u USB devices are too many; give at most %u", usb,

@@ -56,10 +56,11 @@ typedef struct VmcVirtioBlockParams {
 #define VMC_VIRTIO_BLOCK_QUEUES_MAX 16u
 
 VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlockParams *params);
-/* Makes the disk larger while the machine runs or is paused, and tells the driver (s5.2.5). `size` is in bytes,
- * a multiple of VMC_DISK_SECTOR and not less than it is. Any thread but a vCPU's and the I/O thread; waits for
- * requests in flight and for the host's disk. False with `error` set (VMC_ERROR_CONFIG: such a size cannot be;
- * VMC_ERROR_STATE: it is being done already; VMC_ERROR_RESOURCE: the host cannot) and nothing changed. */
+/* Makes the disk larger while the machine runs or is paused, and tells the driver (s5.2.5). `size` is in
+ * bytes, a multiple of VMC_DISK_SECTOR and not less than it is. Any thread but a vCPU's and the I/O thread;
+ * waits for requests in flight and for the host's disk. False with `error` set (VMC_ERROR_CONFIG: such a size
+ * cannot be; VMC_ERROR_STATE: it is being done already; VMC_ERROR_RESOURCE: the host cannot) and nothing
+ * changed. */
 bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error);
 
 /* A source of random numbers (s5.4). */
@@ -102,6 +103,22 @@ typedef struct VmcBalloonStatistics {
 void vmc_virtio_balloon_poll(VmcPciDevice *dev, unsigned seconds);
 /* The last ones. */
 void vmc_virtio_balloon_get_statistics(VmcPciDevice *dev, VmcBalloonStatistics *statistics);
+
+/* A port of AF_VSOCK, and the Unix socket that leads to it or that it leads to. */
+typedef struct VmcVsockPort {
+    uint32_t port;
+    const char *path; /* copied */
+    bool connect; /* the guest listens at its port: we make the socket; else the guest connects to that port
+                   * of CID 2, and we to the socket for each connection */
+} VmcVsockPort;
+
+/* Sockets between the guest and the host (s5.10). `cid`: the guest's address, 0 for 3. NULL with `error` if a
+ * socket cannot be made, without if there is no file descriptor left. */
+VmcPciDevice *vmc_virtio_vsock_new(const VmcVirtioHost *host, uint64_t cid, const VmcVsockPort *ports,
+                                   unsigned n, GError **error);
+/* Ends all connections and tells the guest (s5.10.6.7), as after its state was saved and restored. Any thread
+ * but a vCPU's. */
+void vmc_virtio_vsock_reset_transport(VmcPciDevice *dev);
 
 /* Input devices (s5.8): a keyboard with LEDs; an absolute tablet, x and y in 0..32767, with buttons and
  * wheels. */

@@ -219,6 +219,7 @@ typedef struct VmcField {
     const char *const *choices; /* CHOICE: the words, in the order of the enum; NULL-terminated */
     const char *value;          /* what stands for the value in help texts: "FILE" */
     unsigned preset;            /* NUMBER and CHOICE: the value if none is given */
+    const char *prefix;         /* PATH: may stand before it on the command line and means nothing, or NULL */
     bool required;
     unsigned one_of; /* not 0: of all fields with the same number exactly one is given */
 } VmcField;

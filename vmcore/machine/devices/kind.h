@@ -25,6 +25,8 @@ typedef struct VmcDeviceKindOps {
     bool pci;
     /* It hangs on the machine's USB controller. */
     bool usb;
+    /* All of the kind are in one function. */
+    bool shared;
     /* Adds what is wrong with the device, also together with those before it in the list. May be NULL. */
     void (*check)(VmcCheck *check, const VmcDeviceConfig *device);
     /* Makes the device and puts it on the board. Kinds of which several share one controller make it with the
@@ -45,8 +47,8 @@ typedef struct VmcDeviceKindOps {
 
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
     vmc_kind_keyboard, vmc_kind_tablet, vmc_kind_framebuffer;
-extern const VmcDeviceKindOps vmc_kind_balloon;
 extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_kind_usb_storage;
+extern const VmcDeviceKindOps vmc_kind_balloon, vmc_kind_vsock;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
@@ -74,6 +76,8 @@ void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device);
 /* Opens what a disk's configuration names. */
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error);
 
+/* Adds a fault if no socket can be made at `path`. `name`: of the setting. */
+void vmc_check_socket_path(VmcCheck *check, const char *name, const char *path);
 /* Makes the virtio-serial device with all ports of the configuration, when called for the first of them. */
 bool vmc_guest_make_serial(VmcGuest *guest, guint index, GError **error);
 /* Adds a fault if the name of the port is none, or that of another port before it in the list. `name`: of the

@@ -7,6 +7,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_BLOCK] = &vmc_kind_block,
     [VMC_DEVICE_VIRTIO_RNG] = &vmc_kind_rng,
     [VMC_DEVICE_VIRTIO_BALLOON] = &vmc_kind_balloon,
+    [VMC_DEVICE_VIRTIO_VSOCK] = &vmc_kind_vsock,
     [VMC_DEVICE_VIRTIO_KEYBOARD] = &vmc_kind_keyboard,
     [VMC_DEVICE_VIRTIO_TABLET] = &vmc_kind_tablet,
     [VMC_DEVICE_FRAMEBUFFER] = &vmc_kind_framebuffer,

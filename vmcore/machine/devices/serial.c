@@ -53,9 +53,8 @@ static void check_pair(VmcCheck *check, guint first, const VmcSerialConfig *befo
                         first);
 }
 
-static void check_socket_path(VmcCheck *check, const char *path)
+void vmc_check_socket_path(VmcCheck *check, const char *field, const char *path)
 {
-    static const char field[] = "socketPath";
     g_autofree char *folder = g_path_get_dirname(path);
     struct stat st;
 
@@ -101,7 +100,7 @@ static void check_serial(VmcCheck *check, const VmcDeviceConfig *device)
     if (serial->log_path)
         check_log_path(check, serial->log_path);
     if (serial->socket_path)
-        check_socket_path(check, serial->socket_path);
+        vmc_check_socket_path(check, "socketPath", serial->socket_path);
     if (serial->name && is_port)
         vmc_check_port_name(check, "name", serial->name);
     if (serial->fd_in >= 0 && fcntl(serial->fd_in, F_GETFD) < 0)
