@@ -189,6 +189,9 @@ static bool read_field(plist_t dict, const char *dir, const VmcField *field, Vmc
 /* Names of devices in the file are stable, whatever the command line calls them. */
 static const VmcDeviceInfo *find_kind(const char *type, VmcDeviceKind *kind)
 {
+    /* Of the first version: nothing but memory, which drivers could not take over. */
+    if (!g_strcmp0(type, "Framebuffer"))
+        type = "VirtioGPU";
     for (unsigned i = 0; i < VMC_DEVICE_KINDS; i++) {
         const VmcDeviceInfo *info = vmc_device_info((VmcDeviceKind)i);
 

@@ -67,7 +67,7 @@ static VmcConfig *demo_config(EspBundle *bundle, const char *demo_dir)
     config->boot.initrd = g_build_filename(demo_dir, "initrd.img", NULL);
     config->boot.cmdline = g_strdup(DEMO_CMDLINE);
 
-    VmcDeviceConfig *screen = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
+    VmcDeviceConfig *screen = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_GPU);
     screen->display.width = 1024;
     screen->display.height = 768;
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_KEYBOARD);

@@ -301,7 +301,7 @@ static bool configured_size(EspVmWindow *window, unsigned *width, unsigned *heig
     bool found = false;
     for (guint i = 0; config && i < config->devices->len && !found; i++) {
         const VmcDeviceConfig *device = config->devices->pdata[i];
-        found = device->kind == VMC_DEVICE_FRAMEBUFFER;
+        found = device->kind == VMC_DEVICE_VIRTIO_GPU || device->kind == VMC_DEVICE_VGA;
         *width = device->display.width;
         *height = device->display.height;
     }

@@ -107,7 +107,7 @@ static void what_is_written_is_read(void **state)
     disk->block.path = esp_bundle_file(bundle, "disk.img");
     disk->block.id = g_strdup("pears");
     disk->block.readonly = true;
-    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->display.width = 800;
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_GPU)->display.width = 800;
     ((VmcDeviceConfig *)config->devices->pdata[1])->display.height = 600;
     vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = esp_bundle_file(bundle, "serial.log");
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_CONSOLE)->serial.fd_out = 1; /* not of a bundle */

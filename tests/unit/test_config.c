@@ -491,7 +491,7 @@ static void test_displays(void **state)
 
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         VmcConfig *config = good(*state);
-        VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
+        VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_GPU);
 
         device->display.width = bad[i][0];
         device->display.height = bad[i][1];

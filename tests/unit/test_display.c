@@ -6,13 +6,22 @@
 
 #include <cmocka.h>
 
-#include "display/framebuffer.h"
+#include "display/damage.h"
+#include "display/display.h"
+#include "display/edid.h"
+#include "display/headless.h"
 
 #define WIDTH  1000u /* neither a whole number of tiles */
 #define HEIGHT 700u
 
+#define VIDEO    (4u << 20)
+#define VIDEO_AT 0x80000000ull
+
 typedef struct Screen {
+    VmcMemory *memory;
+    unsigned slot;
     VmcDisplay *display;
+    VmcLinear linear;
     uint32_t *guest, *front; /* what the guest has painted; what a front end shows */
 } Screen;
 
@@ -21,11 +30,23 @@ static int set_up(void **state)
     Screen *screen = g_new0(Screen, 1);
     VmcFrame frame;
 
-    screen->display = vmc_framebuffer_new(WIDTH, HEIGHT);
-    screen->guest = g_malloc0(vmc_framebuffer_bytes(screen->display));
+    screen->memory = vmc_memory_new();
+    assert_true(vmc_memory_add_movable(screen->memory, "video", VIDEO, &screen->slot, NULL));
+    assert_true(vmc_memory_move(screen->memory, screen->slot, VIDEO_AT));
+    screen->display = vmc_display_new(WIDTH, HEIGHT);
+    screen->guest = vmc_memory_host(screen->memory, VIDEO_AT, VIDEO);
     screen->front = g_malloc0(WIDTH * HEIGHT * 4);
-    vmc_framebuffer_attach(screen->display, (uint8_t *)screen->guest);
+    screen->linear = (VmcLinear){
+        .memory = screen->memory,
+        .slot = screen->slot,
+        .width = WIDTH,
+        .height = HEIGHT,
+        .stride = WIDTH * 4,
+        .format = VMC_PIXELS_BGRX,
+    };
+    vmc_display_show_memory(screen->display, &screen->linear);
     assert_true(vmc_display_collect(screen->display, &frame));
+    vmc_display_collect(screen->display, &frame);
     *state = screen;
     return 0;
 }
@@ -34,11 +55,23 @@ static int tear_down(void **state)
 {
     Screen *screen = *state;
 
-    vmc_framebuffer_free(screen->display);
-    g_free(screen->guest);
+    vmc_display_free(screen->display);
+    vmc_memory_free(screen->memory);
     g_free(screen->front);
     g_free(screen);
     return 0;
+}
+
+/* A CPU notes the page it writes to. */
+static void paint_pixel(Screen *screen, unsigned at, uint32_t colour)
+{
+    vmc_memory_note_dirty(&screen->memory->slots[screen->slot], at * 4);
+    screen->guest[at] = colour;
+}
+
+static void note_all(Screen *screen)
+{
+    vmc_memory_written(screen->memory, VIDEO_AT, VIDEO);
 }
 
 static void assert_apart(const VmcRect *a, const VmcRect *b)
@@ -82,7 +115,7 @@ static void test_a_still_screen_has_no_damage(void **state)
     assert_false(vmc_display_collect(((Screen *)*state)->display, &frame));
     assert_int_equal(frame.n_damage, 0);
     serial = frame.serial;
-    ((Screen *)*state)->guest[5] = 1;
+    paint_pixel(*state, 5, 1);
     assert_true(vmc_display_collect(((Screen *)*state)->display, &frame));
     assert_true(frame.serial > serial);
 }
@@ -92,9 +125,9 @@ static void test_one_pixel_costs_one_tile(void **state)
     Screen *screen = *state;
     VmcFrame frame;
 
-    screen->guest[HEIGHT * WIDTH - 1] = 0xffffff; /* the tile in the corner is cut off */
+    paint_pixel(screen, HEIGHT * WIDTH - 1, 0xffffff); /* the tile in the corner is cut off */
     assert_int_equal(update_front(screen, &frame), (WIDTH % 64) * (HEIGHT % 16));
-    screen->guest[100 * WIDTH + 100] = 0xffffff;
+    paint_pixel(screen, 100 * WIDTH + 100, 0xffffff);
     assert_int_equal(update_front(screen, &frame), 64 * 16);
     assert_shown(screen);
 }
@@ -105,6 +138,7 @@ static void test_everything_is_one_rectangle(void **state)
     VmcFrame frame;
 
     memset(screen->guest, 0x55, WIDTH * HEIGHT * 4);
+    note_all(screen);
     assert_int_equal(update_front(screen, &frame), WIDTH * HEIGHT);
     assert_int_equal(frame.n_damage, 1);
     assert_shown(screen);
@@ -117,6 +151,7 @@ static void test_a_line_of_text_is_one_rectangle(void **state)
 
     for (unsigned y = 320; y < 336; y++)
         memset(&screen->guest[y * WIDTH], 0x77, WIDTH * 4);
+    note_all(screen);
     assert_int_equal(update_front(screen, &frame), WIDTH * 16);
     assert_int_equal(frame.n_damage, 1);
 }
@@ -129,7 +164,7 @@ static void test_too_many_rectangles_are_joined(void **state)
 
     for (unsigned y = 0; y < HEIGHT; y += 16)
         for (unsigned x = (y / 16 % 2) * 64; x < WIDTH; x += 128)
-            screen->guest[y * WIDTH + x] = 0x123456;
+            paint_pixel(screen, y * WIDTH + x, 0x123456);
     update_front(screen, &frame);
     assert_shown(screen);
 }
@@ -144,7 +179,7 @@ static void test_random_painting_is_shown_exactly(void **state)
         unsigned dots = 1u << g_rand_int_range(rand, 0, 12);
 
         while (dots--)
-            screen->guest[g_rand_int_range(rand, 0, WIDTH * HEIGHT)] = g_rand_int(rand);
+            paint_pixel(screen, (unsigned)g_rand_int_range(rand, 0, WIDTH * HEIGHT), g_rand_int(rand));
         update_front(screen, &frame);
         assert_shown(screen);
     }
@@ -166,20 +201,22 @@ static void test_the_picture_outlives_the_guest(void **state)
     Screen *screen = *state;
     VmcFrame frame;
 
-    screen->guest[77] = 0xabcdef; /* nobody has collected this yet */
-    vmc_framebuffer_detach(screen->display);
+    paint_pixel(screen, 77, 0xabcdef); /* nobody has collected this yet */
+    vmc_display_release(screen->display);
     memset(screen->guest, 0xee, WIDTH * HEIGHT * 4);
     assert_int_equal(update_front(screen, &frame), 64 * 16);
-    assert_int_equal(screen->front[77], 0xabcdef);
-    vmc_framebuffer_detach(screen->display);
+    assert_int_equal(screen->front[77] & 0xffffff, 0xabcdef);
+    vmc_display_release(screen->display);
+    vmc_display_show_memory(screen->display, &screen->linear); /* of an adapter that is being taken apart */
     assert_int_equal(update_front(screen, &frame), 0);
-    vmc_framebuffer_attach(screen->display, (uint8_t *)screen->guest);
+    vmc_display_adopt(screen->display);
+    vmc_display_show_memory(screen->display, &screen->linear);
     update_front(screen, &frame);
     assert_shown(screen);
 }
 
 typedef struct Painter {
-    uint32_t *pixels;
+    Screen *screen;
     gint stop;
 } Painter;
 
@@ -190,7 +227,7 @@ static gpointer paint(gpointer data)
 
     while (!g_atomic_int_get(&painter->stop))
         for (unsigned i = 0; i < WIDTH * 20; i += 7)
-            ((volatile uint32_t *)painter->pixels)[i] = colour += 0x01010101;
+            paint_pixel(painter->screen, i, colour += 0x01010101);
     return NULL;
 }
 
@@ -198,7 +235,7 @@ static gpointer paint(gpointer data)
 static void test_painting_goes_on_meanwhile(void **state)
 {
     Screen *screen = *state;
-    Painter painter = {screen->guest, 0};
+    Painter painter = {screen, 0};
     GThread *thread = g_thread_new("painter", paint, &painter);
     VmcFrame frame;
 

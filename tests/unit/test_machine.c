@@ -578,7 +578,7 @@ static void test_fifty_machines_leave_nothing(void **state)
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_RNG);
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_KEYBOARD);
     vmc_config_add_device(config, VMC_DEVICE_VIRTIO_TABLET);
-    vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER)->display.width = 640;
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_GPU)->display.width = 640;
     ((VmcDeviceConfig *)g_ptr_array_index(config->devices, 4))->display.height = 480;
     for (unsigned i = 0; i < 50; i++) {
         VmcMachine *machine = machine_for(config);
@@ -615,13 +615,13 @@ static void test_the_display_shows_what_the_guest_paints(void **state)
     VmcFrame frame;
     bool painted = false;
 
-    TINY(&code, 0xbb, 0x00, 0x00, 0x00, 0x90);       /* mov $0x90000000, %ebx */
+    TINY(&code, 0xbb, 0x00, 0x00, 0x00, 0xc0);       /* mov $0xc0000000, %ebx: the first BAR */
     TINY(&code, 0xc7, 0x03, 0x44, 0x33, 0x22, 0x00); /* movl $0x223344, (%rbx) */
     TINY(&code, 0xc7, 0x83, 0x00, 0x0a, 0x02, 0x00); /* movl $0x556677, 0x20a00(%rbx) */
     TINY(&code, 0x77, 0x66, 0x55, 0x00);
     tiny_count(&code);
     config = config_for(rig, &code);
-    device = vmc_config_add_device(config, VMC_DEVICE_FRAMEBUFFER);
+    device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_GPU);
     device->display.width = 640;
     device->display.height = 480;
     watch_machine(&rig->watch, machine_for(config));

@@ -49,7 +49,7 @@ static void test_every_device(void **state)
         {"virtio-input,pointing", VMC_DEVICE_VIRTIO_TABLET},
         {"virtio-serial,stdio", VMC_DEVICE_VIRTIO_CONSOLE},
         {"uart,stdio", VMC_DEVICE_UART},
-        {"virtio-gpu", VMC_DEVICE_FRAMEBUFFER},
+        {"virtio-gpu", VMC_DEVICE_VIRTIO_GPU},
         {"virtio-blk,path=x", VMC_DEVICE_VIRTIO_BLOCK},
     };
 

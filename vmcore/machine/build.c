@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "display/framebuffer.h"
+#include "display/display.h"
 #include "machine/private.h"
 
 /* A board must only take note of these three; they come from vCPU threads and the I/O thread. */
@@ -42,26 +42,32 @@ static void on_attention(void *opaque, const char *why)
     vmc_mailbox_post(guest->vcpus.mailbox, VMC_EVENT_ATTENTION, guest->vcpus.run, why, NULL);
 }
 
+/* What firmware does for a kernel that brings no driver: a mode, and where its picture lies. */
+static void set_up_screen(void *opaque, VmcFramebufferInfo *screen)
+{
+    VmcGuest *guest = opaque;
+    uint64_t at = guest->vga ? vmc_pci_device_bar_address(guest->vga_card, 0) : UINT64_MAX;
+
+    if (at == UINT64_MAX)
+        return;
+    vmc_vga_set_mode(guest->vga);
+    screen->gpa = at;
+    vmc_vga_get_mode(guest->vga, &screen->width, &screen->height);
+    screen->stride = screen->width * 4;
+}
+
 static bool reset_board(void *opaque, GError **error)
 {
     VmcGuest *guest = opaque;
+    VmcBootScreen screen = {set_up_screen, guest};
 
-    return vmc_board_prepare_boot(guest->board, &guest->config->boot, &guest->framebuffer, error);
+    return vmc_board_prepare_boot(guest->board, &guest->config->boot, &screen, error);
 }
 
-static bool build_memory(VmcGuest *guest, VmcDisplay *display, GError **error)
+static bool build_memory(VmcGuest *guest, GError **error)
 {
-    unsigned width, height;
-
     guest->memory = vmc_memory_new();
-    if (!vmc_board_add_ram(guest->memory, guest->config->memory, error))
-        return false;
-    if (!display)
-        return true;
-    vmc_display_get_size(display, &width, &height);
-    guest->framebuffer = (VmcFramebufferInfo){VMC_PC_FB_BASE, width, height, vmc_framebuffer_stride(display)};
-    return vmc_memory_add(guest->memory, "vmc-framebuffer", VMC_PC_FB_BASE, vmc_framebuffer_bytes(display),
-                          false, error);
+    return vmc_board_add_ram(guest->memory, guest->config->memory, error);
 }
 
 static bool build_board(VmcGuest *guest, GError **error)
@@ -136,16 +142,13 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
     guest->pio = vmc_bus_new("pio");
     guest->mmio = vmc_bus_new("mmio");
     guest->io = vmc_io_new(error);
-    if (!guest->io || !build_memory(guest, machine->display, error) || !build_board(guest, error) ||
+    if (!guest->io || !build_memory(guest, error) || !build_board(guest, error) ||
         !build_cpus(guest, error) || !vmc_guest_add_devices(guest, error) || !reset_board(guest, error) ||
         !vmc_vcpus_start(&guest->vcpus, error)) {
         vmc_guest_free(guest);
         return NULL;
     }
     guest->started = true;
-    if (machine->display)
-        vmc_framebuffer_attach(machine->display, vmc_memory_host(guest->memory, VMC_PC_FB_BASE,
-                                                                 vmc_framebuffer_bytes(machine->display)));
     return guest;
 }
 
@@ -178,6 +181,9 @@ void vmc_guest_free(VmcGuest *guest)
     if (!guest)
         return;
     vmc_vcpus_join(&guest->vcpus);
+    /* Before the devices are reset on their way out: what is on the screen stays. */
+    for (unsigned i = 0; i < guest->machine->n_displays; i++)
+        vmc_display_release(guest->machine->displays[i]);
     if (guest->board)
         vmc_board_free(guest->board);
     free_vcpus(guest);
@@ -186,8 +192,6 @@ void vmc_guest_free(VmcGuest *guest)
     vmc_io_free(guest->io);
     vmc_bus_free(guest->pio);
     vmc_bus_free(guest->mmio);
-    if (guest->started && guest->machine->display)
-        vmc_framebuffer_detach(guest->machine->display);
     vmc_memory_free(guest->memory);
     free_logs(guest);
     g_ptr_array_unref(guest->keyboards);

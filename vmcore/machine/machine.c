@@ -5,7 +5,6 @@
  * handler may call back into the machine, even stop it; so whoever announces a passing state looks afterwards
  * whether it is still that state, and gives up if not.
  */
-#include "display/framebuffer.h"
 #include "machine/devices/kind.h"
 #include "machine/private.h"
 
@@ -284,7 +283,7 @@ uint64_t vmc_machine_get_start_latency_ns(VmcMachine *machine)
 
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n)
 {
-    return n == 0 ? machine->display : NULL;
+    return n < machine->n_displays ? machine->displays[n] : NULL;
 }
 
 static void vmc_machine_get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec)
@@ -318,7 +317,8 @@ static void vmc_machine_finalize(GObject *object)
 {
     VmcMachine *machine = VMC_MACHINE(object);
 
-    vmc_framebuffer_free(machine->display);
+    for (unsigned i = 0; i < machine->n_displays; i++)
+        vmc_display_free(machine->displays[i]);
     vmc_config_free(machine->config);
     g_clear_error(&machine->error);
     g_free(machine->cpu_reason);
@@ -373,6 +373,21 @@ static bool check_config(const VmcConfig *config, GError **error)
     return false;
 }
 
+/* They outlive guests: a window shows one of them across restarts. */
+static void make_displays(VmcMachine *machine)
+{
+    for (guint i = 0; i < machine->config->devices->len && !machine->n_displays; i++) {
+        const VmcDeviceConfig *device = g_ptr_array_index(machine->config->devices, i);
+
+        if (device->kind == VMC_DEVICE_VIRTIO_GPU)
+            machine->n_displays = device->display.displays;
+        else if (device->kind == VMC_DEVICE_VGA)
+            machine->n_displays = 1;
+        for (unsigned n = 0; n < machine->n_displays; n++)
+            machine->displays[n] = vmc_display_new(device->display.width, device->display.height);
+    }
+}
+
 VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error)
 {
     VmcMachine *machine;
@@ -382,11 +397,6 @@ VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error)
     machine = g_object_new(VMC_TYPE_MACHINE, NULL);
     machine->config = vmc_config_copy(config);
     machine->mailbox = vmc_mailbox_new(machine, machine->context);
-    for (guint i = 0; i < machine->config->devices->len && !machine->display; i++) {
-        const VmcDeviceConfig *device = g_ptr_array_index(machine->config->devices, i);
-
-        if (device->kind == VMC_DEVICE_FRAMEBUFFER)
-            machine->display = vmc_framebuffer_new(device->display.width, device->display.height);
-    }
+    make_displays(machine);
     return machine;
 }

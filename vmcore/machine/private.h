@@ -14,8 +14,10 @@
 #include "base/io.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
+#include "display/vga.h"
 #include "pc/board.h"
 #include "usb/device.h"
+#include "virtio/devices.h"
 #include "vmcore/machine.h"
 
 /* What the guest's threads report to the owner. */
@@ -99,7 +101,8 @@ typedef struct VmcGuest {
     VmcCpuVm *vm;
     VmcBoard *board;
     VmcVcpus vcpus;
-    VmcFramebufferInfo framebuffer;
+    VmcVga *vga;                     /* of the primary adapter, or NULL; its device's */
+    VmcPciDevice *vga_card;          /* that device */
     VmcHostHooks hooks;              /* what devices tell the user */
     VmcPciDevice **pci_devices;      /* one for each device of the configuration, or NULL; the bus's */
     VmcUsbDevice **usb_devices;      /* the same; those that were attached are the controller's */
@@ -132,7 +135,8 @@ struct _VmcMachine {
     GMainContext *context; /* the owner's */
     VmcMailbox *mailbox;
     VmcConfig *config;
-    VmcDisplay *display; /* or NULL */
+    VmcDisplay *displays[VMC_GPU_SCANOUTS];
+    unsigned n_displays;
 
     _Atomic int state; /* VmcMachineState; written by the owner's thread only */
     GError *error;

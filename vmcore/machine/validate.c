@@ -157,7 +157,7 @@ static void check_device(GPtrArray *faults, const VmcConfig *config, guint index
 
 static bool is_display(VmcDeviceKind kind)
 {
-    return kind == VMC_DEVICE_FRAMEBUFFER || kind == VMC_DEVICE_VIRTIO_GPU || kind == VMC_DEVICE_VGA;
+    return kind == VMC_DEVICE_VIRTIO_GPU || kind == VMC_DEVICE_VGA;
 }
 
 /* Whether the index-th device brings a PCI function: all ports are in one, all USB devices on one controller,
@@ -202,7 +202,7 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
         add_fault(faults, "devices", "%u devices of kind uart are too many; give at most %u", uarts,
                   UARTS_MAX);
     if (displays > 1)
-        add_fault(faults, "devices", "%u displays are too many; give at most one", displays);
+        add_fault(faults, "devices", "%u primary adapters (virtio-gpu, vga) are too many; give at most one", displays);
     if (pci > VMC_PCI_DEVICES_MAX)
         add_fault(faults, "devices", "%u PCI devices are too many; give at most %u", pci,
                   VMC_PCI_DEVICES_MAX);

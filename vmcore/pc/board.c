@@ -298,7 +298,7 @@ static bool write_acpi_tables(VmcBoard *board, GError **error)
 }
 
 /* The memory map a BIOS would report, ascending. */
-static unsigned fill_map(const VmcBoard *board, const VmcFramebufferInfo *fb, VmcE820Entry map[8])
+static unsigned fill_map(const VmcBoard *board, VmcE820Entry map[8])
 {
     unsigned n = 0;
     uint64_t low = ram_at(board, 0), high = ram_at(board, VMC_PC_HIGH_RAM);
@@ -306,33 +306,32 @@ static unsigned fill_map(const VmcBoard *board, const VmcFramebufferInfo *fb, Vm
     map[n++] = (VmcE820Entry){CONVENTIONAL_END, 0xa0000 - CONVENTIONAL_END, VMC_E820_RESERVED};
     map[n++] = (VmcE820Entry){VMC_ACPI_BASE, VMC_ACPI_SIZE, VMC_E820_ACPI};
     map[n++] = (VmcE820Entry){ONE_MIB, low - ONE_MIB, VMC_E820_RAM};
-    if (fb && fb->gpa)
-        map[n++] = (VmcE820Entry){VMC_PC_FB_BASE, VMC_PC_FB_END - VMC_PC_FB_BASE, VMC_E820_RESERVED};
     map[n++] = (VmcE820Entry){VMC_PC_ECAM_BASE, VMC_PC_ECAM_SIZE, VMC_E820_RESERVED};
     if (high)
         map[n++] = (VmcE820Entry){VMC_PC_HIGH_RAM, high, VMC_E820_RAM};
     return n;
 }
 
-static bool boot_linux(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb,
+static bool boot_linux(VmcBoard *board, const VmcBootConfig *boot, const VmcBootScreen *screen,
                        VmcCpuState *state, GError **error)
 {
     VmcE820Entry map[8];
+    VmcFramebufferInfo fb = {0};
     VmcLinuxParams params = {
         .memory = board->params.memory,
         .boot = boot,
         .low_ram_end = ram_at(board, 0),
         .map = map,
-        .n_map = fill_map(board, fb, map),
+        .n_map = fill_map(board, map),
         .rsdp = VMC_ACPI_BASE,
     };
-    if (fb) {
-        params.fb_gpa = fb->gpa;
-        params.fb_width = fb->width;
-        params.fb_height = fb->height;
-        params.fb_stride = fb->stride;
-    }
     set_up_as_firmware(board);
+    if (screen)
+        screen->set_up(screen->opaque, &fb);
+    params.fb_gpa = fb.gpa;
+    params.fb_width = fb.width;
+    params.fb_height = fb.height;
+    params.fb_stride = fb.stride;
     return write_acpi_tables(board, error) && vmc_linux_load(&params, state, error);
 }
 
@@ -355,13 +354,13 @@ static bool set_cpu_states(VmcBoard *board, VmcCpuState *first, GError **error)
     return true;
 }
 
-bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb,
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcBootScreen *screen,
                             GError **error)
 {
     VmcCpuState state;
     vmc_cpu_state_reset(&state);
     reset_board(board);
-    if (boot->kind == VMC_BOOT_LINUX && !boot_linux(board, boot, fb, &state, error))
+    if (boot->kind == VMC_BOOT_LINUX && !boot_linux(board, boot, screen, &state, error))
         return false;
     return set_cpu_states(board, &state, error);
 }

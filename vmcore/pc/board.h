@@ -4,9 +4,9 @@
  * Order of use (machine/machine.c): vmc_board_new; for each CPU backend->cpu_new with vmc_board_lapic(i),
  * then vmc_board_attach_cpu; devices onto vmc_board_pci / vmc_board_add_uart; vmc_board_prepare_boot; run.
  *
- * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; framebuffer slot at VMC_PC_FB_BASE; ECAM
- * at VMC_PC_ECAM_BASE; PCI window VMC_PC_PCI_BASE..VMC_PC_PCI_END; IOAPIC FEC0_0000, HPET FED0_0000 (later),
- * LAPIC FEE0_0000.
+ * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; ECAM at VMC_PC_ECAM_BASE; PCI window
+ * VMC_PC_PCI_BASE..VMC_PC_PCI_END, video memory included; IOAPIC FEC0_0000, HPET FED0_0000 (later), LAPIC
+ * FEE0_0000.
  */
 #pragma once
 
@@ -22,8 +22,6 @@
 #include "vmcore/config.h"
 
 #define VMC_PC_LOW_RAM_END 0x80000000ull
-#define VMC_PC_FB_BASE     0x90000000ull
-#define VMC_PC_FB_END      0xb0000000ull
 #define VMC_PC_ECAM_BASE   0xb0000000ull
 #define VMC_PC_ECAM_SIZE   0x10000000ull
 #define VMC_PC_PCI_BASE    0xc0000000ull
@@ -65,15 +63,21 @@ typedef struct VmcFramebufferInfo {
     unsigned width, height, stride;
 } VmcFramebufferInfo;
 
-/* Everything back to power-on (CPUs are not running), PCI resources assigned, ACPI tables, kernel, initrd,
- * command line and boot_params written to memory, CPU states set: CPU 0 at the 64-bit entry, the others
- * waiting for SIPI. Used for the first boot and for every guest reset. */
-bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcFramebufferInfo *fb,
+/* Asks for a picture a kernel can draw on at once, when BARs have their addresses; *screen is all 0. */
+typedef struct VmcBootScreen {
+    void (*set_up)(void *opaque, VmcFramebufferInfo *screen);
+    void *opaque;
+} VmcBootScreen;
+
+/* `screen`: NULL if there is none. Everything back to power-on (CPUs are not running), PCI resources
+ * assigned, ACPI tables, kernel, initrd, command line and boot_params written to memory, CPU states set: CPU
+ * 0 at the 64-bit entry, the others waiting for SIPI. Used for the first boot and for every guest reset. */
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcBootScreen *screen,
                             GError **error);
 
 /* ACPI power button (any thread). */
 void vmc_board_power_button(VmcBoard *board);
-/* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on, with the devices
- * told so. */
+/* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on, with the
+ * devices told so. */
 void vmc_board_pause(VmcBoard *board);
 void vmc_board_resume(VmcBoard *board);

@@ -1,7 +1,6 @@
 /*
  * The namespace: processors, the PCI root with its windows and interrupt routing, the ISA devices behind the
- * LPC bridge, what is reserved on the board, and soft off. The framebuffer is not in a PCI window: it belongs
- * to no PCI device, and a kernel must not place one there.
+ * LPC bridge, what is reserved on the board, and soft off.
  */
 #include "pc/dsdt.h"
 

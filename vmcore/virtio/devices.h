@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "block/disk.h"
 #include "net/cable.h"
+#include "display/vga.h"
 #include "pci/pci.h"
 #include "virtio/port.h"
 #include "vmcore/config.h"
@@ -158,3 +159,14 @@ void vmc_virtio_net_get_mac(VmcPciDevice *dev, uint8_t mac[VMC_MAC_BYTES]);
 unsigned vmc_virtio_net_get_addresses(VmcPciDevice *dev, VmcNetAddress *addresses, unsigned max);
 /* As vmc_cable_counters. Any thread. */
 void vmc_virtio_net_counters(VmcPciDevice *dev, VmcCableCounters *sent, VmcCableCounters *received);
+#define VMC_GPU_SCANOUTS 4u
+
+typedef struct VmcGpuParams {
+    VmcVga *vga; /* what it is to firmware, on the first display; taken over */
+    VmcDisplay *displays[VMC_GPU_SCANOUTS];
+    unsigned n_displays;    /* 1 to VMC_GPU_SCANOUTS */
+    unsigned width, height; /* that the monitors prefer at first, pixels */
+} VmcGpuParams;
+
+/* The primary adapter with virtio-gpu (s5.7). The displays must outlive it. */
+VmcPciDevice *vmc_virtio_gpu_new(const VmcVirtioHost *host, const VmcGpuParams *params);

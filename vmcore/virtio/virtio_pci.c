@@ -1,10 +1,10 @@
 /*
  * The modern virtio-pci transport (VIRTIO 1.2 s4.1).
  *
- * One memory BAR of four pages, a page for each structure so that a later KVM can catch doorbells by page:
- * common configuration, ISR status, device configuration, notifications (one 32-bit cell for each queue).
- * MSI-X has BAR 1, with vector 0.. as the driver likes; the VIRTIO_PCI_CAP_PCI_CFG window reaches the same
- * registers from configuration space.
+ * One memory BAR of four pages (or where its layout puts them), a page for each structure so that a later KVM
+ * can catch doorbells by page: common configuration, ISR status, device configuration, notifications (one
+ * 32-bit cell for each queue). MSI-X has BAR 1, with vector 0.. as the driver likes; the
+ * VIRTIO_PCI_CAP_PCI_CFG window reaches the same registers from configuration space.
  *
  * How it stays in one piece though vCPUs write and the I/O thread works:
  *  - `lock` serialises the registers among vCPUs. A write that starts or resets the device keeps it and waits
@@ -24,8 +24,6 @@
 #define VENDOR         0x1af4u
 #define DEVICE_BASE    0x1040u
 #define SUBSYSTEM      0x1100u /* 0x40 or more, so that no legacy driver takes it (s4.1.2.1) */
-#define REGISTERS_BAR  0u
-#define MSIX_BAR       1u
 #define PAGE           4096u
 #define REGISTERS_SIZE (4 * PAGE)
 
@@ -75,6 +73,8 @@ typedef struct PciQueue {
 struct VirtioPci {
     VmcPciDevice pci; /* first: the two are cast into one another */
     VmcVirtioDevice *dev;
+    const VmcVirtioPciLayout *layout;
+    uint64_t registers_size; /* of the BAR */
     unsigned n_queues, vectors, window;
 
     GMutex lock; /* the registers, among vCPUs */
@@ -411,6 +411,9 @@ static uint64_t bar_read(VmcPciDevice *pci, unsigned bar, uint64_t offset, unsig
 {
     VirtioPci *vp = (VirtioPci *)pci;
 
+    if (offset < vp->layout->registers_at)
+        return vp->layout->read(vp->dev, offset, size);
+    offset -= vp->layout->registers_at;
     switch (offset / PAGE) {
     case PAGE_COMMON:
         return read_common(vp, offset % PAGE, size);
@@ -428,7 +431,11 @@ static void bar_write(VmcPciDevice *pci, unsigned bar, uint64_t offset, unsigned
     VirtioPci *vp = (VirtioPci *)pci;
     unsigned in_page = offset % PAGE;
 
-    switch (offset / PAGE) {
+    if (offset < vp->layout->registers_at) {
+        vp->layout->write(vp->dev, offset, size, value);
+        return;
+    }
+    switch ((offset - vp->layout->registers_at) / PAGE) {
     case PAGE_COMMON:
         g_mutex_lock(&vp->lock);
         write_common(vp, in_page, size, value);
@@ -465,9 +472,9 @@ static bool window_target(VirtioPci *vp, unsigned offset, unsigned size, uint32_
         return false;
     *target = config32(&vp->pci, vp->window + 8);
     *length = config32(&vp->pci, vp->window + 12);
-    return vp->pci.config[vp->window + 4] == REGISTERS_BAR &&
+    return vp->pci.config[vp->window + 4] == vp->layout->registers_bar &&
            (*length == 1 || *length == 2 || *length == 4) && *target % *length == 0 &&
-           *target < REGISTERS_SIZE;
+           *target < vp->registers_size;
 }
 
 static void config_reading(VmcPciDevice *pci, unsigned offset, unsigned size)
@@ -477,7 +484,7 @@ static void config_reading(VmcPciDevice *pci, unsigned offset, unsigned size)
 
     if (!window_target(vp, offset, size, &target, &length))
         return;
-    uint32_t value = GUINT32_TO_LE((uint32_t)bar_read(pci, REGISTERS_BAR, target, length));
+    uint32_t value = GUINT32_TO_LE((uint32_t)bar_read(pci, vp->layout->registers_bar, target, length));
     memcpy(&pci->config[vp->window + 16], &value, length);
 }
 
@@ -491,7 +498,7 @@ static void config_written(VmcPciDevice *pci, unsigned offset, unsigned size)
     uint32_t value = config32(pci, vp->window + 16);
     if (length < 4)
         value &= (1u << (8 * length)) - 1;
-    bar_write(pci, REGISTERS_BAR, target, length, value);
+    bar_write(pci, vp->layout->registers_bar, target, length, value);
 }
 
 /* ---- lifecycle ---- */
@@ -507,7 +514,11 @@ static void bus_master(VmcPciDevice *pci, bool on)
 
 static void pci_reset(VmcPciDevice *pci)
 {
-    reset_and_wait((VirtioPci *)pci);
+    VirtioPci *vp = (VirtioPci *)pci;
+
+    reset_and_wait(vp);
+    if (vp->layout->power_on)
+        vp->layout->power_on(vp->dev);
 }
 
 static void resumed(void *data)
@@ -543,11 +554,12 @@ static unsigned add_capability(VirtioPci *vp, uint8_t type, unsigned page, uint3
 {
     unsigned at = vmc_pci_device_add_capability(&vp->pci, CAP_VENDOR, size);
     uint8_t *cap = &vp->pci.config[at];
-    uint32_t offset_le = GUINT32_TO_LE(page * PAGE), length_le = GUINT32_TO_LE(length);
+    uint32_t offset_le = GUINT32_TO_LE(vp->layout->registers_at + page * PAGE),
+             length_le = GUINT32_TO_LE(length);
 
     cap[2] = (uint8_t)size;
     cap[3] = type;
-    cap[4] = REGISTERS_BAR;
+    cap[4] = (uint8_t)vp->layout->registers_bar;
     memcpy(cap + 8, &offset_le, 4);
     memcpy(cap + 12, &length_le, 4);
     return at;
@@ -566,7 +578,7 @@ static void add_capabilities(VirtioPci *vp)
     vp->window = add_capability(vp, CFG_PCI, 0, 0, 20);
     vp->pci.writable[vp->window + 4] = 0xff;             /* bar */
     memset(&vp->pci.writable[vp->window + 8], 0xff, 12); /* offset, length, data */
-    vmc_pci_device_add_msix(&vp->pci, MSIX_BAR, vp->vectors);
+    vmc_pci_device_add_msix(&vp->pci, vp->layout->msix_bar, vp->vectors);
 }
 
 static const VmcVirtioTransport transport = {
@@ -602,6 +614,13 @@ static bool make_doorbells(VirtioPci *vp)
 
 VmcPciDevice *vmc_virtio_pci_new(VmcVirtioDevice *dev)
 {
+    static const VmcVirtioPciLayout usual = {.registers_bar = 0, .msix_bar = 1};
+
+    return vmc_virtio_pci_new_at(dev, &usual);
+}
+
+VmcPciDevice *vmc_virtio_pci_new_at(VmcVirtioDevice *dev, const VmcVirtioPciLayout *layout)
+{
     VirtioPci *vp = g_new0(VirtioPci, 1);
     VmcPciIdentity identity = {
         .vendor = VENDOR,
@@ -613,6 +632,10 @@ VmcPciDevice *vmc_virtio_pci_new(VmcVirtioDevice *dev)
     };
 
     vp->dev = dev;
+    vp->layout = layout;
+    vp->registers_size = REGISTERS_SIZE;
+    while (vp->registers_size < layout->registers_at + REGISTERS_SIZE)
+        vp->registers_size *= 2;
     vp->n_queues = dev->n_queues;
     vp->vectors = vp->n_queues + 1;
     g_mutex_init(&vp->lock);
@@ -622,7 +645,7 @@ VmcPciDevice *vmc_virtio_pci_new(VmcVirtioDevice *dev)
     clear_registers(vp);
     vmc_pci_device_init(&vp->pci, &pci_ops, &identity);
     vp->pci.config[0x3d] = 1; /* INTA */
-    vmc_pci_device_add_bar(&vp->pci, REGISTERS_BAR, REGISTERS_SIZE, false, false, false);
+    vmc_pci_device_add_bar(&vp->pci, layout->registers_bar, vp->registers_size, false, false, false);
     add_capabilities(vp);
     if (!make_doorbells(vp)) {
         pci_free(&vp->pci);

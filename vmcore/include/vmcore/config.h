@@ -29,7 +29,6 @@ typedef enum VmcDeviceKind {
     VMC_DEVICE_VIRTIO_RNG,
     VMC_DEVICE_VIRTIO_KEYBOARD,
     VMC_DEVICE_VIRTIO_TABLET, /* absolute pointer */
-    VMC_DEVICE_FRAMEBUFFER,   /* linear, XRGB8888, handed to the kernel as an EFI framebuffer */
     VMC_DEVICE_VIRTIO_GPU,    /* the primary adapter: VGA-compatible for firmware, virtio-gpu for a driver */
     VMC_DEVICE_VGA,           /* the primary adapter: a linear framebuffer as of 1234:1111 */
     VMC_DEVICE_VIRTIO_NET,
@@ -156,7 +155,7 @@ typedef struct VmcDeviceConfig {
         VmcShareConfig share;       /* VIRTIO_FS, VIRTIO_9P, SPICE_WEBDAV */
         VmcVsockConfig vsock;       /* VIRTIO_VSOCK */
         VmcSoundConfig sound;       /* VIRTIO_SOUND */
-        VmcDisplayConfig display;   /* FRAMEBUFFER, VIRTIO_GPU, VGA */
+        VmcDisplayConfig display;   /* VIRTIO_GPU, VGA */
         VmcKeyboardConfig keyboard; /* USB_KEYBOARD */
         VmcAgentConfig agent;       /* SPICE_AGENT */
     };

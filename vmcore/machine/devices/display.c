@@ -1,4 +1,11 @@
-/* Displays. The plain framebuffer is memory, made with the machine's other memory (build.c). */
+/*
+ * Displays: the primary adapter of a machine, of which there is one at most.
+ *
+ * The machine's displays are there before the adapter and outlive it (machine.c); here it is given them.
+ */
+#include <string.h>
+
+#include "display/display.h"
 #include "machine/devices/kind.h"
 
 #define MIN_WIDTH      320u
@@ -7,6 +14,8 @@
 #define DEFAULT_WIDTH  1280u
 #define DEFAULT_HEIGHT 800u
 
+/* ---- what can be wrong ---- */
+
 static void check_display(VmcCheck *check, const VmcDeviceConfig *device)
 {
     unsigned width = device->display.width, height = device->display.height;
@@ -14,17 +23,159 @@ static void check_display(VmcCheck *check, const VmcDeviceConfig *device)
     if (width < MIN_WIDTH || height < MIN_HEIGHT || width > MAX_SIDE || height > MAX_SIDE)
         vmc_check_fault(check, NULL, "a display cannot be %u by %u pixels; give %u by %u to %u by %u", width,
                         height, MIN_WIDTH, MIN_HEIGHT, MAX_SIDE, MAX_SIDE);
+    if (device->kind == VMC_DEVICE_VIRTIO_GPU &&
+        (device->display.displays < 1 || device->display.displays > VMC_GPU_SCANOUTS))
+        vmc_check_fault(check, "displays", "there cannot be %u displays; give 1 to %u",
+                        device->display.displays, VMC_GPU_SCANOUTS);
 }
 
-static const VmcField fields[] = {
+/* ---- making them ---- */
+
+static VmcVga *make_vga(VmcGuest *guest, const VmcDisplayConfig *config, GError **error)
+{
+    VmcVgaParams params = {
+        .memory = guest->memory,
+        .pio = guest->pio,
+        .display = guest->machine->displays[0],
+        .width = config->width,
+        .height = config->height,
+    };
+
+    return vmc_vga_new(&params, error);
+}
+
+static bool add_card(VmcGuest *guest, guint index, VmcVga *vga, VmcPciDevice *card, GError **error)
+{
+    if (!vmc_guest_add_pci(guest, index, card, error))
+        return false;
+    guest->vga = vga;
+    guest->vga_card = card;
+    return true;
+}
+
+static bool make_vga_card(VmcGuest *guest, guint index, GError **error)
+{
+    VmcVga *vga = make_vga(guest, &vmc_guest_config(guest, index)->display, error);
+
+    return vga && add_card(guest, index, vga, vmc_vga_pci_new(vga), error);
+}
+
+static bool make_gpu(VmcGuest *guest, guint index, GError **error)
+{
+    const VmcDisplayConfig *config = &vmc_guest_config(guest, index)->display;
+    VmcVirtioHost host = vmc_guest_virtio_host(guest);
+    VmcGpuParams params = {
+        .vga = make_vga(guest, config, error),
+        .n_displays = guest->machine->n_displays,
+        .width = config->width,
+        .height = config->height,
+    };
+
+    if (!params.vga)
+        return false;
+    memcpy(params.displays, guest->machine->displays, sizeof params.displays);
+    return add_card(guest, index, params.vga, vmc_virtio_gpu_new(&host, &params), error);
+}
+
+/* ---- what can be done with them ---- */
+
+enum { ACTION_RESIZE, ACTION_SCREENSHOT };
+
+static const VmcAction actions[] = {
+    [ACTION_RESIZE] = {"resize", "WIDTH HEIGHT [DISPLAY]", 2, 3, "asks the guest for another size in pixels"},
+    [ACTION_SCREENSHOT] = {"screenshot", "FILE [DISPLAY]", 1, 2, "writes the picture as PNG, says its hash"},
+};
+
+/* The display an argument names, from 0 on; the first without one. */
+static VmcDisplay *named_display(VmcGuest *guest, const char *argument, GError **error)
+{
+    guint64 number = 0;
+
+    if (argument &&
+        !g_ascii_string_to_unsigned(argument, 10, 0, guest->machine->n_displays - 1, &number, NULL)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "There is no display “%s”; give 0 to %u", argument,
+                    guest->machine->n_displays - 1);
+        return NULL;
+    }
+    return guest->machine->displays[number];
+}
+
+static bool resize(VmcGuest *guest, const char *const *arguments, GError **error)
+{
+    VmcDisplay *display = named_display(guest, arguments[2], error);
+    guint64 width, height;
+
+    if (!display)
+        return false;
+    if (!g_ascii_string_to_unsigned(arguments[0], 10, MIN_WIDTH, MAX_SIDE, &width, NULL) ||
+        !g_ascii_string_to_unsigned(arguments[1], 10, MIN_HEIGHT, MAX_SIDE, &height, NULL)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    "“%s %s” is no size of a display; give %u by %u to %u by %u pixels", arguments[0],
+                    arguments[1], MIN_WIDTH, MIN_HEIGHT, MAX_SIDE, MAX_SIDE);
+        return false;
+    }
+    if (vmc_display_request_size(display, (unsigned)width, (unsigned)height))
+        return true;
+    g_set_error_literal(error, VMC_ERROR, VMC_ERROR_STATE,
+                        "The guest has no driver for this display that could change its size");
+    return false;
+}
+
+static bool screenshot(VmcGuest *guest, const char *const *arguments, GString *reply, GError **error)
+{
+    VmcDisplay *display = named_display(guest, arguments[1], error);
+    VmcFrame frame;
+
+    if (!display)
+        return false;
+    vmc_display_take_picture(display, &frame);
+    g_autofree char *hash = vmc_frame_hash(&frame);
+    bool ok = vmc_frame_write_png(&frame, arguments[0], error);
+    g_string_append_printf(reply, "%u x %u %s", frame.width, frame.height, hash);
+    vmc_picture_clear(&frame);
+    return ok;
+}
+
+static bool act_on_display(VmcGuest *guest, guint index, unsigned action, const char *const *arguments,
+                           GString *reply, GError **error)
+{
+    return action == ACTION_RESIZE ? resize(guest, arguments, error)
+                                   : screenshot(guest, arguments, reply, error);
+}
+
+/* ---- the kinds ---- */
+
+static const VmcField gpu_fields[] = {
+    VMC_FIELD("width", "Width", NUMBER, display.width, .value = "N", .preset = DEFAULT_WIDTH),
+    VMC_FIELD("height", "Height", NUMBER, display.height, .value = "N", .preset = DEFAULT_HEIGHT),
+    VMC_FIELD("displays", "Displays", NUMBER, display.displays, .value = "N", .preset = 1),
+};
+
+static const VmcField vga_fields[] = {
     VMC_FIELD("width", "Width", NUMBER, display.width, .value = "N", .preset = DEFAULT_WIDTH),
     VMC_FIELD("height", "Height", NUMBER, display.height, .value = "N", .preset = DEFAULT_HEIGHT),
 };
 
-const VmcDeviceKindOps vmc_kind_framebuffer = {
+const VmcDeviceKindOps vmc_kind_gpu = {
     .info = {.name = "virtio-gpu",
-             .key = "Framebuffer",
-             .help = "display, for now a plain framebuffer",
-             VMC_FIELDS(fields)},
+             .key = "VirtioGPU",
+             .help = "display that follows its window, VGA without a driver",
+             VMC_FIELDS(gpu_fields),
+             VMC_ACTIONS(actions)},
+    .pci = true,
     .check = check_display,
+    .make = make_gpu,
+    .act = act_on_display,
+};
+
+const VmcDeviceKindOps vmc_kind_vga = {
+    .info = {.name = "vga",
+             .key = "VGA",
+             .help = "display, a plain framebuffer",
+             VMC_FIELDS(vga_fields),
+             VMC_ACTIONS(actions)},
+    .pci = true,
+    .check = check_display,
+    .make = make_vga_card,
+    .act = act_on_display,
 };

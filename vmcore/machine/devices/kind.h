@@ -46,10 +46,11 @@ typedef struct VmcDeviceKindOps {
 } VmcDeviceKindOps;
 
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
-    vmc_kind_keyboard, vmc_kind_tablet, vmc_kind_framebuffer;
+    vmc_kind_keyboard, vmc_kind_tablet;
 extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_kind_usb_storage;
 extern const VmcDeviceKindOps vmc_kind_balloon, vmc_kind_vsock;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
+extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
 

@@ -10,11 +10,12 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_VSOCK] = &vmc_kind_vsock,
     [VMC_DEVICE_VIRTIO_KEYBOARD] = &vmc_kind_keyboard,
     [VMC_DEVICE_VIRTIO_TABLET] = &vmc_kind_tablet,
-    [VMC_DEVICE_FRAMEBUFFER] = &vmc_kind_framebuffer,
     [VMC_DEVICE_USB_KEYBOARD] = &vmc_kind_usb_keyboard,
     [VMC_DEVICE_USB_TABLET] = &vmc_kind_usb_tablet,
     [VMC_DEVICE_USB_STORAGE] = &vmc_kind_usb_storage,
     [VMC_DEVICE_VIRTIO_NET] = &vmc_kind_virtio_net,
+    [VMC_DEVICE_VIRTIO_GPU] = &vmc_kind_gpu,
+    [VMC_DEVICE_VGA] = &vmc_kind_vga,
 };
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind)
