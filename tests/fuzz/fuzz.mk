@@ -11,7 +11,11 @@ FUZZ_BUILD      = $(MAKE) B=build-fuzz CC="$(FUZZ_CC)" CFLAGS="$(FUZZ_FLAGS)"
 COVERAGE_BUILD  = $(MAKE) B=build-fuzz/coverage CC="$(FUZZ_CC)" CFLAGS="$(COVERAGE_FLAGS)"
 # With its own compiler, so that what is built for one is not taken for the other.
 FUZZ_RUN        = FUZZ_COMPILE="$(FUZZ_CC) -std=gnu17 $(FUZZ_FLAGS) -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. $(CORE_CFLAGS)" \
-	FUZZ_LIBS="$(CORE_LIBS)" tests/fuzz/run.py
+	FUZZ_LIBS="$(CORE_LIBS)" \
+	$(foreach t,$(FUZZ_ALL) $(SEEDED_TESTS),$(if $(LIBS_$t),FUZZ_LIBS_$t="$(LIBS_$t)")) tests/fuzz/run.py
+
+# Some seeded bugs are for unit tests to find; they are run with the sanitizers, too.
+SEEDED_TESTS    = $(sort $(filter test_%,$(shell cat tests/fuzz/seeded.txt)))
 
 .PHONY: fuzz fuzz-corpus fuzz-seeded fuzz-replay fuzz-programs
 fuzz-replay: $(FUZZ_ALL:%=$(B)/fuzz-replay/%)
@@ -30,7 +34,7 @@ fuzz-corpus:
 
 # One bug of each kind of mistake (vmcore/base/seeded.h): do the fuzzers find it in FUZZ_SECONDS? BUGS=... for some.
 fuzz-seeded:
-	+$(Q)$(FUZZ_BUILD) fuzz-programs
+	+$(Q)$(FUZZ_BUILD) fuzz-programs $(SEEDED_TESTS:%=build-fuzz/tests/%)
 	$(Q)$(FUZZ_RUN) seeded --seconds $(FUZZ_SECONDS) $(BUGS)
 
 FUZZ_COMMON = $(B)/obj/tests/fuzz/device.o $(B)/libespalier.a $(B)/libvmcore.a

@@ -13,7 +13,8 @@ corpus: makes tests/fuzz/corpus/TARGET anew from itself and build-fuzz/corpus/TA
 Files with names of their own (found-...: what was a finding once) stay.
 
 seeded: builds the files that hold a seeded bug (vmcore/base/seeded.h) with that bug, links the target that
-tests/fuzz/seeded.txt names with them, and lets it search. The exit status is 1 if one is not found.
+tests/fuzz/seeded.txt names with them, and lets it search; or runs the unit test that it names. The exit status is 1 if
+one is not found.
 """
 
 import argparse
@@ -190,28 +191,38 @@ def files_with(bug):
     return sorted(found)
 
 
-def build_seeded(bug, target):
-    """Links the target with the files that hold the bug, before the library that has them without."""
+def build_seeded(bug, finder):
+    """Links the target, or the unit test, with the files that hold the bug, before the library that has them without."""
     folder = os.path.join(BUILD, "seeded", bug)
     os.makedirs(folder, exist_ok=True)
+    compiler = shlex.split(os.environ["FUZZ_COMPILE"])
     objects = []
     for name in files_with(bug):
         objects.append(os.path.join(folder, name.replace("/", "-")[:-2] + ".o"))
-        subprocess.run(shlex.split(os.environ["FUZZ_COMPILE"]) + [f"-DVMC_SEEDED_BUG=VMC_BUG_{bug}", "-c", name, "-o",
-                                                                  objects[-1]], check=True)
-    program = os.path.join(folder, target)
-    compiler = [word for word in shlex.split(os.environ["FUZZ_COMPILE"]) if not word.startswith("-std")]
-    subprocess.run(compiler + ["-fsanitize=fuzzer"] + [f"{BUILD}/obj/tests/fuzz/{target}.o"] + objects +
-                   [f"{BUILD}/obj/tests/fuzz/device.o", f"{BUILD}/libespalier.a", f"{BUILD}/libvmcore.a", "-o", program] +
-                   shlex.split(os.environ["FUZZ_LIBS"]) +
-                   shlex.split(os.environ.get(f"FUZZ_LIBS_{target}", "")), check=True)
+        subprocess.run(compiler + [f"-DVMC_SEEDED_BUG=VMC_BUG_{bug}", "-c", name, "-o", objects[-1]], check=True)
+    if is_unit_test(finder):
+        main = [f"{BUILD}/obj/tests/unit/{finder}.o"]
+        libraries = ["-lcmocka"]
+    else:
+        main = ["-fsanitize=fuzzer", f"{BUILD}/obj/tests/fuzz/{finder}.o", f"{BUILD}/obj/tests/fuzz/device.o"]
+        libraries = []
+    program = os.path.join(folder, finder)
+    subprocess.run(compiler + main + objects + [f"{BUILD}/libespalier.a", f"{BUILD}/libvmcore.a", "-o", program] +
+                   libraries + shlex.split(os.environ.get(f"FUZZ_LIBS_{finder}", "")) +
+                   shlex.split(os.environ["FUZZ_LIBS"]), check=True)
     return program
 
 
+def is_unit_test(finder):
+    return finder.startswith("test_")
+
+
 def how_it_ended(output):
-    match = (re.search(r"^finding: (.*)$", output, re.M) or re.search(r"^SUMMARY: (.*)$", output, re.M) or
-             re.search(r"ERROR: (.*)$", output, re.M))
-    return match.group(1).replace(ROOT + "/", "")[:90] if match else "?"
+    """What a fuzzer found, or the case of the unit test that failed (or that was the last to run)."""
+    failed = re.findall(r"^\[  FAILED  \] ([a-z]\w*)$", output, re.M) or re.findall(r"^\[ RUN      \] (\w+)$", output, re.M)[-1:]
+    match = re.search(r"^finding: (.*)$", output, re.M) or re.search(r"^SUMMARY: (.*)$", output, re.M)
+    text = failed[0] if failed else match.group(1) if match else "?"
+    return text.replace(ROOT + "/", "")[:90]
 
 
 def is_clean(target, path):
@@ -220,34 +231,47 @@ def is_clean(target, path):
     return status == 0
 
 
+def search(program, target, seconds):
+    """Lets a fuzzer search from the committed corpus: what became of it, and whether the bug was found."""
+    folder = os.path.dirname(program)
+    inputs = os.path.join(folder, "corpus")
+    shutil.rmtree(inputs, ignore_errors=True)
+    os.makedirs(inputs)
+    status, output = libfuzzer(program, [f"-max_total_time={seconds}", f"-artifact_prefix={folder}/", "-timeout=5",
+                                         "-rss_limit_mb=2048", f"-max_len={INPUT_MAX}", inputs] + corpora(target)[1:],
+                               os.path.join(folder, "log"), seconds + 120)
+    kept = re.findall(r"Test unit written to (\S+)", output)
+    if status in (0, None) or not kept:
+        return "missed", False
+    if not is_clean(target, kept[0]):
+        return f"another bug: {kept[0]} is a finding without the seeded bug, too", False
+    return how_it_ended(output), True
+
+
+def run_unit_test(program, test, seconds):
+    """The unit test has to fail with the bug, and to pass without."""
+    status, output = libfuzzer(program, [], os.path.join(os.path.dirname(program), "log"), seconds)
+    if status == 0:
+        return "missed", False
+    clean, _ = libfuzzer(f"{BUILD}/tests/{test}", [], f"{BUILD}/{test}.log", 120)
+    if clean != 0:
+        return "another bug: the test fails without the seeded bug, too", False
+    return how_it_ended(output), True
+
+
 def seeded(options):
     table = [row for row in seeded_table() if not options.names or row[0] in options.names]
-    missed = []
-    print(f"| {'seeded bug':<18} | {'target':<18} | {'found after':>11} | what was seen |")
+    found = 0
+    print(f"| {'seeded bug':<14} | {'found by':<18} | {'after':>7} | what was seen |")
     print("|---|---|---:|---|")
-    for bug, target, _ in table:
-        program = build_seeded(bug, target)
-        folder = os.path.dirname(program)
-        inputs = os.path.join(folder, "corpus")
-        shutil.rmtree(inputs, ignore_errors=True)
-        os.makedirs(inputs)
+    for bug, finder, _ in table:
+        program = build_seeded(bug, finder)
         start = time.monotonic()
-        status, output = libfuzzer(program, [f"-max_total_time={options.seconds}", f"-artifact_prefix={folder}/",
-                                             "-rss_limit_mb=2048", "-timeout=5", f"-max_len={INPUT_MAX}", inputs] +
-                                   corpora(target)[1:], os.path.join(folder, "log"), options.seconds + 120)
-        took = time.monotonic() - start
-        inputs = re.findall(r"Test unit written to (\S+)", output)
-        if status in (0, None) or not inputs:
-            missed.append(bug)
-            result = f"{'missed':>11} | |"
-        elif not is_clean(target, inputs[0]):
-            missed.append(bug)
-            result = f"{'another bug':>11} | {inputs[0]} is a finding without the seeded bug, too |"
-        else:
-            result = f"{took:>9.1f} s | {how_it_ended(output)} |"
-        print(f"| {bug:<18} | {target:<18} | {result}", flush=True)
-    print(f"{len(table) - len(missed)} of {len(table)} found")
-    return 1 if missed else 0
+        seen, good = (run_unit_test if is_unit_test(finder) else search)(program, finder, options.seconds)
+        found += good
+        print(f"| {bug:<14} | {finder:<18} | {time.monotonic() - start:>5.1f} s | {seen} |", flush=True)
+    print(f"{found} of {len(table)} found")
+    return 0 if found == len(table) else 1
 
 
 def main():

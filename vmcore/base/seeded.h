@@ -19,6 +19,10 @@ enum VmcSeededBug {
     VMC_BUG_DESC_INDEX,    /* an index of the guest's beyond its table */
     VMC_BUG_MSIX_SIZE,     /* accesses behind the end of the MSI-X table */
     VMC_BUG_RESET_RACE,    /* memory used by a request after its reset was done */
+    VMC_BUG_FREED_IN_USE,  /* the same of a disk, whose requests are still under way */
+    VMC_BUG_SPECIAL_FILE,  /* special files opened through a shared folder */
+    VMC_BUG_SETGID,        /* setgid lost on create */
+    VMC_BUG_USB_LENGTH,    /* a USB setup length that nobody checked */
 };
 
 #ifdef VMC_SEEDED_BUG

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/seeded.h"
 #include "fs/internal.h"
 
 #define COPY_MAX      (64u << 20)
@@ -50,7 +51,7 @@ static int check_openable(const VmcShareNode *node, int flags)
         return writes ? -EISDIR : 0;
     if (flags & O_DIRECTORY)
         return -ENOTDIR;
-    if (!S_ISREG(node->type))
+    if (!S_ISREG(node->type) && !VMC_SEEDED(SPECIAL_FILE))
         return -ENXIO;
     return writes && node->share->readonly ? -EROFS : 0;
 }

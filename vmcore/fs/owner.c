@@ -24,6 +24,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/seeded.h"
 #include "fs/internal.h"
 
 #define TEXT_MAX 64
@@ -166,7 +167,7 @@ int vmc_owner_init(VmcShareNode *node, int fd, const VmcOwner *dir, const VmcSha
 
     if (err)
         return err;
-    if (dir->mode & S_ISGID) {
+    if (dir->mode & S_ISGID && !VMC_SEEDED(SETGID)) {
         wanted.gid = dir->gid;
         if (S_ISDIR(node->type))
             wanted.mode |= S_ISGID;

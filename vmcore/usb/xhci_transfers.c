@@ -11,6 +11,7 @@
  * interrupts on completion, at the one where a packet came short and that is to say so (ISP), or at the one
  * where the transfer failed.
  */
+#include "base/seeded.h"
 #include "usb/xhci_internal.h"
 
 /* ---- moving bytes ---- */
@@ -251,11 +252,12 @@ static VmcUsbStatus control_transfer(VmcUsbDevice *dev, XhciTd *td)
 
     parse_setup(td->trbs[0].parameter, &setup);
     length = MIN(setup.length, td->transfer.length);
-    if (!in && length > sizeof(data))
+    if (!in && length > sizeof(data) && !VMC_SEEDED(USB_LENGTH))
         return VMC_USB_STALL;
     if (!(setup.type & 0x7f) && setup.request == VMC_USB_SET_ADDRESS)
         return VMC_USB_STALL;
-    length = MIN(length, sizeof(data));
+    if (!VMC_SEEDED(USB_LENGTH))
+        length = MIN(length, sizeof(data));
     if (!in)
         vmc_usb_transfer_get(&td->transfer, data, length);
     status = vmc_usb_control(dev, &setup, data, &length);

@@ -20,6 +20,7 @@
  * Threads: everything on the I/O thread, except that vCPUs read the configuration (`config_lock`) and write
  * `writeback`, and that resize waits on its own thread.
  */
+#include "base/seeded.h"
 #include "virtio/block.h"
 
 #include <errno.h>
@@ -492,7 +493,7 @@ static bool reset(VmcVirtioDevice *dev)
     block->starved = block->pushed = 0;
     block->attention = false;
     atomic_store(&block->writeback, block->cache != VMC_CACHE_WRITE_THROUGH);
-    block->resetting = block->out;
+    block->resetting = block->out && !VMC_SEEDED(FREED_IN_USE);
     return !block->resetting;
 }
 
