@@ -1198,6 +1198,7 @@ static int run_without(const char *what, bool (*take_away)(void))
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     int failed = run_all();
 
     failed |= run_without("openat2 denied", deny_openat2);

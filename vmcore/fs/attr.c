@@ -33,7 +33,7 @@ static void fill(const VmcShareNode *node, const struct statx *st, const VmcOwne
 int vmc_node_attr(VmcShareNode *node, int fd, VmcShareAttr *attr, VmcOwner *owner)
 {
     struct statx st;
-    VmcOwner mine;
+    VmcOwner mine = {0};
     int err = vmc_fd_statx(fd, &st);
 
     if (err)

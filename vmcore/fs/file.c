@@ -141,6 +141,11 @@ ssize_t vmc_share_write(VmcShareFile *file, const struct iovec *iov, unsigned n_
     return done < 0 ? -errno : done;
 }
 
+int vmc_share_kill_privs(VmcShareFile *file)
+{
+    return vmc_owner_kill_privs(file->node, file->fd);
+}
+
 int vmc_share_fallocate(VmcShareFile *file, int mode, uint64_t offset, uint64_t length)
 {
     if (S_ISDIR(file->node->type))

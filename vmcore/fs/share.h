@@ -161,6 +161,8 @@ VmcShareNode *vmc_share_file_node(VmcShareFile *file); /* the file's own referen
 ssize_t vmc_share_read(VmcShareFile *file, const struct iovec *iov, unsigned n_iov, uint64_t offset);
 ssize_t vmc_share_write(VmcShareFile *file, const struct iovec *iov, unsigned n_iov, uint64_t offset,
                         bool kill_privs);
+/* Setuid and setgid of the file end, and capabilities, as when somebody who is not root changes it. */
+int vmc_share_kill_privs(VmcShareFile *file);
 /* Modes as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE. */
 int vmc_share_fallocate(VmcShareFile *file, int mode, uint64_t offset, uint64_t length);
 /* SEEK_DATA, SEEK_HOLE or SEEK_END only. */
