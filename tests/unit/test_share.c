@@ -46,7 +46,8 @@ typedef struct Folder {
 
 static void open_share(Folder *f, bool readonly, unsigned max_descriptors)
 {
-    VmcShareOptions options = {readonly, 1000, 1000, max_descriptors};
+    VmcShareOptions options = {
+        .readonly = readonly, .uid = 1000, .gid = 1000, .max_descriptors = max_descriptors};
     GError *error = NULL;
 
     f->share = vmc_share_new(f->inside, &options, &error);

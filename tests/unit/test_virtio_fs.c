@@ -34,7 +34,7 @@ static Fs *plug(bool readonly, VmcShareCache cache, unsigned queues)
 {
     Fs *f = g_new0(Fs, 1);
     GError *error = NULL;
-    VmcShareOptions options = {readonly, 1000, 1000, 0};
+    VmcShareOptions options = {.readonly = readonly, .uid = 1000, .gid = 1000};
 
     f->folder = g_dir_make_tmp("virtio-fs-XXXXXX", NULL);
     rig_init(&f->rig);

@@ -1,10 +1,11 @@
 /*
  * Opening and closing a share, and how many descriptors it may have.
  *
- * A guest keeps as many inodes in mind as it has memory for, far more than a process may have descriptors. A
- * share takes at most an eighth of the process's limit for nodes and as much for open files: nodes beyond
- * that are closed and found again by name (node.c), files beyond that are -ENFILE to the guest. The limit
- * itself is raised as far as the user may, once a share is opened; nothing of ours uses select(2).
+ * A guest keeps as many inodes in mind as it has memory for, far more than a process may have descriptors.
+ * All shares together take at most half of what the process may have, each its part, half of that for nodes
+ * and half for open files: nodes beyond are closed and found again by name (node.c), files beyond are -ENFILE
+ * to the guest. The limit itself is raised as far as the user may, once a share is opened; nothing of ours
+ * uses select(2).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,7 +77,8 @@ VmcShare *vmc_share_new(const char *folder, const VmcShareOptions *options, GErr
     }
 
     VmcShare *share = g_new0(VmcShare, 1);
-    unsigned most = (unsigned)CLAMP(raise_limit() / 8, DESCRIPTORS_MIN, DESCRIPTORS_MAX);
+    rlim_t part = raise_limit() / 4 / MAX(options->shares, 1);
+    unsigned most = (unsigned)CLAMP(part, DESCRIPTORS_MIN, DESCRIPTORS_MAX);
     share->max_open_nodes = share->max_open_files =
         options->max_descriptors ? MIN(options->max_descriptors, most) : most;
     share->readonly = options->readonly;

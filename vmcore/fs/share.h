@@ -48,7 +48,8 @@ typedef struct VmcShareFile VmcShareFile;
 typedef struct VmcShareOptions {
     bool readonly;
     uint32_t uid, gid;        /* shown for files of which nothing else is known */
-    unsigned max_descriptors; /* for nodes and for files each; 0: an eighth of what the process may have */
+    unsigned shares;          /* how many the process has: they divide half of its descriptors; 0: this one */
+    unsigned max_descriptors; /* at most so many for nodes, and as many for files; 0: no such limit */
 } VmcShareOptions;
 
 /* Opens a folder. Raises the process's soft limit of descriptors to the hard one. NULL with `error`

@@ -21,7 +21,6 @@
 #include "display/vga.h"
 #include "fs/share.h"
 #include "pci/pci.h"
-#include "vmcore/config.h"
 #include "virtio/port.h"
 #include "vmcore/config.h"
 
@@ -172,6 +171,7 @@ typedef struct VmcGpuParams {
 
 /* The primary adapter with virtio-gpu (s5.7). The displays must outlive it. */
 VmcPciDevice *vmc_virtio_gpu_new(const VmcVirtioHost *host, const VmcGpuParams *params);
+
 /* A shared folder (s5.11). Owns `share` from now on. `tag`: what the guest mounts, at most
  * VMC_VIRTIO_FS_TAG_MAX bytes of it; `queues`: for requests, 1 to VMC_VIRTIO_FS_QUEUES_MAX. */
 #define VMC_VIRTIO_FS_TAG_MAX    36u

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "block/disk.h"
+#include "fs/share.h"
 #include "machine/private.h"
 #include "virtio/devices.h"
 #include "vmcore/config.h"
@@ -51,6 +52,7 @@ extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_ki
 extern const VmcDeviceKindOps vmc_kind_balloon, vmc_kind_vsock;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
 extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
+extern const VmcDeviceKindOps vmc_kind_fs;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
 

@@ -1,0 +1,103 @@
+/* Shared folders: virtio-fs. */
+#include <string.h>
+
+#include "machine/devices/kind.h"
+
+static bool is_share(const VmcDeviceConfig *device)
+{
+    return device->kind == VMC_DEVICE_VIRTIO_FS || device->kind == VMC_DEVICE_VIRTIO_9P;
+}
+
+/* How many shares the machine has, which divide the process's descriptors among them. */
+static unsigned count_shares(const VmcConfig *config)
+{
+    unsigned n = 0;
+
+    for (guint i = 0; i < config->devices->len; i++)
+        n += is_share(g_ptr_array_index(config->devices, i));
+    return n;
+}
+
+static VmcShare *open_share(const VmcConfig *machine, const VmcShareConfig *config, GError **error)
+{
+    VmcShareOptions options = {
+        .readonly = config->readonly,
+        .uid = config->uid,
+        .gid = config->gid,
+        .shares = count_shares(machine),
+    };
+
+    return vmc_share_new(config->path, &options, error);
+}
+
+static void check_tag(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    const char *tag = device->share.tag;
+
+    if (!tag || !*tag) {
+        vmc_check_fault(check, "mountTag",
+                        "no tag is given; give the name under which the guest mounts the folder");
+        return;
+    }
+    if (strlen(tag) > VMC_VIRTIO_FS_TAG_MAX)
+        vmc_check_fault(check, "mountTag", "“%s” has %zu bytes; give at most %u", tag, strlen(tag),
+                        VMC_VIRTIO_FS_TAG_MAX);
+    for (guint i = 0; i < check->index; i++) {
+        const VmcDeviceConfig *before = vmc_check_device(check, i);
+        if (before->kind == device->kind && !g_strcmp0(before->share.tag, tag))
+            vmc_check_fault(check, "mountTag",
+                            "“%s” is already the tag of devices[%u]; give each folder its own", tag, i);
+    }
+}
+
+static void check_fs(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    GError *error = NULL;
+    VmcShare *share;
+
+    if (!device->share.path || !*device->share.path) {
+        vmc_check_fault(check, "sharedDir", "no folder is given; give the path of the folder to share");
+    } else {
+        share = open_share(check->config, &device->share, &error);
+        if (!share)
+            vmc_check_error(check, "sharedDir", error);
+        vmc_share_free(share);
+    }
+    check_tag(check, device);
+    if (device->share.queues > VMC_VIRTIO_FS_QUEUES_MAX)
+        vmc_check_fault(check, "queues",
+                        "%u queues are too many; give at most %u, or 0 for as many as fit the CPUs",
+                        device->share.queues, VMC_VIRTIO_FS_QUEUES_MAX);
+}
+
+static bool make_fs(VmcGuest *guest, guint index, GError **error)
+{
+    const VmcShareConfig *config = &vmc_guest_config(guest, index)->share;
+    VmcVirtioHost host = vmc_guest_virtio_host(guest);
+    unsigned queues = config->queues ? config->queues : guest->config->cpus;
+    VmcShare *share = open_share(guest->config, config, error);
+
+    return share && vmc_guest_add_pci(guest, index,
+                                      vmc_virtio_fs_new(&host, share, config->tag, config->cache,
+                                                        MIN(queues, VMC_VIRTIO_FS_QUEUES_MAX)),
+                                      error);
+}
+
+static const char *const cache_words[] = {"auto", "none", "always", NULL};
+
+static const VmcField fs_fields[] = {
+    VMC_FIELD("sharedDir", "Path", PATH, share.path, .value = "FOLDER", .required = true),
+    VMC_FIELD("mountTag", "Tag", STRING, share.tag, .value = "TAG", .required = true),
+    VMC_FIELD("readonly", "ReadOnly", FLAG, share.readonly),
+    VMC_FIELD("uid", "User", NUMBER, share.uid, .value = "N", .preset = 1000),
+    VMC_FIELD("gid", "Group", NUMBER, share.gid, .value = "N", .preset = 1000),
+    VMC_FIELD("cache", "Cache", CHOICE, share.cache, .choices = cache_words),
+    VMC_FIELD("queues", "Queues", NUMBER, share.queues, .value = "N"),
+};
+
+const VmcDeviceKindOps vmc_kind_fs = {
+    .info = {.name = "virtio-fs", .key = "VirtioFileSystem", .help = "shared folder", VMC_FIELDS(fs_fields)},
+    .pci = true,
+    .check = check_fs,
+    .make = make_fs,
+};
