@@ -10,9 +10,10 @@
 
 static const VmcDiskFormatOps *const formats[] = {
     &vmc_disk_format_raw,
+    &vmc_disk_format_qcow2,
 };
 
-static const VmcDiskFormatOps *find_format(const char *name)
+const VmcDiskFormatOps *vmc_disk_find_format(const char *name)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++)
         if (strcmp(formats[i]->name, name) == 0)
@@ -20,7 +21,7 @@ static const VmcDiskFormatOps *find_format(const char *name)
     return NULL;
 }
 
-static char *format_names(void)
+char *vmc_disk_format_names(void)
 {
     GString *text = g_string_new(formats[0]->name);
 
@@ -31,11 +32,11 @@ static char *format_names(void)
 
 VmcDisk *vmc_disk_open(const VmcDiskOpen *params, GError **error)
 {
-    const VmcDiskFormatOps *format = find_format(params->format);
+    const VmcDiskFormatOps *format = vmc_disk_find_format(params->format);
     VmcDisk *disk;
 
     if (!format) {
-        g_autofree char *names = format_names();
+        g_autofree char *names = vmc_disk_format_names();
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     "Disk “%s” cannot be opened: “%s” is not a format of disks; give %s", params->path,
                     params->format, names);

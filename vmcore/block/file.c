@@ -89,6 +89,17 @@ int vmc_disk_file_open(const char *path, bool readonly, struct stat *st, GError 
     return -1;
 }
 
+int vmc_disk_file_look(const char *path, struct stat *st, GError **error)
+{
+    int fd = -1;
+
+    if (open_checked(path, true, &fd, st, error))
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 bool vmc_disk_file_measure(int fd, const char *path, bool readonly, uint64_t *size, unsigned *block_size,
                            GError **error)
 {

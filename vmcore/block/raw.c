@@ -247,4 +247,22 @@ static VmcDisk *raw_open(const VmcDiskOpen *params, GError **error)
     return NULL;
 }
 
-const VmcDiskFormatOps vmc_disk_format_raw = {"raw", raw_open};
+/* ---- making one ---- */
+
+static bool raw_create(int fd, const char *path, const VmcDiskCreate *params, GError **error)
+{
+    if (!ftruncate(fd, (off_t)params->size))
+        return true;
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Disk “%s” cannot have %" G_GUINT64_FORMAT " bytes: %s",
+                path, params->size, g_strerror(errno));
+    return false;
+}
+
+static bool raw_info(int fd, const char *path, VmcDiskInfo *info, GError **error)
+{
+    unsigned block_size;
+
+    return vmc_disk_file_measure(fd, path, true, &info->size, &block_size, error);
+}
+
+const VmcDiskFormatOps vmc_disk_format_raw = {"raw", raw_open, raw_create, raw_info};
