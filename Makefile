@@ -33,7 +33,7 @@ endef
 $(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
-PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 liburing slirp zlib libzstd
+PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 liburing slirp zlib libzstd libpulse-mainloop-glib
 PKGS_APP  := libplist-2.0 gio-unix-2.0
 PKGS_UI   := gtk+-3.0 epoxy
 
@@ -115,9 +115,14 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libespalier.a $(B)/libvmcore.a
 # The demo guest (data/demo/README.md).
 GUEST := $(B)/guest/vmlinuz
 DEVICE_GUEST := $(wildcard tests/guest/devices/*)
-$(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh init init-serial modules.txt banner profile help) \
+$(GUEST): $(wildcard data/demo/bin/*) $(addprefix data/demo/,build.sh guest.sh init init-serial modules.txt banner profile help) \
 		$(DEVICE_GUEST) $(wildcard tests/guest/devices/bin/*)
 	$(Q)data/demo/build.sh $(B)/guest $(if $(DEVICE_GUEST),tests/guest/devices)
+
+# The guest with a newer kernel; without it, because its packages cannot be had, its tests are skipped.
+BACKPORTS := $(B)/guest/vmlinuz-backports
+$(BACKPORTS): $(GUEST) data/demo/guest.sh $(DEVICE_GUEST)
+	$(Q)tests/guest/devices/backports.sh $(B)/guest || [ $$? = 3 ]
 
 # Debian's programs for the long device tests and for measurements in a guest.
 TOOLS := $(B)/guest/tools.img
@@ -149,7 +154,7 @@ guest: $(GUEST)
 run: $(PROGRAMS) guest
 	$(Q)$(B)/espalier
 
-test: all unit-tests fuzz-replay metal
+test: all unit-tests $(BACKPORTS) fuzz-replay metal
 	$(Q)tests/run $(TESTS)
 
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.

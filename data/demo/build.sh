@@ -18,6 +18,7 @@ mkdir -p "$1/pool"
 out=$(cd "$1" && pwd)
 work=$out/work
 PATH=$PATH:/usr/sbin:/sbin
+. "$here/guest.sh"
 
 say()
 {
@@ -79,24 +80,6 @@ fetch()
     rm -rf "$out/apt"
 }
 
-# archive DIR FILE: DIR as a gzipped newc cpio archive.
-archive()
-{
-    find "$1" -exec touch -h -d @1700000000 {} +
-    (cd "$1" && find . | sort | cpio --quiet --reproducible -o -H newc -R 0:0) | gzip -9n > "$2.new"
-    mv "$2.new" "$2"
-}
-
-# root DIR: the folders and busybox that both guests share.
-root()
-{
-    mkdir -p "$1/bin" "$1/dev" "$1/proc" "$1/sys" "$1/tmp" "$1/root" "$1/mnt" "$1/etc"
-    cp "$work/bin/busybox" "$1/bin/busybox"
-    for applet in $("$work/bin/busybox" --list); do
-        [ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"
-    done
-}
-
 rm -rf "$work"
 mkdir -p "$work"
 if [ -z "$(pooled linux-image-)" ] || [ -z "$(pooled busybox-static)" ]; then
@@ -108,34 +91,6 @@ dpkg-deb -x "$(pooled busybox-static)" "$work"
 dpkg-deb -x "$(pooled linux-image-)" "$work/linux"
 version=$(ls "$work/linux/lib/modules")
 depmod -b "$work/linux" "$version"
-
-# guest FOLDER DIR: the tree of a guest with the modules it lists, each after those it needs in lib/modules/load-order:
-# modules.dep names them all, the deepest last.
-guest()
-{
-    root "$2"
-    modules=$2/lib/modules/$version
-    mkdir -p "$modules" "$2/usr/bin"
-    dep=$work/linux/lib/modules/$version/modules.dep
-    sed 's/#.*//; /^ *$/d' "$1/modules.txt" > "$work/wanted"
-    while read -r name why; do
-        line=$(grep "/$name\.ko[^ ]*:" "$dep") || die "the kernel has no module $name"
-        for path in ${line#*:}; do
-            echo "$path"
-        done | tac
-        echo "${line%%:*}"
-    done < "$work/wanted" > "$work/needed"
-    awk '!seen[$0]++' "$work/needed" > "$work/load-order"
-    while read -r path; do
-        mkdir -p "$modules/$(dirname "$path")"
-        cp "$work/linux/lib/modules/$version/$path" "$modules/$path"
-        echo "/lib/modules/$version/$path"
-    done < "$work/load-order" > "$2/lib/modules/load-order"
-    depmod -b "$2" "$version" 2> /dev/null # for modprobe in the guest
-    rm -f "$modules"/*.bin
-    install -m 755 "$1/init" "$2/init"
-    install -m 755 "$1"/bin/* "$2/usr/bin/"
-}
 
 demo=$work/demo
 guest "$here" "$demo"
@@ -152,7 +107,6 @@ shift
 for folder in "$@"; do
     tree=$work/$(basename "$folder")
     guest "$folder" "$tree"
-    ln -s bin "$tree/sbin" # where the kernel looks for modprobe
     archive "$tree" "$out/initrd-$(basename "$folder").img"
 done
 
