@@ -21,6 +21,7 @@
 #include "display/vga.h"
 #include "fs/share.h"
 #include "pci/pci.h"
+#include "sound/sound.h"
 #include "virtio/port.h"
 #include "vmcore/config.h"
 
@@ -121,6 +122,9 @@ VmcPciDevice *vmc_virtio_vsock_new(const VmcVirtioHost *host, uint64_t cid, cons
 /* Ends all connections and tells the guest (s5.10.6.7), as after its state was saved and restored. Any thread
  * but a vCPU's. */
 void vmc_virtio_vsock_reset_transport(VmcPciDevice *dev);
+
+/* A sound card (s5.14), with playback, recording, or both. Owns `backend` from now on. */
+VmcPciDevice *vmc_virtio_sound_new(const VmcVirtioHost *host, VmcSound *backend, bool output, bool input);
 
 /* Input devices (s5.8): a keyboard with LEDs; an absolute tablet, x and y in 0..32767, with buttons and
  * wheels. */

@@ -119,7 +119,8 @@ typedef enum VmcSoundBackend { VMC_SOUND_PULSE, VMC_SOUND_SILENT, VMC_SOUND_FILE
 
 typedef struct VmcSoundConfig {
     VmcSoundBackend backend;
-    char *path;         /* FILE: what is played goes there as WAV */
+    char *play_path;    /* FILE: what is played goes there as WAV; or NULL */
+    char *record_path;  /* FILE: a WAV file that is recorded; or NULL */
     bool input, output; /* neither: both */
 } VmcSoundConfig;
 

@@ -53,6 +53,7 @@ extern const VmcDeviceKindOps vmc_kind_balloon, vmc_kind_vsock;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
 extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
 extern const VmcDeviceKindOps vmc_kind_fs;
+extern const VmcDeviceKindOps vmc_kind_sound;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
 

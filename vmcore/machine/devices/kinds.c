@@ -17,6 +17,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_NET] = &vmc_kind_virtio_net,
     [VMC_DEVICE_VIRTIO_GPU] = &vmc_kind_gpu,
     [VMC_DEVICE_VGA] = &vmc_kind_vga,
+    [VMC_DEVICE_VIRTIO_SOUND] = &vmc_kind_sound,
 };
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind)
