@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """How fast the devices are, against QEMU's on TCG: one bare-metal guest (tests/guest/metal/bench.c), the same binary on
-both, whose driver is so short that the devices count and not the CPU.
+both, whose driver is so short that the devices count and not the CPU. The disk is a raw file in the host's cache; the
+network a datagram socket connected to itself, which gives every frame back.
 
     tests/bench/devices.py [--runs N] [--strict]
 
@@ -13,6 +14,7 @@ import argparse
 import os
 import re
 import shutil
+import socket
 import statistics
 import sys
 import tempfile
@@ -32,18 +34,23 @@ ROWS = {
     "block-read-4k-1": ("block, random reads of 4 KiB", "operations"),
     "block-read-4k-16": ("block, random reads of 4 KiB, 16 at once", "operations"),
     "block-write-4k-16": ("block, random writes of 4 KiB, 16 at once", "operations"),
+    "net-ping-64": ("net, a frame there and back", "operations"),
+    "net-stream-64": ("net, frames of 64 bytes, 64 under way", "operations"),
+    "net-stream-1514": ("net, frames of 1514 bytes, 64 under way", "bytes"),
 }
 
 
-def espalier_args(disk):
+def espalier_args(disk, cable):
     return [CTL, "run", "--cpu", "soft", "--cpus", "1", "--memory", "64", "--bootloader", f"linux,kernel={GUEST}",
-            "--device", "uart,stdio", "--device", f"virtio-blk,path={disk}"]
+            "--device", "uart,stdio", "--device", f"virtio-blk,path={disk}", "--device", f"virtio-net,fd={cable}"]
 
 
-def qemu_args(disk):
+def qemu_args(disk, cable):
     return ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "64", "-nodefaults", "-display", "none",
             "-serial", "stdio", "-no-reboot", "-kernel", GUEST,
-            "-drive", f"if=none,format=raw,id=d0,file={disk}", "-device", "virtio-blk-pci,drive=d0,disable-legacy=on"]
+            "-drive", f"if=none,format=raw,id=d0,file={disk}", "-device", "virtio-blk-pci,drive=d0,disable-legacy=on",
+            "-netdev", f"dgram,id=n0,local.type=fd,local.str={cable}",
+            "-device", "virtio-net-pci,netdev=n0,disable-legacy=on,romfile="]
 
 
 def cpu_seconds(pid):
@@ -53,10 +60,20 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(args):
+def own_cable(folder):
+    """A socket that receives what it sends."""
+    cable = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    path = os.path.join(folder, "cable")
+    cable.bind(path)
+    cable.connect(path)
+    os.unlink(path)
+    return cable
+
+
+def measure(args_for, disk, folder):
     """{name: (in a second, processor seconds)}"""
     result = {}
-    with Process(args) as guest:
+    with own_cable(folder) as cable, Process(args_for(disk, cable.fileno()), pass_fds=(cable.fileno(),)) as guest:
         spent = 0.0
         while True:
             line = guest.expect(r"^bench(?: (\S+) (\d+) (\d+) (\d+)|: (.*))$", TIME_LIMIT)
@@ -117,13 +134,13 @@ def main():
         sys.exit("bench: qemu-system-x86_64 is missing; 'make bench' installs it")
 
     ours, theirs = [], []
-    with tempfile.TemporaryDirectory(prefix="espalier-bench-", dir=BUILD) as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
         disk = os.path.join(folder, "disk.img")
         make_disk(disk)
         for run in range(1, options.runs + 1):
             print(f"bench: devices, run {run} of {options.runs}", file=sys.stderr)
-            theirs.append(measure(qemu_args(disk)))
-            ours.append(measure(espalier_args(disk)))
+            theirs.append(measure(qemu_args, disk, folder))
+            ours.append(measure(espalier_args, disk, folder))
     met = print_table(ours, theirs)
     sys.exit(1 if options.strict and not met else 0)
 

@@ -42,12 +42,12 @@ class Skip(Exception):
 class Process:
     """A child whose terminal is a pair of pipes, with an expect for what it prints."""
 
-    def __init__(self, args):
+    def __init__(self, args, pass_fds=()):
         self.args = args
         self.seen = ""
         self.mark = 0
         self.child = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, cwd=ROOT)
+                                      stderr=subprocess.STDOUT, cwd=ROOT, pass_fds=pass_fds)
 
     def __enter__(self):
         return self

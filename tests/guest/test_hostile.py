@@ -60,5 +60,9 @@ def a_console_survives_a_driver_that_means_harm():
         survives([f"virtio-serial,logFilePath={folder}/log"], ["console"])
 
 
+def a_network_card_survives_a_driver_that_means_harm():
+    survives(["virtio-net,nat"], ["net"])
+
+
 main(devices_of_the_io_thread_survive_a_driver_that_means_harm, a_disk_survives_a_driver_that_means_harm,
-     a_console_survives_a_driver_that_means_harm)
+     a_console_survives_a_driver_that_means_harm, a_network_card_survives_a_driver_that_means_harm)

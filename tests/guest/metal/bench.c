@@ -132,14 +132,108 @@ static void bench_block(Virtio *v)
     virtio_reset(v);
 }
 
+/* ---- net (s5.1), on a cable that brings every frame back ---- */
+
+#define NET_RX      0u
+#define NET_TX      1u
+#define NET_HEADER  12u
+#define NET_FRAME   1514u
+#define NET_BUFFER  2048u
+#define NET_BUFFERS 128u
+#define NET_WINDOW  64u /* frames under way at most; fewer than there are buffers for */
+#define PING_OPS    20000u
+#define STREAM_OPS  200000u
+
+typedef struct Net {
+    Queue *rx, *tx;
+    uint8_t *in, *out; /* NET_BUFFERS of NET_BUFFER each */
+    unsigned sent, received;
+} Net;
+
+static void net_give(Net *n, unsigned i)
+{
+    queue_desc(n->rx, i, n->in + (uint64_t)i * NET_BUFFER, NET_BUFFER, DESC_WRITE, -1);
+    queue_offer(n->rx, i);
+}
+
+/* To everybody, of a type for experiments (IEEE Std 802, 0x88b5). */
+static void net_send(Net *n, unsigned bytes)
+{
+    unsigned i = n->sent++ % NET_BUFFERS;
+    uint8_t *frame = n->out + (uint64_t)i * NET_BUFFER;
+
+    memset(frame, 0, NET_HEADER);
+    memset(frame + NET_HEADER, 0xff, 6);
+    memcpy(frame + NET_HEADER + 6, "\x02\x00\x00\x00\x00\x01\x88\xb5", 8);
+    queue_desc(n->tx, i, frame, NET_HEADER + bytes, 0, -1);
+    queue_offer(n->tx, i);
+}
+
+/* Takes what has come and gives the buffers back. False: nothing came for long. */
+static bool net_receive(Net *n)
+{
+    if (queue_wait(n->rx, PATIENCE) < 0)
+        return false;
+    do {
+        net_give(n, n->rx->used->ring[(uint16_t)(n->rx->last_used - 1) % n->rx->size].id);
+        n->received++;
+    } while (n->rx->used->idx != n->rx->last_used && queue_wait(n->rx, 0) >= 0);
+    notify(n->rx); /* it may have stopped for want of buffers */
+    return true;
+}
+
+static void net_measure(Net *n, const char *name, unsigned bytes, unsigned operations, unsigned window)
+{
+    uint64_t start = now_us();
+
+    n->sent = n->received = 0;
+    while (n->received < operations) {
+        bool new = false;
+        for (; n->sent < operations && n->sent - n->received < window; new = true)
+            net_send(n, bytes);
+        if (new)
+            notify(n->tx);
+        if (!net_receive(n)) {
+            print("bench: %s: frame %u of %u does not come back\n", name, n->received, operations);
+            return;
+        }
+    }
+    print("bench %s %u %U %U\n", name, operations, (uint64_t)operations * bytes, now_us() - start);
+}
+
+static void bench_net(Virtio *v)
+{
+    Net n = {0};
+
+    if (!virtio_reset(v) || !virtio_negotiate(v, virtio_offered(v) & VIRTIO_VERSION_1))
+        return;
+    n.rx = virtio_queue(v, NET_RX, 256);
+    n.tx = virtio_queue(v, NET_TX, 256);
+    n.rx->avail->flags = n.tx->avail->flags = 1;
+    n.in = metal_alloc(NET_BUFFERS * NET_BUFFER, 4096);
+    n.out = metal_alloc(NET_BUFFERS * NET_BUFFER, 4096);
+    virtio_ready(v);
+    for (unsigned i = 0; i < NET_BUFFERS; i++)
+        net_give(&n, i);
+    notify(n.rx);
+
+    net_measure(&n, "net-ping-64", 64, PING_OPS, 1);
+    net_measure(&n, "net-stream-64", 64, STREAM_OPS, NET_WINDOW);
+    net_measure(&n, "net-stream-1514", NET_FRAME, STREAM_OPS, NET_WINDOW);
+    virtio_reset(v);
+}
+
 void metal_run(const char *cmdline)
 {
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         Virtio v;
         if (!virtio_probe(&v, devfn))
             continue;
+        metal_free_all();
         if (v.type == 2)
             bench_block(&v);
+        else if (v.type == 1)
+            bench_net(&v);
     }
     print("bench: done\n");
 }

@@ -23,7 +23,7 @@ static const struct Kind {
     uint32_t reads; /* bit n: queue n is read when notified */
 } kinds[] = {
     // clang-format off
-    {1, "net", 1u << 1},
+    {1, "net", 1u << 1 | 1u << 2}, /* of one pair: then the control queue is the third */
     {2, "block", 1u << 0},
     {3, "console", 1u << 1},
     {4, "entropy", 1u << 0},
