@@ -64,5 +64,21 @@ def a_network_card_survives_a_driver_that_means_harm():
     survives(["virtio-net,nat"], ["net"])
 
 
+def a_shared_folder_survives_a_driver_that_means_harm():
+    with scratch() as folder:
+        survives([f"virtio-fs,sharedDir={folder},mountTag=tag"], ["fs"])
+
+
+def sockets_survive_a_driver_that_means_harm():
+    with scratch() as folder:
+        survives([f"virtio-vsock,port=1024,socketURL={folder}/socket"], ["vsock"])
+
+
+def a_display_survives_a_driver_that_means_harm():
+    survives(["virtio-gpu"], ["gpu"])
+
+
 main(devices_of_the_io_thread_survive_a_driver_that_means_harm, a_disk_survives_a_driver_that_means_harm,
-     a_console_survives_a_driver_that_means_harm, a_network_card_survives_a_driver_that_means_harm)
+     a_console_survives_a_driver_that_means_harm, a_network_card_survives_a_driver_that_means_harm,
+     a_shared_folder_survives_a_driver_that_means_harm, sockets_survive_a_driver_that_means_harm,
+     a_display_survives_a_driver_that_means_harm)

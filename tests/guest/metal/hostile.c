@@ -29,11 +29,11 @@ static const struct Kind {
     {4, "entropy", 1u << 0},
     {5, "balloon", 1u << 0 | 1u << 1},
     {9, "9p", 1u << 0},
-    {16, "gpu", 1u << 0},
+    {16, "gpu", 1u << 0 | 1u << 1},
     {18, "input", 1u << 1},
     {19, "vsock", 1u << 1},
     {25, "sound", 1u << 0},
-    {26, "fs", 1u << 1},
+    {26, "fs", 1u << 0 | 1u << 1},
     // clang-format on
 };
 
