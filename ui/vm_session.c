@@ -25,7 +25,7 @@ struct _EspVmSession {
     GQueue log; /* of char * */
 };
 
-enum { CHANGED, MACHINE_CHANGED, LOG, N_SIGNALS };
+enum { CHANGED, MACHINE_CHANGED, LOG, ATTENTION, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 G_DEFINE_TYPE(EspVmSession, esp_vm_session, G_TYPE_OBJECT)
@@ -75,6 +75,12 @@ static void on_stopped(VmcMachine *machine, int reason, EspVmSession *session)
 static void on_log(VmcMachine *machine, const char *line, EspVmSession *session)
 {
     add_log(session, line);
+}
+
+static void on_attention(VmcMachine *machine, const char *why, gboolean paused, EspVmSession *session)
+{
+    add_log(session, why);
+    g_signal_emit(session, signals[ATTENTION], 0, why);
 }
 
 static void on_reset(VmcMachine *machine, EspVmSession *session)
@@ -182,6 +188,7 @@ static bool try_start(EspVmSession *session, GError **error)
     g_signal_connect(machine, "stopped", G_CALLBACK(on_stopped), session);
     g_signal_connect(machine, "log", G_CALLBACK(on_log), session);
     g_signal_connect(machine, "guest-reset", G_CALLBACK(on_reset), session);
+    g_signal_connect(machine, "attention", G_CALLBACK(on_attention), session);
     esp_bundle_rotate_log(session->bundle, "console.log", LOG_FILE_MAX);
     esp_bundle_rotate_log(session->bundle, "serial.log", LOG_FILE_MAX);
     session->started_us = g_get_monotonic_time();
@@ -378,6 +385,8 @@ static void esp_vm_session_class_init(EspVmSessionClass *klass)
     signals[CHANGED] = g_signal_new("changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
     signals[MACHINE_CHANGED] =
         g_signal_new("machine-changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[ATTENTION] = g_signal_new("attention", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE,
+                                      1, G_TYPE_STRING);
     signals[LOG] =
         g_signal_new("log", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_STRING);
 }

@@ -8,6 +8,7 @@
  *   changed ()               state or error
  *   machine-changed ()       another VmcMachine: displays taken from the old one are about to go
  *   log (const char *line)   a new line for the details
+ *   attention (const char *why)   the machine was paused because the host lacks something: one sentence
  *
  * Threads: the thread that made it.
  */

@@ -107,6 +107,29 @@ static void on_machine_changed(EspVmWindow *window)
     esp_display_view_set_source(window->view, display ? &display_source : NULL, display);
 }
 
+/* --- A machine that was paused for its host's sake ---------------------------------------------- */
+
+static void on_attention_answer(GtkDialog *dialog, int response, EspVmWindow *window)
+{
+    gtk_widget_destroy(GTK_WIDGET(dialog));
+    if (response == GTK_RESPONSE_ACCEPT && esp_vm_session_get_state(window->session) == VMC_MACHINE_PAUSED)
+        esp_vm_session_resume(window->session, NULL);
+}
+
+/* If there is still no room after Resume, the machine is paused again and this comes anew. */
+static void on_attention(EspVmWindow *window, const char *why)
+{
+    GtkWidget *dialog =
+        gtk_message_dialog_new(GTK_WINDOW(window), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
+                               GTK_MESSAGE_WARNING, GTK_BUTTONS_NONE, _("The machine was paused"));
+    gtk_message_dialog_format_secondary_text(GTK_MESSAGE_DIALOG(dialog), "%s", why);
+    gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Stay Paused"), GTK_RESPONSE_CANCEL);
+    gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Resume"), GTK_RESPONSE_ACCEPT);
+    gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_ACCEPT);
+    g_signal_connect_object(dialog, "response", G_CALLBACK(on_attention_answer), window, 0);
+    gtk_widget_show(dialog);
+}
+
 /* --- The picture in the library ----------------------------------------------------------------- */
 
 static void save_picture(EspVmWindow *window)
@@ -539,6 +562,7 @@ GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session,
     g_autofree char *accessible = g_strdup_printf(_("Screen of “%s”"), esp_vm_session_get_name(session));
     atk_object_set_name(gtk_widget_get_accessible(GTK_WIDGET(window->view)), accessible);
     g_signal_connect_object(session, "changed", G_CALLBACK(on_session_changed), window, G_CONNECT_SWAPPED);
+    g_signal_connect_object(session, "attention", G_CALLBACK(on_attention), window, G_CONNECT_SWAPPED);
     g_signal_connect_object(session, "machine-changed", G_CALLBACK(on_machine_changed), window,
                             G_CONNECT_SWAPPED);
     set_first_size(window);
