@@ -41,7 +41,8 @@ bool vmc_disk_file_failed(const char *path, bool readonly, int err, GError **err
 }
 
 /* Looks before opening, since opening a FIFO or a tape does something; and again after, since it may have
- * been exchanged in between. O_NONBLOCK is for that case and means nothing for files and disks. */
+ * been exchanged in between. O_NONBLOCK is for that case. It is taken back, for it means nothing to files and
+ * disks but to an io_uring, which would say EAGAIN instead of waiting for them. */
 static bool open_checked(const char *path, bool readonly, int *fd, struct stat *st, GError **error)
 {
     int flags = (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -53,7 +54,7 @@ static bool open_checked(const char *path, bool readonly, int *fd, struct stat *
     if (S_ISBLK(st->st_mode) && !readonly)
         flags |= O_EXCL;
     *fd = open(path, flags);
-    if (*fd < 0 || fstat(*fd, st))
+    if (*fd < 0 || fstat(*fd, st) || fcntl(*fd, F_SETFL, flags & ~O_NONBLOCK))
         return vmc_disk_file_failed(path, readonly, errno, error);
     return check_kind(path, st, error);
 }
