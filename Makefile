@@ -65,11 +65,15 @@ LIBS_test_virtio_block := -lseccomp
 LIBS_test_block_engine := -lseccomp
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 
-.PHONY: core ctl examples unit-tests
+# Devices without a guest.
+BENCHES    := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+
+.PHONY: core ctl examples unit-tests bench-programs
 core: $(B)/libvmcore.a
 ctl: $(B)/espalierctl
 examples: $(EXAMPLES)
 unit-tests: $(UNIT_TESTS)
+bench-programs: $(BENCHES)
 
 $(B)/libvmcore.a: $(CORE_OBJ)
 	@rm -f $@
@@ -109,6 +113,10 @@ $(B)/obj/tests/%.o: tests/%.c
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libespalier.a $(B)/libvmcore.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS_$*) $(APP_LIBS) $(CORE_LIBS) -lcmocka
+
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libespalier.a $(B)/libvmcore.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LIBS_$*) $(CORE_LIBS) -lcmocka
 
 .SECONDARY:
 
@@ -164,9 +172,10 @@ check-sanitize: guest
 	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
 	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
 
-bench: ctl guest metal
+bench: ctl guest metal bench-programs
 	$(Q)tests/bench/bench.py
 	$(Q)tests/bench/devices.py
+	$(Q)tests/bench/ring_block.py
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \

@@ -26,8 +26,11 @@
 #include "pci/pci.h"
 #include "virtio/devices.h"
 
-#define RIG_RAM     (16u << 20)
-#define RIG_ROM     0x2000000ull
+/* A program that needs more sets both before it includes this. */
+#ifndef RIG_RAM
+#define RIG_RAM (16u << 20)
+#define RIG_ROM 0x2000000ull
+#endif
 #define RIG_HIGH    0x100000000ull
 #define RIG_WINDOW  0xc0000000ull
 #define RIG_HOLE    0x40000000ull
