@@ -423,6 +423,7 @@ static void test_map(void **state)
     assert_int_equal(pread(extent.fd, bytes, 512, (off_t)extent.offset), 512);
     assert_int_equal(bytes[0], 'm');
     assert_int_equal(bytes[511], 'm');
+    assert_false(fcntl(extent.fd, F_GETFL) & O_NONBLOCK); /* an io_uring would say EAGAIN */
     vmc_disk_unmap(disk, &extent);
     vmc_disk_close(disk);
 }

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Disks, with Linux's own driver: queues, discard, zeroes, resizing, errors, and a host's disk that is full.
+
+time-limit: 600
+"""
+import os
+import re
+import subprocess
+
+from guest import CTL, PEER, Failure, Skip, boot_devices, check, equal, host, main, need, scratch
+
+MIB = 1 << 20
+
+
+def disk(folder, name, mib, fill=None):
+    """An image of so many MiB, sparse or full of one byte."""
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        if fill is None:
+            file.truncate(mib * MIB)
+        else:
+            file.write(bytes([fill]) * (mib * MIB))
+    return path
+
+
+def space(path):
+    """Bytes the file takes on the host."""
+    return os.stat(path).st_blocks * 512
+
+
+def content(path, offset, length):
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+def shows_what_it_is(guest):
+    """Queues, limits, cache and topology as the driver found them."""
+    queue = "/sys/block/vda/queue"
+    equal(guest.run("ls /sys/block/vda/mq | sort | tr '\\n' ' '").split(), ["0", "1"], "queues of vda on two CPUs")
+    equal(guest.run("ls /sys/block/vdb/mq").split(), ["0"], "queues of vdb")
+    equal(guest.run("cat /sys/block/vda/serial").strip(), "apple-tree", "serial")
+    equal(guest.run(f"cat {queue}/physical_block_size {queue}/logical_block_size {queue}/minimum_io_size").split(),
+          ["4096", "512", "4096"], "block sizes")
+    equal(guest.run(f"cat {queue}/discard_max_bytes {queue}/write_zeroes_max_bytes {queue}/discard_granularity").split(),
+          [str(1 << 30), str(1 << 30), "4096"], "limits of discard and write zeroes")
+    equal(guest.run(f"cat {queue}/write_cache /sys/block/vdb/queue/write_cache").split("\n")[:2],
+          ["write back", "write through"], "caches")
+    equal(guest.run("cat /sys/block/vda/ro /sys/block/vdc/ro").split(), ["0", "1"], "read-only")
+    equal(guest.run("cat /sys/block/vdc/queue/discard_max_bytes").strip(), "0", "discard of a read-only disk")
+
+
+def gives_space_back(guest, path):
+    """fstrim in the guest makes holes in the host's file."""
+    guest.run("modprobe ext4; mkdir -p /mnt; mount -t ext4 -o discard /dev/vda /mnt")
+    guest.run("dd if=/dev/urandom of=/mnt/big bs=1M count=12 && sync", 200)
+    full = space(path)
+    check(full >= 12 * MIB, f"{full} bytes on the host after 12 MiB were written")
+    guest.run("rm /mnt/big && sync && fstrim /mnt && umount /mnt", 200)
+    empty = space(path)
+    check(empty <= full - 10 * MIB, f"{empty} bytes on the host after fstrim, {full} before")
+    host("e2fsck", "-fn", path)
+
+
+ZERO_C = r"""
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+int main(int argc, char **argv)
+{
+    uint64_t range[2] = {strtoull(argv[2], 0, 0), strtoull(argv[3], 0, 0)};
+
+    return ioctl(open(argv[1], O_RDWR), BLKZEROOUT, range) != 0;
+}
+"""
+
+
+def zero_program(folder):
+    """BLKZEROOUT for a shell (busybox has none), on a disk of its own."""
+    source, path = os.path.join(folder, "zero.c"), os.path.join(folder, "zero")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(ZERO_C)
+    host("cc", "-static", "-Os", "-s", "-o", path, source)
+    with open(path, "ab") as file:
+        file.truncate((os.path.getsize(path) + 4095) // 4096 * 4096)
+    return path
+
+
+def zeroes_without_sending_them(guest, path):
+    """A zeroed range arrives as zeroes, and nothing beside it."""
+    guest.run("dd if=/dev/vdd of=/tmp/zero bs=4096 && chmod +x /tmp/zero")
+    guest.run("/tmp/zero /dev/vdb 1048576 2097152")
+    equal(set(content(path, MIB, 2 * MIB)), {0}, "bytes of the zeroed range")
+    equal(set(content(path, 0, MIB)), {0x5a}, "bytes before it")
+    equal(set(content(path, 3 * MIB, MIB)), {0x5a}, "bytes behind it")
+
+
+def grows(guest, socket, path):
+    """The driver hears of a larger disk while it uses it."""
+    equal(guest.run("cat /sys/block/vdb/size").strip(), str(8 * MIB // 512), "sectors before")
+    host(CTL, "device", socket, "2", "resize", "24")
+    guest.run("until [ $(cat /sys/block/vdb/size) = 49152 ]; do sleep 0.1; done")
+    equal(os.path.getsize(path), 24 * MIB, "size of the file")
+    guest.run("echo at the end | dd of=/dev/vdb bs=512 seek=49151 conv=fsync,sync")
+    equal(content(path, 24 * MIB - 512, 10), b"at the end", "what was written to the last sector")
+    try:
+        host(CTL, "device", socket, "2", "resize", "8")
+        raise Failure("the disk was made smaller")
+    except Failure as failure:
+        check("cannot be made smaller" in str(failure), f"said: {failure}")
+
+
+def errors_reach_guest_and_user(guest, path):
+    """A file that is cut short under the machine."""
+    os.truncate(path, 4 * MIB)
+    text = guest.run("dd if=/dev/vdc of=/dev/null bs=4096 skip=1500 count=1 2>&1 || true")
+    check("I/O error" in text or "Input/output" in text, f"dd said: {text}")
+    told = re.search("^espalierctl: Reading from disk “[^”]*third.img” failed at byte 6144000: Input/output error",
+                     guest.seen, re.M)
+    check(told, f"the user was not told:\n{guest.tail()}")
+    guest.run("dd if=/dev/vdc of=/dev/null bs=4096 skip=100 count=1")
+
+
+def a_disk_with_everything():
+    if PEER:
+        raise Skip("only for espalierctl")
+    need("mke2fs", "e2fsck", "cc")
+    with scratch() as folder:
+        first, third = disk(folder, "first.img", 64), disk(folder, "third.img", 8)
+        second = disk(folder, "second.img", 8, 0x5a)
+        host("mke2fs", "-q", "-t", "ext4", "-E", "nodiscard", first)
+        socket = os.path.join(folder, "control")
+        devices = (f"virtio-blk,path={first},deviceId=apple-tree",
+                   f"virtio-blk,path={second},queues=1,cache=writethrough", f"virtio-blk,path={third},readonly", f"virtio-blk,path={zero_program(folder)},readonly")
+        with boot_devices(devices=devices, cpus=2, extra=("--control", socket)) as guest:
+            shows_what_it_is(guest)
+            zeroes_without_sending_them(guest, second)
+            grows(guest, socket, second)
+            gives_space_back(guest, first)
+            errors_reach_guest_and_user(guest, third)
+            guest.run("sync")
+
+
+class SmallFileSystem:
+    """A tmpfs that a guest's disk lies on. It is another process's, in a mount namespace of its own: its files are
+    reached through /proc."""
+
+    def __init__(self, mib):
+        script = (f"mkdir /tmp/small.$$ && mount -t tmpfs -o size={mib}m small /tmp/small.$$ && echo /tmp/small.$$ && "
+                  "read -r _; umount /tmp/small.$$; rmdir /tmp/small.$$")
+        unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+        self.holder = subprocess.Popen(unshare + ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL)
+        self.inside = self.holder.stdout.readline().decode().strip()
+        self.path = f"/proc/{self.holder.pid}/root{self.inside}"
+
+    def __enter__(self):
+        if not self.inside or not os.path.isdir(self.path):
+            self.holder.kill()
+            self.holder.wait()
+            raise Skip("no small file system can be mounted here")
+        return self
+
+    def __exit__(self, *_):
+        self.holder.stdin.close()
+        self.holder.wait()
+
+
+def a_full_disk_of_the_host_pauses_the_machine():
+    if PEER:
+        raise Skip("only for espalierctl")
+    need("unshare")
+    with scratch() as folder, SmallFileSystem(6) as small:
+        path, ballast = disk(small.path, "disk.img", 16), os.path.join(small.path, "ballast")
+        with open(ballast, "wb") as file:
+            file.write(b"x" * (4 * MIB))
+        socket = os.path.join(folder, "control")
+        with boot_devices(devices=(f"virtio-blk,path={path}",), extra=("--control", socket)) as guest:
+            guest.run("dd if=/dev/urandom of=/tmp/r bs=1M count=4; sha256sum /tmp/r > /tmp/sum")
+            guest.send("dd if=/tmp/r of=/dev/vda bs=1M conv=fsync; echo written-$?-\n")
+            guest.expect("espalierctl: Disk “[^”]*disk.img” has no room on this computer", 200)
+            before = guest.mark
+            os.remove(ballast)
+            # Whichever comes first.
+            for _ in range(2):
+                guest.expect(r"written-0-|espalierctl: there is room again, the machine goes on", 200)
+            check("has no room" not in guest.seen[before:], "the message came more than once")
+            check("error" not in guest.run("dmesg | grep vda || true").lower(), "the guest's kernel saw an error")
+            guest.run("echo 3 > /proc/sys/vm/drop_caches; cut -d' ' -f1 /tmp/sum > /tmp/a; "
+                      "dd if=/dev/vda bs=1M count=4 | sha256sum | cut -d' ' -f1 > /tmp/b; cmp /tmp/a /tmp/b")
+
+
+main(a_disk_with_everything, a_full_disk_of_the_host_pauses_the_machine)
