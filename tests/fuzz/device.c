@@ -183,7 +183,8 @@ static bool turn(FuzzMachine *m, unsigned *turns)
 
 void fuzz_settle(FuzzMachine *m)
 {
-    bool quiet = must_be_quiet(m) && (m->target->drain || g_main_context_pending(vmc_io_context(m->io)));
+    bool threads = m->target->drain || m->target->wait;
+    bool quiet = must_be_quiet(m) && (threads || g_main_context_pending(vmc_io_context(m->io)));
     uint64_t before = quiet ? sum_memory(m) : 0;
     unsigned turns = 0;
 
@@ -192,6 +193,8 @@ void fuzz_settle(FuzzMachine *m)
             ;
         if (m->target->drain && m->virtio)
             m->virtio->ops->drain(m->virtio);
+        if (m->target->wait && m->dev)
+            m->target->wait(m);
     } while (turn(m, &turns));
     if (quiet && sum_memory(m) != before)
         fuzz_finding("memory was written to, though the device had been reset or may not be bus master");

@@ -93,6 +93,8 @@ struct FuzzTarget {
     unsigned n_steps;
     /* The device has threads of its own: its drain is called whenever the harness waits for it. */
     bool drain;
+    /* Waits until the device's threads are through, of a device that is not virtio. May be NULL. */
+    void (*wait)(FuzzMachine *m);
     /* Held buffers are written to at times of the device's own (a thread, a timer): no look at whether memory
      * changes while it must not. */
     bool writes_late;

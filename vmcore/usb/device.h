@@ -12,8 +12,9 @@
  * may work on something elsewhere (a disk) without anybody waiting for it.
  *
  * Threads: the home thread is the I/O thread of the machine, and the controller's lock is held while any op
- * but free runs, so ops never wait and never call back into the controller. vmc_usb_ready and vmc_usb_wake
- * are for any thread. What a device shares with other threads (front ends, workers) it protects itself.
+ * but drain and free runs, so ops never wait and never call back into the controller. vmc_usb_ready and
+ * vmc_usb_wake are for any thread. What a device shares with other threads (front ends, workers) it protects
+ * itself.
  */
 #pragma once
 
@@ -152,6 +153,8 @@ typedef struct VmcUsbOps {
     void (*halt_cleared)(VmcUsbDevice *dev, uint8_t endpoint);
     /* The device behind an enabled port (1..) of a hub, or NULL. NULL: not a hub. */
     VmcUsbDevice *(*child)(VmcUsbDevice *dev, unsigned port);
+    /* Waits until nobody works for the device elsewhere. May be NULL: nobody ever does. */
+    void (*drain)(VmcUsbDevice *dev);
     /* The end; not on a bus any more, without the controller's lock, not on a vCPU or the I/O thread while a
      * guest runs: it may wait for a disk. Frees the device itself. */
     void (*free)(VmcUsbDevice *dev);

@@ -71,6 +71,8 @@ typedef struct Storage {
     Job job;
     atomic_bool busy;   /* the worker is at it */
     atomic_bool cancel; /* it may as well stop */
+    GMutex lock;        /* for drain */
+    GCond idle;         /* with lock: busy has become false */
 } Storage;
 
 /* ---- worker ---- */
@@ -111,7 +113,10 @@ static void work(gpointer data, gpointer user_data)
     Storage *s = user_data;
 
     s->job.result = carry_out(s, &s->job);
+    g_mutex_lock(&s->lock);
     atomic_store(&s->busy, false);
+    g_cond_broadcast(&s->idle);
+    g_mutex_unlock(&s->lock);
     vmc_usb_ready(&s->dev, ENDPOINT_IN);
     vmc_usb_ready(&s->dev, ENDPOINT_OUT);
 }
@@ -384,12 +389,25 @@ static void halt_cleared(VmcUsbDevice *dev, uint8_t endpoint)
         dev->halted |= vmc_usb_endpoint_bit(endpoint);
 }
 
+static void drain(VmcUsbDevice *dev)
+{
+    Storage *s = (Storage *)dev;
+
+    g_mutex_lock(&s->lock);
+    while (atomic_load(&s->busy))
+        g_cond_wait(&s->idle, &s->lock);
+    g_mutex_unlock(&s->lock);
+}
+
 static void storage_free(VmcUsbDevice *dev)
 {
     Storage *s = (Storage *)dev;
 
     atomic_store(&s->cancel, true);
+    /* The worker of the last job may still be on its way out. */
     g_thread_pool_free(s->workers, FALSE, TRUE);
+    g_mutex_clear(&s->lock);
+    g_cond_clear(&s->idle);
     vmc_disk_close(s->disk);
     g_free(s->buffer);
     vmc_usb_device_clear(dev);
@@ -402,6 +420,7 @@ static const VmcUsbOps storage_ops = {
     .transfer = transfer,
     .reset = reset,
     .halt_cleared = halt_cleared,
+    .drain = drain,
     .free = storage_free,
 };
 
@@ -451,6 +470,8 @@ VmcUsbDevice *vmc_usb_storage_new(VmcDisk *disk, bool cdrom, const char *id)
     s->target.cdrom = cdrom;
     s->target.readonly = cdrom || disk->readonly;
     s->buffer = g_malloc(BUFFER_SIZE);
+    g_mutex_init(&s->lock);
+    g_cond_init(&s->idle);
     s->workers = g_thread_pool_new(work, s, 1, FALSE, NULL);
     return &s->dev;
 }

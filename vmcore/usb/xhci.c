@@ -77,21 +77,18 @@ static bool run_slot(Xhci *xhci, unsigned n)
 {
     XhciSlot *slot = &xhci->slots[n];
     uint32_t rung = slot->rung;
-    uint32_t ready = slot->dev ? atomic_exchange(&slot->dev->ready, 0) : 0;
-    bool more = false;
+    uint32_t todo = rung | slot->more | (slot->dev ? atomic_exchange(&slot->dev->ready, 0) : 0);
 
-    if (!slot->enabled || !(rung | ready))
+    if (!slot->enabled || !todo)
         return false;
-    slot->rung = 0;
+    slot->rung = slot->more = 0;
     for (unsigned index = 1; index < XHCI_ENDPOINTS; index++) {
-        if (!((rung | ready) & 1u << index))
+        if (!(todo & 1u << index))
             continue;
-        if (xhci_run_endpoint(xhci, n, index, rung & 1u << index) || !xhci_can_post(xhci)) {
-            slot->rung |= 1u << index;
-            more = true;
-        }
+        if (xhci_run_endpoint(xhci, n, index, rung & 1u << index) || !xhci_can_post(xhci))
+            slot->more |= 1u << index;
     }
-    return more;
+    return slot->more;
 }
 
 /* The doorbell. Between two pieces of work vCPUs get at the registers. */

@@ -46,7 +46,7 @@ static unsigned disable_slot(Xhci *xhci, unsigned n)
         xhci_write_slot(xhci, n);
     }
     slot->dev = NULL;
-    slot->rung = 0;
+    slot->rung = slot->more = 0;
     slot->enabled = false;
     return CC_SUCCESS;
 }
@@ -94,6 +94,7 @@ static unsigned stop_endpoint(Xhci *xhci, unsigned slot, unsigned index)
     xhci_stop_endpoint(xhci, slot, index);
     ep->state = EP_STOPPED;
     xhci->slots[slot].rung &= ~(1u << index);
+    xhci->slots[slot].more &= ~(1u << index);
     xhci_write_endpoint(xhci, slot, index);
     return CC_SUCCESS;
 }

@@ -137,6 +137,7 @@ void xhci_drop_endpoint(Xhci *xhci, unsigned slot, unsigned index)
     g_free(ep->td.trbs);
     *ep = (XhciEndpoint){.state = EP_DISABLED};
     xhci->slots[slot].rung &= ~(1u << index);
+    xhci->slots[slot].more &= ~(1u << index);
 }
 
 /* s4.6.5: a slot for a device that is there and has none. */

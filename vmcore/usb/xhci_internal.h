@@ -24,6 +24,7 @@
 #define XHCI_LINKS_MAX   16u
 #define XHCI_TD_TRBS_MAX 1024u
 #define XHCI_TURN        16u
+#define XHCI_CREDIT      16384u /* transfers for one doorbell: a ring may be a circle without end */
 
 /* s6.4.6 */
 enum {
@@ -168,6 +169,7 @@ typedef struct XhciTd {
 
 typedef struct XhciEndpoint {
     unsigned state, type;
+    unsigned credit; /* transfers it may still do before the next doorbell */
     XhciRing ring;
     XhciTd td;
 } XhciEndpoint;
@@ -177,6 +179,7 @@ typedef struct XhciSlot {
     unsigned state;
     VmcUsbDevice *dev; /* NULL: none yet, or it is gone */
     uint32_t rung;     /* doorbells, by device context index */
+    uint32_t more;     /* endpoints that had their turn and are to go on */
     XhciEndpoint endpoints[XHCI_ENDPOINTS];
 } XhciSlot;
 

@@ -338,6 +338,8 @@ bool xhci_run_endpoint(Xhci *xhci, unsigned slot, unsigned index, bool rung)
 {
     XhciEndpoint *ep = &xhci->slots[slot].endpoints[index];
 
+    if (rung)
+        ep->credit = XHCI_CREDIT;
     if (rung && ep->state == EP_STOPPED) {
         ep->state = EP_RUNNING;
         xhci_write_endpoint(xhci, slot, index);
@@ -345,10 +347,11 @@ bool xhci_run_endpoint(Xhci *xhci, unsigned slot, unsigned index, bool rung)
     for (unsigned n = 0; n < XHCI_TURN; n++) {
         if (!xhci_running(xhci) || ep->state != EP_RUNNING)
             return false;
-        if (!xhci_can_post(xhci))
+        if (!xhci_can_post(xhci) || !ep->credit)
             return false;
         if (!run_one(xhci, slot, index))
             return false;
+        ep->credit--;
     }
     return true;
 }
