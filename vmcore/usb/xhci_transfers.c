@@ -186,6 +186,7 @@ typedef struct Report {
     uint32_t left;  /* bytes moved beyond the TRBs seen */
     uint32_t moved; /* since the last event data TRB: EDTLA, s4.11.5.2 */
     bool shortfall, told;
+    bool last; /* the TRB looked at */
 } Report;
 
 /* True: this was the failure, the walk is over. */
@@ -200,7 +201,8 @@ static bool report_trb(Xhci *xhci, unsigned slot, unsigned index, const XhciTrb 
     r->shortfall |= here < size;
     if (type == TRB_STATUS)
         r->told = r->shortfall = false;
-    failed = r->code != CC_SUCCESS && !r->left && type != TRB_SETUP && (here < size || !size);
+    /* It failed where bytes are missing, or in the end if none are. */
+    failed = r->code != CC_SUCCESS && !r->left && type != TRB_SETUP && (here < size || !size || r->last);
     if (failed || (!r->told && ((trb->control & TRB_IOC) || (r->shortfall && (trb->control & TRB_ISP))))) {
         unsigned code = failed ? r->code : r->shortfall ? CC_SHORT_PACKET : CC_SUCCESS;
         bool event_data = type == TRB_EVENT_DATA;
@@ -219,12 +221,11 @@ static void report(Xhci *xhci, unsigned slot, unsigned index, unsigned code)
     const XhciTd *td = &xhci->slots[slot].endpoints[index].td;
     Report r = {.code = code, .left = td->transfer.actual};
 
-    for (unsigned i = 0; i < td->n; i++)
+    for (unsigned i = 0; i < td->n; i++) {
+        r.last = i + 1 == td->n;
         if (report_trb(xhci, slot, index, &td->trbs[i], &r))
             return;
-    /* It failed after the last byte had been moved. */
-    if (code != CC_SUCCESS)
-        post(xhci, slot, index, &td->trbs[td->n - 1], code, 0, false);
+    }
 }
 
 /* ---- doing it ---- */
