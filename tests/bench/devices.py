@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How fast the devices are, against QEMU's on TCG: one bare-metal guest (tests/guest/metal/bench.c), the same binary on
 both, whose driver is so short that the devices count and not the CPU. The disk is a raw file in the host's cache; the
-network a datagram socket connected to itself, which gives every frame back.
+network a datagram socket connected to itself, which gives every frame back; the shared folder holds one file, and QEMU
+has its virtiofsd for it.
 
     tests/bench/devices.py [--runs N] [--strict]
 
@@ -16,13 +17,16 @@ import re
 import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 from guest import BUILD, CTL, Failure, Process  # noqa: E402
 
 GUEST = os.path.join(BUILD, "metal", "bench")
+VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 DISK_MIB = 128
 TARGET = 1.0
 TIME_LIMIT = 120
@@ -37,20 +41,70 @@ ROWS = {
     "net-ping-64": ("net, a frame there and back", "operations"),
     "net-stream-64": ("net, frames of 64 bytes, 64 under way", "operations"),
     "net-stream-1514": ("net, frames of 1514 bytes, 64 under way", "bytes"),
+    "fs-read-1m": ("folder, sequential reads of 1 MiB", "bytes"),
+    "fs-read-4k-1": ("folder, random reads of 4 KiB", "operations"),
+    "fs-read-4k-16": ("folder, random reads of 4 KiB, 16 at once", "operations"),
+    "fs-getattr-1": ("folder, attributes of a file", "operations"),
 }
 
 
-def espalier_args(disk, cable):
-    return [CTL, "run", "--cpu", "soft", "--cpus", "1", "--memory", "64", "--bootloader", f"linux,kernel={GUEST}",
-            "--device", "uart,stdio", "--device", f"virtio-blk,path={disk}", "--device", f"virtio-net,fd={cable}"]
+class Peer:
+    """One run's program, and what has to run beside it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.disk = os.path.join(folder, "disk.img")
+        self.shared = os.path.join(folder, "shared")
+        self.helpers = []
+        # A socket that receives what it sends.
+        self.cable = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        path = os.path.join(folder, "cable")
+        self.cable.bind(path)
+        self.cable.connect(path)
+        os.unlink(path)
+
+    def end(self):
+        self.cable.close()
+        for helper in self.helpers:
+            helper.kill()
+            helper.wait()
 
 
-def qemu_args(disk, cable):
-    return ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-m", "64", "-nodefaults", "-display", "none",
-            "-serial", "stdio", "-no-reboot", "-kernel", GUEST,
-            "-drive", f"if=none,format=raw,id=d0,file={disk}", "-device", "virtio-blk-pci,drive=d0,disable-legacy=on",
-            "-netdev", f"dgram,id=n0,local.type=fd,local.str={cable}",
-            "-device", "virtio-net-pci,netdev=n0,disable-legacy=on,romfile="]
+class Espalier(Peer):
+    def args(self):
+        return [CTL, "run", "--cpu", "soft", "--cpus", "1", "--memory", "64", "--bootloader", f"linux,kernel={GUEST}",
+                "--device", "uart,stdio", "--device", f"virtio-blk,path={self.disk}",
+                "--device", f"virtio-net,fd={self.cable.fileno()}",
+                "--device", f"virtio-fs,sharedDir={self.shared},mountTag=bench"]
+
+
+class Qemu(Peer):
+    def args(self):
+        args = ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35,memory-backend=ram", "-m", "64", "-nodefaults",
+                "-object", "memory-backend-memfd,id=ram,size=64M,share=on",
+                "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", GUEST,
+                "-drive", f"if=none,format=raw,id=d0,file={self.disk}",
+                "-device", "virtio-blk-pci,drive=d0,disable-legacy=on",
+                "-netdev", f"dgram,id=n0,local.type=fd,local.str={self.cable.fileno()}",
+                "-device", "virtio-net-pci,netdev=n0,disable-legacy=on,romfile="]
+        path = os.path.join(self.folder, "fs.sock")
+        if self.start_virtiofsd(path):
+            args += ["-chardev", f"socket,id=fs0,path={path}", "-device", "vhost-user-fs-pci,chardev=fs0,tag=bench"]
+        return args
+
+    def start_virtiofsd(self, path):
+        """QEMU's own, which Debian has in qemu-system-common; it wants to be root."""
+        if not os.access(VIRTIOFSD, os.X_OK) or os.geteuid() != 0:
+            return False
+        self.helpers.append(subprocess.Popen([VIRTIOFSD, f"--socket-path={path}", "-o", f"source={self.shared}",
+                                              "-o", "sandbox=chroot"],
+                                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                             stderr=subprocess.DEVNULL))
+        for _ in range(200):
+            if os.path.exists(path):
+                return True
+            time.sleep(0.05)
+        return False
 
 
 def cpu_seconds(pid):
@@ -60,41 +114,37 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def own_cable(folder):
-    """A socket that receives what it sends."""
-    cable = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    path = os.path.join(folder, "cable")
-    cable.bind(path)
-    cable.connect(path)
-    os.unlink(path)
-    return cable
-
-
-def measure(args_for, disk, folder):
+def measure(peer):
     """{name: (in a second, processor seconds)}"""
     result = {}
-    with own_cable(folder) as cable, Process(args_for(disk, cable.fileno()), pass_fds=(cable.fileno(),)) as guest:
-        spent = 0.0
-        while True:
-            line = guest.expect(r"^bench(?: (\S+) (\d+) (\d+) (\d+)|: (.*))$", TIME_LIMIT)
-            if line.group(5) == "done":
-                break
-            if line.group(5):
-                raise Failure(line.group(5))
-            now = cpu_seconds(guest.child.pid)
-            if line.group(1) in ROWS:
-                amount = int(line.group(3 if ROWS[line.group(1)][1] == "bytes" else 2))
-                result[line.group(1)] = (amount / (int(line.group(4)) / 1e6), now - spent)
-            spent = now
-        guest.wait()
+    try:
+        with Process(peer.args(), pass_fds=(peer.cable.fileno(),)) as guest:
+            pids = [guest.child.pid] + [helper.pid for helper in peer.helpers]
+            spent = 0.0
+            while True:
+                line = guest.expect(r"^bench(?: (\S+) (\d+) (\d+) (\d+)|: (.*))$", TIME_LIMIT)
+                if line.group(5) == "done":
+                    break
+                if line.group(5):
+                    raise Failure(line.group(5))
+                now = sum(cpu_seconds(pid) for pid in pids)
+                if line.group(1) in ROWS:
+                    amount = int(line.group(3 if ROWS[line.group(1)][1] == "bytes" else 2))
+                    result[line.group(1)] = (amount / (int(line.group(4)) / 1e6), now - spent)
+                spent = now
+            guest.wait()
+    finally:
+        peer.end()
     return result
 
 
-def make_disk(path):
+def make_files(folder):
     """Real bytes, so that nobody reads holes."""
-    with open(path, "wb") as file:
-        for _ in range(DISK_MIB):
-            file.write(os.urandom(1 << 20))
+    os.mkdir(os.path.join(folder, "shared"))
+    for name in ("disk.img", "shared/data"):
+        with open(os.path.join(folder, name), "wb") as file:
+            for _ in range(DISK_MIB):
+                file.write(os.urandom(1 << 20))
 
 
 def row(*cells):
@@ -111,6 +161,9 @@ def print_table(ours, theirs):
     row("", "Espalier", "QEMU TCG", "ratio", "of CPU", "target", "")
     row("---", "---:", "---:", "---:", "---:", "---:", "---")
     for name, (title, unit) in ROWS.items():
+        if not all(name in run for run in ours + theirs):
+            row(title, *["not measured"] * 2, *[""] * 4)
+            continue
         mine = statistics.median(run[name][0] for run in ours)
         other = statistics.median(run[name][0] for run in theirs)
         cpu = sum(run[name][1] for run in theirs) / max(sum(run[name][1] for run in ours), 0.01)
@@ -135,12 +188,11 @@ def main():
 
     ours, theirs = [], []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
-        disk = os.path.join(folder, "disk.img")
-        make_disk(disk)
+        make_files(folder)
         for run in range(1, options.runs + 1):
             print(f"bench: devices, run {run} of {options.runs}", file=sys.stderr)
-            theirs.append(measure(qemu_args, disk, folder))
-            ours.append(measure(espalier_args, disk, folder))
+            theirs.append(measure(Qemu(folder)))
+            ours.append(measure(Espalier(folder)))
     met = print_table(ours, theirs)
     sys.exit(1 if options.strict and not met else 0)
 

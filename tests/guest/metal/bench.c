@@ -223,6 +223,190 @@ static void bench_net(Virtio *v)
     virtio_reset(v);
 }
 
+/* ---- file system (s5.11; FUSE 7.31): the file "data" of the shared folder ---- */
+
+#define FUSE_LOOKUP  1u
+#define FUSE_GETATTR 3u
+#define FUSE_OPEN    14u
+#define FUSE_READ    15u
+#define FUSE_INIT    26u
+#define FUSE_BIG     (1u << 22 | 1u << 0) /* MAX_PAGES, ASYNC_READ */
+#define FS_QUEUE     1u                   /* 0 is for what cannot wait */
+#define FS_OPS       20000u
+
+typedef struct FuseRequest {
+    uint32_t len, opcode;
+    uint64_t unique, nodeid;
+    uint32_t uid, gid, pid, padding;
+    union {
+        struct {
+            uint32_t major, minor, max_readahead, flags;
+        } init;
+        struct {
+            uint32_t flags, padding;
+        } open;
+        struct {
+            uint64_t fh, offset;
+            uint32_t size, read_flags;
+            uint64_t owner;
+            uint32_t flags, padding;
+        } read;
+        struct {
+            uint32_t flags, padding;
+            uint64_t fh;
+        } getattr;
+        char name[8];
+    };
+} FuseRequest;
+
+typedef struct FuseReply {
+    uint32_t len;
+    int32_t error;
+    uint64_t unique;
+    uint64_t words[18]; /* nodeid of an entry, fh of a file */
+} FuseReply;
+
+typedef struct Fs {
+    Queue *q;
+    FuseRequest *requests;
+    FuseReply *replies;
+    uint8_t *data;
+    uint64_t node, fh, size, done, failed;
+    uint32_t bytes;
+} Fs;
+
+/* Request n with `args` bytes behind the header, to be answered by `reply` bytes behind that and then data.
+ */
+static void fs_submit(Fs *fs, unsigned n, unsigned opcode, uint32_t args, uint32_t reply, uint32_t data)
+{
+    FuseRequest *request = &fs->requests[n];
+
+    request->len = 40 + args;
+    request->opcode = opcode;
+    request->unique = 2 * (uint64_t)n + 2;
+    request->nodeid = opcode == FUSE_INIT || opcode == FUSE_LOOKUP ? 1 : fs->node;
+    queue_desc(fs->q, 3 * n, request, request->len, 0, 3 * (int)n + 1);
+    queue_desc(fs->q, 3 * n + 1, &fs->replies[n], 16 + reply, DESC_WRITE, data ? 3 * (int)n + 2 : -1);
+    if (data)
+        queue_desc(fs->q, 3 * n + 2, fs->data + (uint64_t)n * fs->bytes, data, DESC_WRITE, -1);
+    queue_offer(fs->q, 3 * n);
+}
+
+static int fs_reap(Fs *fs)
+{
+    if (queue_wait(fs->q, PATIENCE) < 0)
+        return -1;
+    unsigned n = fs->q->used->ring[(uint16_t)(fs->q->last_used - 1) % fs->q->size].id / 3;
+    fs->failed += fs->replies[n].error != 0;
+    return (int)n;
+}
+
+static bool fs_call(Fs *fs, const char *what, unsigned opcode, uint32_t args, uint32_t reply)
+{
+    fs->failed = 0;
+    fs_submit(fs, 0, opcode, args, reply, 0);
+    notify(fs->q);
+    if (fs_reap(fs) == 0 && !fs->failed)
+        return true;
+    print("bench: fs: %s failed, error %u\n", what, (unsigned)-fs->replies[0].error);
+    return false;
+}
+
+/* A session with the file open. */
+static bool fs_begin(Fs *fs)
+{
+    FuseRequest *request = &fs->requests[0];
+
+    request->init.major = 7;
+    request->init.minor = 31;
+    request->init.max_readahead = MIB;
+    request->init.flags = FUSE_BIG;
+    if (!fs_call(fs, "INIT", FUSE_INIT, 16, 64))
+        return false;
+    memcpy(request->name, "data", 5);
+    if (!fs_call(fs, "LOOKUP", FUSE_LOOKUP, 5, 128))
+        return false;
+    fs->node = fs->replies[0].words[0];
+    fs->size =
+        fs->replies[0].words[6]; /* entry_out: five words, then the attributes, of which it is the second */
+    request->open.flags = 0;
+    if (!fs_call(fs, "OPEN", FUSE_OPEN, 8, 16))
+        return false;
+    fs->fh = fs->replies[0].words[0];
+    return true;
+}
+
+static void fs_next(Fs *fs, unsigned n, unsigned opcode, unsigned i, bool random)
+{
+    FuseRequest *request = &fs->requests[n];
+    uint64_t blocks = fs->size / fs->bytes;
+
+    if (opcode == FUSE_READ) {
+        request->read.fh = fs->fh;
+        request->read.offset = (random ? next_random() : i) % blocks * fs->bytes;
+        request->read.size = fs->bytes;
+        fs_submit(fs, n, opcode, 40, 0, fs->bytes);
+    } else {
+        request->getattr.flags = 0;
+        fs_submit(fs, n, opcode, 16, 104, 0);
+    }
+}
+
+static void fs_measure(Fs *fs, const char *name, unsigned opcode, bool random, unsigned operations,
+                       unsigned depth)
+{
+    uint64_t start = now_us();
+    unsigned sent = 0;
+
+    fs->failed = 0;
+    for (; sent < depth; sent++)
+        fs_next(fs, sent, opcode, sent, random);
+    notify(fs->q);
+    for (unsigned done = 0; done < operations; done++) {
+        int n = fs_reap(fs);
+        if (n < 0) {
+            print("bench: %s: a request does not come back\n", name);
+            return;
+        }
+        if (opcode == FUSE_READ && fs->replies[n].len != 16 + fs->bytes)
+            fs->failed++;
+        if (sent < operations) {
+            fs_next(fs, (unsigned)n, opcode, sent++, random);
+            notify(fs->q);
+        }
+    }
+    uint64_t took = now_us() - start;
+    if (fs->failed)
+        print("bench: %s: %U requests failed\n", name, fs->failed);
+    else
+        print("bench %s %u %U %U\n", name, operations, (uint64_t)operations * fs->bytes, took);
+}
+
+static void bench_fs(Virtio *v)
+{
+    Fs fs = {0};
+
+    if (!virtio_reset(v) || !virtio_negotiate(v, virtio_offered(v) & VIRTIO_VERSION_1))
+        return;
+    virtio_queue(v, 0, 64);
+    fs.q = virtio_queue(v, FS_QUEUE, 64);
+    fs.q->avail->flags = 1;
+    fs.requests = metal_alloc(sizeof(FuseRequest) * SLOTS, 64);
+    fs.replies = metal_alloc(sizeof(FuseReply) * SLOTS, 64);
+    fs.data = metal_alloc(SLOTS * MIB, 4096);
+    virtio_ready(v);
+    if (!fs_begin(&fs))
+        return;
+    fs.bytes = MIB;
+    fs_measure(&fs, "warm-up", FUSE_READ, false, (unsigned)(fs.size / MIB), SEQ_DEPTH);
+    fs_measure(&fs, "fs-read-1m", FUSE_READ, false, SEQ_TOTAL, SEQ_DEPTH);
+    fs.bytes = 4096;
+    fs_measure(&fs, "fs-read-4k-1", FUSE_READ, true, FS_OPS, 1);
+    fs_measure(&fs, "fs-read-4k-16", FUSE_READ, true, FS_OPS, SLOTS);
+    fs_measure(&fs, "fs-getattr-1", FUSE_GETATTR, false, FS_OPS, 1);
+    virtio_reset(v);
+}
+
 void metal_run(const char *cmdline)
 {
     for (unsigned devfn = 0; devfn < 256; devfn++) {
@@ -234,6 +418,8 @@ void metal_run(const char *cmdline)
             bench_block(&v);
         else if (v.type == 1)
             bench_net(&v);
+        else if (v.type == 26)
+            bench_fs(&v);
     }
     print("bench: done\n");
 }
