@@ -97,14 +97,17 @@ static bool pop_room(VmcConsolePortState *state)
     return false;
 }
 
-/* There was no buffer: the guest shall say when there is, and may have put one there just now. */
+/* There was no buffer: the guest shall say when there is, and may have put one there just now. A device that
+ * may not use memory must not even ask; when it may again, all queues are notified. */
 static void await_room(VmcConsolePortState *state)
 {
     VmcVirtioDevice *dev = &state->console->dev;
     VmcVirtqueue *vq = &dev->queues[state->rx];
 
+    if (!dev->running || !atomic_load(&dev->dma))
+        return;
     vmc_virtqueue_set_notification(vq, true);
-    if (vmc_virtqueue_available(vq) && atomic_load(&dev->dma) && dev->running)
+    if (vmc_virtqueue_available(vq))
         vmc_virtio_kick(dev, state->rx);
 }
 

@@ -37,18 +37,21 @@ enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };
 
 /* ---- the receive queue ---- */
 
-/* Takes a buffer with room for a header and `more` bytes. */
+/* Takes a buffer with room for a header and `more` bytes. A device that may not use memory must not even ask
+ * for notifications in it; when it may again, all queues are notified. */
 static bool pop_rx(VmcVsock *vsock, size_t more)
 {
     VmcVirtioDevice *dev = &vsock->dev;
 
+    if (!dev->running || !atomic_load(&dev->dma))
+        return false;
     for (unsigned i = 0; i < BUFFERS_SPOILT && vmc_virtio_pop(dev, QUEUE_RX, &vsock->rx); i++) {
         if (vsock->rx.in_len >= sizeof(VmcVsockHeader) + more)
             return true;
         vmc_virtio_push(dev, QUEUE_RX, &vsock->rx, 0);
     }
     vmc_virtqueue_set_notification(&dev->queues[QUEUE_RX], true);
-    if (dev->running && atomic_load(&dev->dma) && vmc_virtqueue_available(&dev->queues[QUEUE_RX]))
+    if (vmc_virtqueue_available(&dev->queues[QUEUE_RX]))
         vmc_virtio_kick(dev, QUEUE_RX);
     return false;
 }
