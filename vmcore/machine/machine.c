@@ -5,7 +5,6 @@
  * handler may call back into the machine, even stop it; so whoever announces a passing state looks afterwards
  * whether it is still that state, and gives up if not.
  */
-#include "machine/devices/kind.h"
 #include "machine/private.h"
 
 G_DEFINE_FINAL_TYPE(VmcMachine, vmc_machine, G_TYPE_OBJECT)
@@ -219,24 +218,6 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
     }
     g_object_unref(machine);
     return ok;
-}
-
-bool vmc_machine_resize_disk(VmcMachine *machine, unsigned device, uint64_t size, GError **error)
-{
-    VmcPciDevice *disk;
-
-    if (!machine->guest) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "A disk of a machine that is %s cannot be resized this way; start it first",
-                    vmc_machine_state_name(vmc_machine_get_state(machine)));
-        return false;
-    }
-    disk = vmc_guest_pci(machine->guest, device, VMC_DEVICE_VIRTIO_BLOCK);
-    if (disk)
-        return vmc_virtio_block_resize(disk, size, error);
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "devices[%u] is not a virtio-blk disk; give the number of one that is", device);
-    return false;
 }
 
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error)

@@ -65,10 +65,6 @@ bool vmc_machine_start(VmcMachine *machine, GError **error);
 /* running -> paused and back. When pause returns no guest instruction runs any more. */
 bool vmc_machine_pause(VmcMachine *machine, GError **error);
 bool vmc_machine_resume(VmcMachine *machine, GError **error);
-/* Makes a disk larger while the machine is running or paused, and tells the guest. `device` is the index in
- * VmcConfig.devices of a virtio-blk disk; `size` in bytes, a multiple of 512, not less than it is. Waits for the
- * host's disk. False with nothing changed. */
-bool vmc_machine_resize_disk(VmcMachine *machine, unsigned device, uint64_t size, GError **error);
 /* Presses the ACPI power button; the guest decides. */
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error);
 /* Pulls the plug: any state -> stopped. Waits until all threads are gone and disks are flushed. */
