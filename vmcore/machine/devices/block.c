@@ -7,14 +7,16 @@
 #define BLOCK_ID_MAX   20u
 #define QUEUES_USUALLY 4u
 
+/* As vmc_disk_open calls them. */
+static const char *const format_names[] = {[VMC_DISK_RAW] = "raw", [VMC_DISK_QCOW2] = "qcow2", NULL};
+
 /* ---- disks of any kind ---- */
 
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error)
 {
-    static const char *const formats[] = {[VMC_DISK_RAW] = "raw", [VMC_DISK_QCOW2] = "qcow2"};
     VmcDiskOpen params = {
         .path = config->path,
-        .format = formats[config->format],
+        .format = format_names[config->format],
         .readonly = config->readonly,
         .backing = config->backing,
     };
@@ -125,6 +127,8 @@ static const char *const cache_names[] = {
 
 static const VmcField block_fields[] = {
     VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true),
+    VMC_FIELD("format", "Format", CHOICE, block.format, .choices = format_names),
+    VMC_FIELD("backing", "Backing", FLAG, block.backing),
     VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID"),
     VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
     VMC_FIELD("cache", "Cache", CHOICE, block.cache, .choices = cache_names),
