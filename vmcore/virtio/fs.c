@@ -182,9 +182,14 @@ static void wait_for_lock(Fs *fs, Request *req)
 
 static void retry_all(Fs *fs)
 {
-    for (Request *req = fs->lockers; req; req = req->next_locker)
-        if (req->waiting)
+    bool dma = atomic_load_explicit(&fs->dev.dma, memory_order_relaxed);
+
+    for (Request *req = fs->lockers; req; req = req->next_locker) {
+        if (req->waiting && dma)
             submit(fs, req);
+        else if (req->waiting)
+            wait_for_lock(fs, req);
+    }
 }
 
 static void retry_time(void *data)
