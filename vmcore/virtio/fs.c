@@ -300,6 +300,9 @@ static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
     Fs *fs = (Fs *)dev;
     VmcVirtqueue *vq = &dev->queues[queue];
 
+    /* When it may use memory again, all queues are notified. */
+    if (!dev->running || !atomic_load_explicit(&dev->dma, memory_order_relaxed))
+        return;
     vmc_virtqueue_set_notification(vq, false);
     fs->stalled &= ~(1ull << queue);
     /* As many as the queue holds, then others have their turn. */
