@@ -1,10 +1,13 @@
-/* Damage of a framebuffer: all that changed, nothing twice, never more rectangles than a frame carries. */
+/* Displays: damage (all that changed, nothing twice, never more rectangles than a frame carries), sources
+ * that change, what front ends are told; EDIDs and PNGs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
 #include <cmocka.h>
+#include <gio/gio.h>
+#include <unistd.h>
 
 #include "display/damage.h"
 #include "display/display.h"
@@ -249,16 +252,142 @@ static void test_painting_goes_on_meanwhile(void **state)
     assert_shown(screen);
 }
 
+/* Sources follow one another; the front end is told of a size only when it is another. */
+static void test_sources_follow_one_another(void **state)
+{
+    Screen *screen = *state;
+    VmcHeadless *headless = vmc_headless_new(screen->display);
+    uint32_t colour = 0x00aabbcc;
+    VmcHeadlessNews news;
+    VmcFrame whole;
+
+    paint_pixel(screen, 3, 0x112233);
+    vmc_headless_update(headless);
+    vmc_display_show_pushed(screen->display, WIDTH, HEIGHT);
+    assert_false(vmc_display_needs_polling(screen->display));
+    vmc_headless_update(headless);
+    assert_int_equal(((const uint32_t *)vmc_headless_frame(headless)->pixels)[3] & 0xffffff, 0x112233);
+    vmc_headless_news(headless, &news);
+    assert_int_equal(news.resized, 1);
+    unsigned told = news.damaged;
+    vmc_display_push(screen->display, &(VmcRect){WIDTH - 1, 0, 5, 1}, (uint8_t *)&colour, 4, VMC_PIXELS_BGRX);
+    vmc_display_push(screen->display, &(VmcRect){WIDTH, 0, 1, 1}, (uint8_t *)&colour, 4, VMC_PIXELS_BGRX);
+    vmc_headless_news(headless, &news);
+    assert_int_equal(news.damaged, told + 1); /* once, until it collects */
+    assert_true(vmc_headless_update(headless));
+    assert_false(vmc_headless_update(headless));
+    assert_int_equal(((const uint32_t *)vmc_headless_frame(headless)->pixels)[WIDTH - 1] & 0xffffff,
+                     0xaabbcc);
+
+    vmc_display_show_pushed(screen->display, 30, 20);
+    vmc_headless_news(headless, &news);
+    assert_int_equal(news.resized, 2);
+    assert_int_equal(news.height, 20);
+    vmc_display_blank(screen->display);
+    vmc_headless_news(headless, &news);
+    assert_false(news.on);
+    vmc_display_show_memory(screen->display, &screen->linear);
+    g_autofree char *still = vmc_headless_wait_still(headless, 1, 10000);
+    vmc_display_take_picture(screen->display, &whole);
+    g_autofree char *hash = vmc_frame_hash(&whole);
+    assert_string_equal(still, hash);
+    vmc_picture_clear(&whole);
+    vmc_headless_free(headless);
+}
+
+static void count_calls(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+/* A front end of an older header is not called where its table has ended. */
+static void test_a_shorter_table(void **state)
+{
+    Screen *screen = *state;
+    unsigned calls = 0;
+    VmcDisplayFrontend old = {.size = offsetof(VmcDisplayFrontend, resized),
+                              .damaged = count_calls,
+                              .resized = (void (*)(void *, unsigned, unsigned))0x1};
+
+    vmc_display_set_frontend(screen->display, &old, &calls);
+    vmc_display_show_pushed(screen->display, 40, 30);
+    assert_true(calls > 0);
+    vmc_display_set_frontend(screen->display, NULL, NULL);
+}
+
+static void test_a_picture_as_png(void **state)
+{
+    Screen *screen = *state;
+    g_autofree char *path = g_build_filename(g_get_tmp_dir(), "test-display-XXXXXX", NULL);
+    g_autofree char *bytes = NULL;
+    VmcFrame frame;
+    gsize n;
+    int fd = g_mkstemp(path);
+
+    close(fd);
+    vmc_display_take_picture(screen->display, &frame);
+    assert_true(vmc_frame_write_png(&frame, path, NULL));
+    assert_true(g_file_get_contents(path, &bytes, &n, NULL));
+    assert_memory_equal(bytes, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x03\xe8\0\0\x02\xbc\x08\x02", 26);
+    assert_memory_equal(bytes + n - 12, "\0\0\0\0IEND\xae\x42\x60\x82", 12);
+    unlink(path);
+    assert_false(vmc_frame_write_png(&frame, "/nowhere/at/all.png", NULL));
+    vmc_picture_clear(&frame);
+}
+
+/* Every block adds up to 0, and the preferred mode is what was asked for. What it means is edid-decode's to
+ * judge, where there is one. */
+static void test_edids(void **state)
+{
+    static const unsigned sizes[][2] = {{64, 64},     {320, 200},   {640, 480},    {1003, 617},
+                                        {1366, 768},  {1920, 1080}, {3840, 2160},  {4096, 2160},
+                                        {5120, 2880}, {8192, 4320}, {16384, 16384}};
+    g_autofree char *decoder = g_find_program_in_path("edid-decode");
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        uint8_t edid[VMC_EDID_MAX];
+        size_t n = vmc_edid_make(edid, sizes[i][0], sizes[i][1], i);
+
+        assert_true(n == 128 || n == 256);
+        assert_int_equal(edid[126], n / 128 - 1);
+        for (size_t block = 0; block < n; block += 128) {
+            uint8_t sum = 0;
+            for (unsigned byte = 0; byte < 128; byte++)
+                sum += edid[block + byte];
+            assert_int_equal(sum, 0);
+        }
+        if (!decoder || sizes[i][0] < 640 || sizes[i][0] > 8192)
+            continue;
+        g_autoptr(GSubprocess) process = g_subprocess_new(
+            G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE, NULL, decoder, "--check", NULL);
+        g_autoptr(GBytes) input = g_bytes_new(edid, n);
+        g_autoptr(GBytes) output = NULL;
+        assert_true(g_subprocess_communicate(process, input, NULL, &output, NULL, NULL));
+        g_autofree char *text = g_strndup(g_bytes_get_data(output, NULL), g_bytes_get_size(output));
+        g_autofree char *mode = g_strdup_printf(" %ux%u ", sizes[i][0], sizes[i][1]);
+        if (!strstr(text, "EDID conformity: PASS") || !strstr(text, mode))
+            fail_msg("edid-decode says of %s: %s", mode, text);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_still_screen_has_no_damage),   TEST(test_one_pixel_costs_one_tile),
-        TEST(test_everything_is_one_rectangle),    TEST(test_a_line_of_text_is_one_rectangle),
-        TEST(test_too_many_rectangles_are_joined), TEST(test_random_painting_is_shown_exactly),
-        TEST(test_refresh_reports_everything),     TEST(test_the_picture_outlives_the_guest),
+        TEST(test_a_still_screen_has_no_damage),
+        TEST(test_one_pixel_costs_one_tile),
+        TEST(test_everything_is_one_rectangle),
+        TEST(test_a_line_of_text_is_one_rectangle),
+        TEST(test_too_many_rectangles_are_joined),
+        TEST(test_random_painting_is_shown_exactly),
+        TEST(test_refresh_reports_everything),
+        TEST(test_the_picture_outlives_the_guest),
         TEST(test_painting_goes_on_meanwhile),
+        TEST(test_sources_follow_one_another),
+        TEST(test_a_shorter_table),
+        TEST(test_a_picture_as_png),
+        TEST(test_edids),
     };
 
     return cmocka_run_group_tests_name("display", tests, NULL, NULL);

@@ -187,7 +187,7 @@ static inline void rig_plug(Rig *rig, VmcPciDevice *dev)
     assert_non_null(dev);
     rig->dev = dev;
     assert_true(vmc_pci_bus_add(rig->pci, dev, -1, 0));
-    vmc_pci_bus_assign(rig->pci, RIG_WINDOW, RIG_WINDOW + 0x1000000, 0xc000, lines);
+    vmc_pci_bus_assign(rig->pci, RIG_WINDOW, RIG_WINDOW + 0x4000000, 0xc000, lines);
     rig_find_structures(rig);
     rig_set_config(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
