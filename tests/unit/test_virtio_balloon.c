@@ -272,13 +272,20 @@ static void test_discarding_memory(void **state)
 {
     Balloon *b = *state;
     VmcMemory *memory = b->rig.memory;
+    unsigned video;
 
+    /* Video memory behind a BAR is no RAM, wherever it lies just now. */
+    assert_true(vmc_memory_add_movable(memory, "video", 4 * PAGE, &video, NULL));
+    assert_true(vmc_memory_move(memory, video, RIG_HOLE));
+    memset(memory->slots[video].host, 0x33, 4 * PAGE);
+    assert_int_equal(vmc_memory_discard(memory, RIG_HOLE, 4 * PAGE), 0);
+    assert_int_equal(memory->slots[video].host[0], 0x33);
     assert_int_equal(vmc_memory_discard(memory, AREA + 1, 2 * PAGE), PAGE);
     assert_int_equal(vmc_memory_discard(memory, AREA + 1, PAGE), 0);
     assert_int_equal(vmc_memory_discard(memory, AREA, PAGE - 1), 0);
     assert_int_equal(vmc_memory_discard(memory, AREA, 0), 0);
     assert_int_equal(vmc_memory_discard(memory, RIG_ROM, PAGE), 0);
-    assert_int_equal(vmc_memory_discard(memory, RIG_HOLE, PAGE), 0);
+    assert_int_equal(vmc_memory_discard(memory, RIG_HOLE + 4 * PAGE, PAGE), 0);
     assert_int_equal(vmc_memory_discard(memory, RIG_RAM - PAGE, 2 * PAGE), PAGE);
     assert_int_equal(vmc_memory_discard(memory, UINT64_MAX - 5, 5), 0);
     assert_int_equal(vmc_memory_discard(memory, UINT64_MAX, UINT64_MAX), 0);

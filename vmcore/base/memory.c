@@ -327,7 +327,7 @@ uint64_t vmc_memory_discard(VmcMemory *mem, uint64_t gpa, uint64_t len)
     while (gpa < end) {
         const VmcMemSlot *slot = vmc_memory_slot(mem, gpa);
 
-        if (!slot || slot->readonly)
+        if (!slot || slot->readonly || slot->movable) /* a slot that may move just now is no RAM */
             break;
         uint64_t offset = gpa - slot->gpa, here = MIN(end - gpa, slot->size - offset);
         if (fallocate(slot->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)here) < 0)

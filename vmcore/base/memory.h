@@ -140,7 +140,8 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len);
 
 /* Gives the whole pages within [gpa, gpa+len) back to the host: their contents are gone and read as zero, and
  * they take up no memory until they are touched again. May be used while the guest runs; decoded code there
- * dies. Returns the bytes given back; ranges outside RAM, or in memory that is read-only, are left alone. */
+ * dies. Returns the bytes given back; ranges outside RAM, or in memory that is read-only or movable, are left
+ * alone. */
 uint64_t vmc_memory_discard(VmcMemory *mem, uint64_t gpa, uint64_t len);
 
 /* Moves one page's code word on; `word` must have been read from it or not, both are fine. */

@@ -131,7 +131,7 @@ static void discard_reported(Balloon *balloon, const struct iovec *range)
 
     for (unsigned i = 0; i < memory->n_slots; i++) {
         const VmcMemSlot *slot = &memory->slots[i];
-        if (host >= slot->host && host < slot->host + slot->size)
+        if (!slot->movable && host >= slot->host && host < slot->host + slot->size)
             discard(balloon, slot->gpa + (uint64_t)(host - slot->host), range->iov_len);
     }
 }
