@@ -176,6 +176,7 @@ bench: ctl guest metal bench-programs
 	$(Q)tests/bench/bench.py
 	$(Q)tests/bench/devices.py
 	$(Q)tests/bench/ring_block.py
+	$(Q)folder=$$(mktemp -d); $(B)/bench/ring_fs $$folder 2; rm -r $$folder
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \

@@ -102,12 +102,14 @@ static void work(gpointer data, gpointer user_data)
         req->result = vmc_fuse_serve(fs->fuse, &req->message, &req->written);
 
     g_mutex_lock(&fs->lock);
+    /* Whoever takes the list takes all of it: one ring is enough. */
+    if (!fs->finished)
+        vmc_doorbell_ring(fs->bell);
     req->next = NULL;
     *fs->finished_tail = req;
     fs->finished_tail = &req->next;
     if (!--fs->working)
         g_cond_broadcast(&fs->idle);
-    vmc_doorbell_ring(fs->bell);
     g_mutex_unlock(&fs->lock);
 }
 
