@@ -179,13 +179,14 @@ static const uint8_t *nd_target(Look look, uint8_t *type)
 
 static void look_at_own_nd(VmcWatch *watch, Look look)
 {
+    static const uint8_t none[16];
     const uint8_t *source = look.frame + VMC_FRAME_MIN + 8;
     uint8_t type;
     const uint8_t *target = nd_target(look, &type);
 
     if (!target)
         return;
-    if (type == ND_ADVERTISEMENT || IN6_IS_ADDR_UNSPECIFIED((const struct in6_addr *)source))
+    if (type == ND_ADVERTISEMENT || !memcmp(source, none, sizeof(none)))
         note(watch, look.frame + 6, AF_INET6, target);
     else
         note(watch, look.frame + 6, AF_INET6, source);
