@@ -20,7 +20,7 @@ typedef struct Rig {
     char *folder;
 } Rig;
 
-static int rig_setup(void **state)
+static inline int rig_setup(void **state)
 {
     Rig *rig = g_new0(Rig, 1);
 
@@ -30,7 +30,7 @@ static int rig_setup(void **state)
     return 0;
 }
 
-static unsigned rig_count(const Rig *rig)
+static inline unsigned rig_count(const Rig *rig)
 {
     GDir *dir = g_dir_open(rig->folder, 0, NULL);
     unsigned n = 0;
@@ -41,7 +41,7 @@ static unsigned rig_count(const Rig *rig)
     return n;
 }
 
-static int rig_teardown(void **state)
+static inline int rig_teardown(void **state)
 {
     Rig *rig = *state;
     GDir *dir = g_dir_open(rig->folder, 0, NULL);
@@ -59,7 +59,7 @@ static int rig_teardown(void **state)
 }
 
 /* A path in the folder; lives until the test ends. */
-static char *rig_path(const Rig *rig, const char *name)
+static inline char *rig_path(const Rig *rig, const char *name)
 {
     static char paths[16][256];
     static unsigned next;
@@ -70,7 +70,7 @@ static char *rig_path(const Rig *rig, const char *name)
 }
 
 /* Runs a program in the folder; its exit status, and what it printed. */
-static int rig_try(const Rig *rig, char **output, const char *command)
+static inline int rig_try(const Rig *rig, char **output, const char *command)
 {
     g_autofree char *shell = g_strdup_printf("cd '%s' && { %s; } 2>&1", rig->folder, command);
     const char *argv[] = {"sh", "-c", shell, NULL};
@@ -82,7 +82,7 @@ static int rig_try(const Rig *rig, char **output, const char *command)
     return status;
 }
 
-G_GNUC_PRINTF(2, 3) static void rig_run(const Rig *rig, const char *format, ...)
+G_GNUC_PRINTF(2, 3) static inline void rig_run(const Rig *rig, const char *format, ...)
 {
     g_autofree char *output = NULL;
     va_list args;
@@ -94,7 +94,7 @@ G_GNUC_PRINTF(2, 3) static void rig_run(const Rig *rig, const char *format, ...)
         fail_msg("%s: %s", command, output);
 }
 
-static VmcDisk *rig_open(const char *path, const char *format, bool readonly, bool backing)
+static inline VmcDisk *rig_open(const char *path, const char *format, bool readonly, bool backing)
 {
     VmcDiskOpen params = {path, format, readonly, backing};
     GError *error = NULL;
@@ -106,7 +106,7 @@ static VmcDisk *rig_open(const char *path, const char *format, bool readonly, bo
 }
 
 /* One sentence that names the image and says `what`. */
-static void rig_refused(const char *path, bool readonly, bool backing, const char *what)
+static inline void rig_refused(const char *path, bool readonly, bool backing, const char *what)
 {
     VmcDiskOpen params = {path, "qcow2", readonly, backing};
     GError *error = NULL;
@@ -119,7 +119,7 @@ static void rig_refused(const char *path, bool readonly, bool backing, const cha
     g_error_free(error);
 }
 
-static void rig_read(VmcDisk *disk, uint64_t offset, void *buf, size_t len)
+static inline void rig_read(VmcDisk *disk, uint64_t offset, void *buf, size_t len)
 {
     struct iovec iov = {buf, len};
     int err = vmc_disk_read(disk, offset, &iov, 1);
@@ -128,7 +128,7 @@ static void rig_read(VmcDisk *disk, uint64_t offset, void *buf, size_t len)
         fail_msg("reading %zu bytes at %" G_GUINT64_FORMAT ": %s", len, offset, g_strerror(-err));
 }
 
-static void rig_write(VmcDisk *disk, uint64_t offset, const void *buf, size_t len)
+static inline void rig_write(VmcDisk *disk, uint64_t offset, const void *buf, size_t len)
 {
     struct iovec iov = {(void *)(uintptr_t)buf, len};
     int err = vmc_disk_write(disk, offset, &iov, 1);
@@ -137,7 +137,7 @@ static void rig_write(VmcDisk *disk, uint64_t offset, const void *buf, size_t le
         fail_msg("writing %zu bytes at %" G_GUINT64_FORMAT ": %s", len, offset, g_strerror(-err));
 }
 
-static void rig_same(const void *a, const void *b, size_t len, const char *what)
+static inline void rig_same(const void *a, const void *b, size_t len, const char *what)
 {
     const uint8_t *p = a, *q = b;
 
@@ -149,7 +149,7 @@ static void rig_same(const void *a, const void *b, size_t len, const char *what)
 }
 
 /* The whole disk is what the model says, read in steps that do not agree with clusters. */
-static void rig_compare(VmcDisk *disk, const uint8_t *model, size_t size)
+static inline void rig_compare(VmcDisk *disk, const uint8_t *model, size_t size)
 {
     g_autofree uint8_t *bytes = g_malloc(size);
 
@@ -162,7 +162,7 @@ static void rig_compare(VmcDisk *disk, const uint8_t *model, size_t size)
     rig_same(bytes, model, size, "the disk");
 }
 
-static void rig_random(uint8_t *bytes, size_t len, uint32_t seed)
+static inline void rig_random(uint8_t *bytes, size_t len, uint32_t seed)
 {
     GRand *rand = g_rand_new_with_seed(seed);
 
@@ -174,14 +174,15 @@ static void rig_random(uint8_t *bytes, size_t len, uint32_t seed)
 }
 
 /* Data with runs of zeroes and repetitions, so that there is something to leave out and to compress. */
-static void rig_mixed(uint8_t *bytes, size_t len, uint32_t seed)
+static inline void rig_mixed(uint8_t *bytes, size_t len, uint32_t seed)
 {
     GRand *rand = g_rand_new_with_seed(seed);
 
     memset(bytes, 0, len);
     for (size_t at = 0; at < len;) {
-        size_t run = MIN(len - at, (size_t)g_rand_int_range(rand, 1, 200) * 512);
+        size_t run = (size_t)g_rand_int_range(rand, 1, 200) * 512;
         int kind = g_rand_int_range(rand, 0, 3);
+        run = MIN(run, len - at);
         if (kind == 1)
             memset(bytes + at, g_rand_int_range(rand, 1, 256), run);
         else if (kind == 2)
@@ -191,7 +192,7 @@ static void rig_mixed(uint8_t *bytes, size_t len, uint32_t seed)
     g_rand_free(rand);
 }
 
-static void rig_save(const char *path, const void *bytes, size_t len)
+static inline void rig_save(const char *path, const void *bytes, size_t len)
 {
     if (!g_file_set_contents(path, bytes, (gssize)len, NULL))
         fail_msg("%s cannot be written", path);

@@ -258,12 +258,11 @@ Qcow2 *vmc_qcow2_open_fd(int fd, const VmcDiskOpen *params, const Qcow2Above *ab
 /* Twice: what the first commit lets go of is counted by the second. */
 static void finish(Qcow2 *q)
 {
-    uint64_t used = MAX(q->high_water << q->cluster_bits, q->trim_to);
-
     if (!q->touched || q->broken)
         return;
     if (vmc_qcow2_commit(q) || vmc_qcow2_commit(q))
         return;
+    uint64_t used = MAX(q->high_water << q->cluster_bits, q->trim_to);
     if (used < q->file_end && ftruncate(q->fd, (off_t)used))
         return; /* a hole is left */
 }
