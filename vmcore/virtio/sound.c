@@ -56,6 +56,7 @@ typedef struct Buffer Buffer;
 struct Buffer {
     Buffer *next;
     VmcVirtqElement elem;
+    uint32_t in_len; /* bytes that are the device's to write, all of which it does */
 };
 
 typedef struct Stream {
@@ -93,20 +94,17 @@ static void expect_more(Sound *sound, unsigned queue)
 
 /* ---- buffers ---- */
 
+/* The status stands at the end (s5.14.6.8.1), so it is written from there. */
 static void give_back(Sound *sound, unsigned queue, Buffer *buffer, uint32_t status, uint32_t latency)
 {
     struct virtio_snd_pcm_status answer = {GUINT32_TO_LE(status), GUINT32_TO_LE(latency)};
-    uint8_t silence[256] = {0};
-    uint64_t written = 0;
+    const uint8_t *bytes = (const uint8_t *)&answer;
 
-    /* The status stands at the end (s5.14.6.8.1); what of the buffer has not been recorded is silence. */
-    while (buffer->elem.in_len > sizeof(answer))
-        written += vmc_virtq_element_write(&buffer->elem, silence,
-                                           MIN(sizeof(silence), buffer->elem.in_len - sizeof(answer)));
-    written += vmc_virtq_element_write(&buffer->elem, &answer, sizeof(answer));
+    for (size_t i = sizeof(answer); i; i--)
+        *vmc_virtq_element_take_last(&buffer->elem) = bytes[i - 1];
     buffer->next = sound->unused;
     sound->unused = buffer;
-    vmc_virtio_push(&sound->dev, queue, &buffer->elem, (uint32_t)written);
+    vmc_virtio_push(&sound->dev, queue, &buffer->elem, buffer->in_len);
 }
 
 static Buffer *take_first(Stream *stream)
@@ -119,11 +117,25 @@ static Buffer *take_first(Stream *stream)
     return buffer;
 }
 
+/* What of a buffer has not been recorded is silence. */
+static void silence_rest(Stream *stream, Buffer *buffer)
+{
+    uint8_t silence[CHUNK];
+
+    memset(silence, vmc_sound_silence(stream->params.format), sizeof(silence));
+    while (buffer->elem.in_len > sizeof(struct virtio_snd_pcm_status))
+        vmc_virtq_element_write(
+            &buffer->elem, silence,
+            MIN(sizeof(silence), buffer->elem.in_len - sizeof(struct virtio_snd_pcm_status)));
+}
+
 /* Gives all waiting buffers back as they are. */
 static void flush_buffers(Stream *stream)
 {
     bool any = stream->first;
 
+    for (Buffer *buffer = stream->first; buffer; buffer = buffer->next)
+        silence_rest(stream, buffer);
     while (stream->first)
         give_back(stream->sound, queue_of(stream), take_first(stream), VIRTIO_SND_S_OK, 0);
     if (any)
@@ -183,7 +195,7 @@ static void backend_ready(void *opaque)
 }
 
 /* What stands in the buffer's header: the stream it is for, or NULL. The buffer has to be of that stream's
- * direction and of whole frames. */
+ * direction, of whole frames and not larger than all the stream has on its way. */
 static Stream *stream_of(Sound *sound, unsigned queue, Buffer *buffer)
 {
     struct virtio_snd_pcm_xfer header;
@@ -195,8 +207,9 @@ static Stream *stream_of(Sound *sound, unsigned queue, Buffer *buffer)
     if (id >= sound->n_streams || queue_of(&sound->streams[id]) != queue)
         return NULL;
     Stream *stream = &sound->streams[id];
-    if (stream->state < STATE_PREPARED ||
-        bytes_left(stream, buffer) % vmc_sound_frame_bytes(&stream->params) || !bytes_left(stream, buffer))
+    uint64_t bytes = bytes_left(stream, buffer);
+    if (stream->state < STATE_PREPARED || !bytes || bytes > stream->params.buffer_bytes ||
+        bytes % vmc_sound_frame_bytes(&stream->params))
         return NULL;
     return stream;
 }
@@ -208,6 +221,7 @@ static void take_buffers(Sound *sound, unsigned queue)
     for (unsigned n = 0; n < QUEUE_SIZE && vmc_virtio_pop(&sound->dev, queue, &sound->unused->elem); n++) {
         Buffer *buffer = sound->unused; /* there are as many as both queues can hold */
         sound->unused = buffer->next;
+        buffer->in_len = (uint32_t)buffer->elem.in_len;
         if (buffer->elem.in_len < sizeof(struct virtio_snd_pcm_status)) {
             vmc_virtio_needs_reset(&sound->dev); /* nowhere to say what is wrong */
             buffer->next = sound->unused;
@@ -500,7 +514,8 @@ static bool reset(VmcVirtioDevice *dev)
         close_backend(stream);
         while (stream->first) {
             Buffer *buffer = take_first(stream);
-            vmc_virtio_push(dev, queue_of(stream), &buffer->elem, 0);
+            /* Some of it may have been recorded into. */
+            vmc_virtio_push(dev, queue_of(stream), &buffer->elem, buffer->in_len);
             buffer->next = sound->unused;
             sound->unused = buffer;
         }
