@@ -78,7 +78,11 @@ def a_display_survives_a_driver_that_means_harm():
     survives(["virtio-gpu"], ["gpu"])
 
 
+def a_sound_card_survives_a_driver_that_means_harm():
+    survives(["virtio-sound,backend=silent"], ["sound"])
+
+
 main(devices_of_the_io_thread_survive_a_driver_that_means_harm, a_disk_survives_a_driver_that_means_harm,
      a_console_survives_a_driver_that_means_harm, a_network_card_survives_a_driver_that_means_harm,
      a_shared_folder_survives_a_driver_that_means_harm, sockets_survive_a_driver_that_means_harm,
-     a_display_survives_a_driver_that_means_harm)
+     a_display_survives_a_driver_that_means_harm, a_sound_card_survives_a_driver_that_means_harm)

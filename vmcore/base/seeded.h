@@ -23,6 +23,7 @@ enum VmcSeededBug {
     VMC_BUG_SPECIAL_FILE,  /* special files opened through a shared folder */
     VMC_BUG_SETGID,        /* setgid lost on create */
     VMC_BUG_USB_LENGTH,    /* a USB setup length that nobody checked */
+    VMC_BUG_IMAGE_FORMAT,  /* an image format guessed from content the guest can write */
 };
 
 #ifdef VMC_SEEDED_BUG
