@@ -265,6 +265,9 @@ def seeded(options):
     print(f"| {'seeded bug':<14} | {'found by':<18} | {'after':>7} | what was seen |")
     print("|---|---|---:|---|")
     for bug, finder, _ in table:
+        if not os.path.exists(f"tests/{'unit' if is_unit_test(finder) else 'fuzz'}/{finder}.c"):
+            print(f"| {bug:<14} | {finder:<18} | {'':>7} | missed: there is no such test |", flush=True)
+            continue
         program = build_seeded(bug, finder)
         start = time.monotonic()
         seen, good = (run_unit_test if is_unit_test(finder) else search)(program, finder, options.seconds)

@@ -24,6 +24,9 @@ enum VmcSeededBug {
     VMC_BUG_SETGID,        /* setgid lost on create */
     VMC_BUG_USB_LENGTH,    /* a USB setup length that nobody checked */
     VMC_BUG_IMAGE_FORMAT,  /* an image format guessed from content the guest can write */
+    VMC_BUG_CURSOR_SIZE,   /* a cursor image of another size than its buffer */
+    VMC_BUG_FRAME_LENGTH,  /* lengths within a frame that are not checked against it */
+    VMC_BUG_DIVISION,      /* division by a guest's zero */
 };
 
 #ifdef VMC_SEEDED_BUG

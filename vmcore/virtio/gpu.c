@@ -19,6 +19,7 @@
  */
 #include <string.h>
 
+#include "base/seeded.h"
 #include "display/edid.h"
 #include "virtio/devices.h"
 #include "virtio/gpu_resource.h"
@@ -281,7 +282,8 @@ static void define_cursor(Gpu *gpu, Scanout *scanout, const GpuCursor *request)
     uint32_t image[GPU_CURSOR_SIDE * GPU_CURSOR_SIDE];
 
     /* s5.7.6.10: 64 by 64 pixels; another size would not be what `image` has room for. */
-    if (!resource || resource->width != GPU_CURSOR_SIDE || resource->height != GPU_CURSOR_SIDE)
+    if (!resource || ((resource->width != GPU_CURSOR_SIDE || resource->height != GPU_CURSOR_SIDE) &&
+                      !VMC_SEEDED(CURSOR_SIZE)))
         return;
     vmc_pixels_convert(resource->format, image, resource->pixels, GPU_CURSOR_SIDE * GPU_CURSOR_SIDE);
     for (unsigned i = 0; i < G_N_ELEMENTS(image) && !vmc_pixels_has_alpha(resource->format); i++)

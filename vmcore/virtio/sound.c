@@ -14,6 +14,7 @@
  */
 #include <linux/virtio_snd.h>
 
+#include "base/seeded.h"
 #include "virtio/devices.h"
 #include "virtio/virtio_pci.h"
 
@@ -280,7 +281,8 @@ static uint32_t set_params(Stream *stream, const struct virtio_snd_pcm_set_param
     if (stream->state == STATE_RUNNING || stream->state == STATE_STOPPED)
         return VIRTIO_SND_S_BAD_MSG;
     if (request->features || !find_format(request->format, &params.format) ||
-        request->rate >= G_N_ELEMENTS(rates) || !params.channels || params.channels > CHANNELS_MAX)
+        request->rate >= G_N_ELEMENTS(rates) || (!params.channels && !VMC_SEEDED(DIVISION)) ||
+        params.channels > CHANNELS_MAX)
         return VIRTIO_SND_S_NOT_SUPP;
     params.rate = rates[request->rate];
     unsigned frame = vmc_sound_frame_bytes(&params);
