@@ -8,6 +8,7 @@
 
 #include <glib/gi18n.h>
 
+#include "ui/display_follow.h"
 #include "ui/status_page.h"
 #include "ui/vm_actions.h"
 #include "ui/words.h"
@@ -28,6 +29,7 @@ struct _EspVmWindow {
     GtkStack *stack;
     GtkScrolledWindow *scroller;
     EspDisplayView *view;
+    EspDisplayFollow *follow;
     EspStatusPage *status;
     GtkWidget *start_button;
     GtkWidget *pause_button;
@@ -105,6 +107,7 @@ static void on_machine_changed(EspVmWindow *window)
     window->drawn = false;
     esp_display_view_set_sink(window->view, machine ? &machine_sink : NULL, machine);
     esp_display_view_set_source(window->view, display ? &display_source : NULL, display);
+    esp_display_follow_set_display(window->follow, display);
 }
 
 /* --- A machine that was paused for its host's sake ---------------------------------------------- */
@@ -578,6 +581,7 @@ static void esp_vm_window_dispose(GObject *object)
     g_clear_handle_id(&window->bar_id, g_source_remove);
     g_clear_handle_id(&window->picture_id, g_source_remove);
     if (window->view) {
+        g_clear_pointer(&window->follow, esp_display_follow_free);
         esp_display_view_set_source(window->view, NULL, NULL);
         esp_display_view_set_sink(window->view, NULL, NULL);
         window->view = NULL;
@@ -632,6 +636,7 @@ static void esp_vm_window_class_init(EspVmWindowClass *klass)
 static void esp_vm_window_init(EspVmWindow *window)
 {
     gtk_widget_init_template(GTK_WIDGET(window));
+    window->follow = esp_display_follow_new(window->view);
     g_signal_connect_swapped(window->view, "grab-changed", G_CALLBACK(update_title), window);
     g_signal_connect_swapped(window->view, "release", G_CALLBACK(on_release), window);
     g_signal_connect_swapped(window->view, "frame", G_CALLBACK(on_frame), window);

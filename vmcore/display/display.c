@@ -477,6 +477,22 @@ void vmc_display_set_cursor(VmcDisplay *display, const VmcCursor *cursor)
     g_mutex_unlock(&display->tell_lock);
 }
 
+bool vmc_display_get_cursor(VmcDisplay *display, VmcCursor *cursor,
+                            uint32_t pixels[VMC_CURSOR_SIDE * VMC_CURSOR_SIDE], int *x, int *y)
+{
+    g_mutex_lock(&display->tell_lock);
+    bool shown = display->has_cursor;
+    if (shown) {
+        *cursor = display->cursor;
+        cursor->pixels = pixels;
+        memcpy(pixels, display->cursor_pixels, (size_t)cursor->width * cursor->height * 4);
+    }
+    *x = display->cursor_x;
+    *y = display->cursor_y;
+    g_mutex_unlock(&display->tell_lock);
+    return shown;
+}
+
 void vmc_display_move_cursor(VmcDisplay *display, int x, int y)
 {
     g_mutex_lock(&display->tell_lock);

@@ -60,6 +60,10 @@ typedef struct VmcCursor {
     const uint32_t *pixels; /* ARGB, premultiplied, in host order, row after row without gaps */
 } VmcCursor;
 
+/* The pointer the guest shows, its image in `pixels`, and where its hot spot is; false: none. */
+bool vmc_display_get_cursor(VmcDisplay *display, VmcCursor *cursor,
+                            uint32_t pixels[VMC_CURSOR_SIDE * VMC_CURSOR_SIDE], int *x, int *y);
+
 /* What a front end wants to be told. `size` is sizeof(VmcDisplayFrontend) of the header it was compiled with;
  * functions behind that, and those that are NULL, are not called. `opaque` is what was given with it. */
 typedef struct VmcDisplayFrontend {

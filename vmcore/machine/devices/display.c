@@ -121,6 +121,20 @@ static bool resize(VmcGuest *guest, const char *const *arguments, GError **error
     return false;
 }
 
+static void describe_pointer(VmcDisplay *display, GString *reply)
+{
+    uint32_t pixels[VMC_CURSOR_SIDE * VMC_CURSOR_SIDE];
+    VmcCursor cursor;
+    int x, y;
+
+    if (!vmc_display_get_cursor(display, &cursor, pixels, &x, &y))
+        return;
+    g_autofree char *hash = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)pixels,
+                                                        (gsize)cursor.width * cursor.height * 4);
+    g_string_append_printf(reply, "\npointer %u x %u at %d %d, hot spot %u %u, %s", cursor.width,
+                           cursor.height, x, y, cursor.hot_x, cursor.hot_y, hash);
+}
+
 static bool screenshot(VmcGuest *guest, const char *const *arguments, GString *reply, GError **error)
 {
     VmcDisplay *display = named_display(guest, arguments[1], error);
@@ -132,6 +146,7 @@ static bool screenshot(VmcGuest *guest, const char *const *arguments, GString *r
     g_autofree char *hash = vmc_frame_hash(&frame);
     bool ok = vmc_frame_write_png(&frame, arguments[0], error);
     g_string_append_printf(reply, "%u x %u %s", frame.width, frame.height, hash);
+    describe_pointer(display, reply);
     vmc_picture_clear(&frame);
     return ok;
 }
