@@ -2,7 +2,7 @@
  * virtio-gpu: resources with backing anywhere, rectangles of any size, scanouts and pointers, while a front
  * end collects and wishes for sizes; and the VGA's registers at the front of the same BAR.
  *
- * covers: vmcore/virtio/gpu.c vmcore/virtio/gpu_resource.c vmcore/display/display.c
+ * covers: vmcore/virtio/gpu.c vmcore/virtio/gpu_resource.c
  */
 #include "tests/fuzz/device.h"
 #include "display/headless.h"
