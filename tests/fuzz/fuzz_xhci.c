@@ -189,6 +189,14 @@ static void put_trb(FuzzMachine *m, uint64_t base, Ring *ring, uint64_t paramete
     ring->cycle = !ring->cycle;
 }
 
+/* Mostly one that has a device. */
+static unsigned any_slot(FuzzInput *in)
+{
+    uint8_t n = fuzz_u8(in);
+
+    return n & 0xe0 ? 1 + n % 4 : n % SLOTS;
+}
+
 static uint64_t ring_base(unsigned slot, unsigned index)
 {
     return RINGS + ((slot % SLOTS) * 8 + index % 8) * 0x100ull;
@@ -382,7 +390,7 @@ static void step_control(FuzzMachine *m, FuzzInput *in)
         0x8008, 0x810a, 0x010b, 0x0030, 0x0031, 0x0005, 0xa006, 0xa000, 0xa300, 0x2301, 0x2303,
         0x2003, 0xa101, 0xa102, 0xa103, 0x2109, 0x210a, 0x210b, 0xa1fe, 0x21ff, 0xc000,
     };
-    unsigned slot = fuzz_u8(in) % SLOTS;
+    unsigned slot = any_slot(in);
     uint8_t which = fuzz_u8(in), how = fuzz_u8(in);
     uint16_t request = which & 0x80 ? fuzz_u16(in) : requests[which % G_N_ELEMENTS(requests)];
     uint16_t value = fuzz_u16(in), index = fuzz_u8(in), length = how & 0x80 ? fuzz_u16(in) : fuzz_u8(in);
@@ -397,7 +405,7 @@ static void step_control(FuzzMachine *m, FuzzInput *in)
 
 static void step_set_configuration(FuzzMachine *m, FuzzInput *in)
 {
-    control_request(m, fuzz_u8(in) % SLOTS, 0x10900, 0, 0, 0);
+    control_request(m, any_slot(in), 0x10900, 0, 0, 0);
 }
 
 /* Commands of disks, with what goes before and after them. */
@@ -407,8 +415,8 @@ static void step_scsi(FuzzMachine *m, FuzzInput *in)
                                     0x28, 0x2a, 0x2b, 0x2f, 0x35, 0x43, 0x46, 0x4a, 0x51, 0x55, 0x5a,
                                     0x88, 0x8a, 0x8f, 0x91, 0x9e, 0xa0, 0xa8, 0xaa, 0x42, 0xff};
     Driver *d = m->own;
-    unsigned slot = fuzz_u8(in) % SLOTS;
     uint8_t which = fuzz_u8(in), how = fuzz_u8(in);
+    unsigned slot = which & 0x40 ? any_slot(in) : 3;
     uint32_t length = how & 1 ? fuzz_u32(in) & 0x3ffff : fuzz_u8(in) * 512u;
     uint64_t cbw = fuzz_alloc(m, 31);
     uint8_t *p = fuzz_ram(m, cbw, 31);
@@ -450,7 +458,7 @@ static void step_scsi(FuzzMachine *m, FuzzInput *in)
 /* A buffer for what a keyboard, a tablet or a hub has to say; or for lights. */
 static void step_transfer(FuzzMachine *m, FuzzInput *in)
 {
-    unsigned slot = fuzz_u8(in) % SLOTS;
+    unsigned slot = any_slot(in);
     uint8_t how = fuzz_u8(in);
     unsigned index = how & 1 ? 3 : 4, len = fuzz_u8(in);
 
@@ -464,7 +472,7 @@ static void step_transfer(FuzzMachine *m, FuzzInput *in)
 /* Any TRB. */
 static void step_trb(FuzzMachine *m, FuzzInput *in)
 {
-    unsigned slot = fuzz_u8(in) % SLOTS, index = fuzz_u8(in) % 8;
+    unsigned slot = any_slot(in), index = fuzz_u8(in) % 8;
     uint8_t how = fuzz_u8(in);
     uint64_t parameter = how & 1 ? fuzz_u64(in) : how & 2 ? ring_base(slot, index) : fuzz_address(m, in);
     uint32_t status = how & 4 ? fuzz_u32(in) : fuzz_u8(in);
@@ -537,13 +545,40 @@ static void step_spoil(FuzzMachine *m, FuzzInput *in)
     fuzz_take(in, fuzz_ram(m, at, 8), 1 + (fuzz_u8(in) & 7));
 }
 
+/* All that a good driver does before anything is used: keyboard, tablet, stick and hub in slots 1 to 4. */
+static void step_bring_up_all(FuzzMachine *m, FuzzInput *in)
+{
+    static const struct {
+        unsigned port, in_type, out_type;
+    } devices[] = {{1, 7, 3}, {2, 7, 3}, {5, 6, 2}, {4, 7, 3}};
+    FuzzInput how = {.data = (const uint8_t *)"\x21", .size = 1}; /* a reset, interrupts */
+
+    step_start(m, &how);
+    for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++) {
+        unsigned slot = i + 1;
+        reg(m, PORTSC + 16 * (devices[i].port - 1), 0x10);
+        fuzz_settle(m);
+        command(m, 0, 9, 0, 0);
+        put32(m, INPUT, 0);
+        put32(m, INPUT + 4, 3);
+        put32(m, INPUT + 32, 1u << 27);
+        put32(m, INPUT + 36, devices[i].port << 16);
+        endpoint_context(m, slot, 1, 4, 64);
+        command(m, INPUT, 11, slot, 0);
+        endpoint_context(m, slot, 3, devices[i].in_type, 512);
+        endpoint_context(m, slot, 4, devices[i].out_type, 512);
+        put32(m, INPUT + 4, 1 | 1 << 3 | 1 << 4);
+        command(m, INPUT, 12, slot, 0);
+        control_request(m, slot, 0x10900, 0, 0, 0);
+        take_events(m);
+    }
+}
+
 static void (*const steps[])(FuzzMachine *m, FuzzInput *in) = {
-    step_start,   step_address, step_set_configuration,
-    step_control, step_scsi,    step_transfer,
-    step_trb,     step_command, step_events,
-    step_port,    step_input,   step_plug,
-    step_spoil,   step_scsi,    step_transfer,
-    step_control,
+    step_bring_up_all, step_scsi,     step_control,  step_transfer, step_trb,   step_command,
+    step_events,       step_port,     step_input,    step_plug,     step_spoil, step_start,
+    step_address,      step_transfer, step_scsi,     step_control,  step_scsi,  step_set_configuration,
+    step_input,        step_control,  step_transfer,
 };
 
 static const FuzzTarget target = {
