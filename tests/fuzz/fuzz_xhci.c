@@ -551,7 +551,7 @@ static void step_bring_up_all(FuzzMachine *m, FuzzInput *in)
     static const struct {
         unsigned port, in_type, out_type;
     } devices[] = {{1, 7, 3}, {2, 7, 3}, {5, 6, 2}, {4, 7, 3}};
-    FuzzInput how = {.data = (const uint8_t *)"\x21", .size = 1}; /* a reset, interrupts */
+    FuzzInput how = {.data = (const uint8_t *)"\x23", .size = 1}; /* a reset that is waited for, interrupts */
 
     step_start(m, &how);
     for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++) {
