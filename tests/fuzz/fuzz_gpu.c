@@ -66,7 +66,7 @@ static uint32_t any_side(FuzzInput *in)
     static const uint32_t sides[] = {1, 64, 63, 65, 320, 200, 100, 16384, 16385, 0, 0x80000000, 0xffffffff};
     uint8_t choice = fuzz_u8(in);
 
-    return choice < 160 ? 1 + choice : choice < 250 ? sides[choice % G_N_ELEMENTS(sides)] : fuzz_u32(in);
+    return choice < 160 ? 1u + choice : choice < 250 ? sides[choice % G_N_ELEMENTS(sides)] : fuzz_u32(in);
 }
 
 static GpuRect any_rect(FuzzInput *in)

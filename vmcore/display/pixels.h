@@ -24,6 +24,6 @@ unsigned vmc_pixels_bytes(VmcPixelFormat format); /* of a pixel */
 /* Whether a row is what front ends are given as it is. */
 bool vmc_pixels_native(VmcPixelFormat format);
 bool vmc_pixels_has_alpha(VmcPixelFormat format);
-/* `n` pixels to words 0xAARRGGBB; A has no meaning where the format has none. `to` is aligned, `from` need not
- * be. */
+/* `n` pixels to words 0xAARRGGBB; A has no meaning where the format has none. `to` is aligned, `from` need
+ * not be. */
 void vmc_pixels_convert(VmcPixelFormat format, uint32_t *to, const uint8_t *from, unsigned n);
