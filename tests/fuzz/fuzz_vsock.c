@@ -1,7 +1,7 @@
 /*
  * virtio-vsock between a guest that keeps no rule and programs that connect, serve, send, stall and hang up.
  *
- * covers: vmcore/virtio/vsock.c vmcore/virtio/vsock_connection.c vmcore/base/unix_socket.c
+ * covers: vmcore/virtio/vsock.c vmcore/virtio/vsock_connection.c
  */
 #include "tests/fuzz/device.h"
 

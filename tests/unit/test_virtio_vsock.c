@@ -571,6 +571,33 @@ static void test_without_a_driver(void **state)
     close(fd);
 }
 
+static void barrier(void *data)
+{
+}
+
+/* While the device may not use memory it writes none, not even that it wants to be notified; what waited
+ * comes when it may again. */
+static void test_without_bus_mastering(void **state)
+{
+    Vsock *v = *state;
+    Rig *rig = &v->rig;
+    uint64_t used = rig->queues[RX].used;
+    uint8_t before[6 + 8 * SIZE];
+
+    rig_set_config(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    memset(rig_host(rig, used + 4 + 8 * SIZE, 2), 0xee, 2); /* where notifications are asked for */
+    memcpy(before, rig_host(rig, used, sizeof(before)), sizeof(before));
+    int client = vmc_unix_connect(v->door);
+    for (unsigned i = 0; i < 20; i++) { /* the client is a source of the thread's, in no order with a call */
+        vmc_io_call_sync(rig->io, barrier, NULL);
+        g_usleep(1000);
+    }
+    assert_memory_equal(rig_host(rig, used, sizeof(before)), before, sizeof(before));
+    rig_set_config(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    expect(v, CONNECT_PORT, VIRTIO_VSOCK_OP_REQUEST);
+    close(client);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -589,6 +616,7 @@ int main(void)
         CASE(test_many_connections),
         CASE(test_there_is_a_limit),
         CASE(test_without_a_driver),
+        CASE(test_without_bus_mastering),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
