@@ -54,6 +54,7 @@ extern const VmcDeviceKindOps vmc_kind_virtio_net;
 extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
 extern const VmcDeviceKindOps vmc_kind_fs;
 extern const VmcDeviceKindOps vmc_kind_sound;
+extern const VmcDeviceKindOps vmc_kind_e1000;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
 

@@ -15,6 +15,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_USB_TABLET] = &vmc_kind_usb_tablet,
     [VMC_DEVICE_USB_STORAGE] = &vmc_kind_usb_storage,
     [VMC_DEVICE_VIRTIO_NET] = &vmc_kind_virtio_net,
+    [VMC_DEVICE_E1000] = &vmc_kind_e1000,
     [VMC_DEVICE_VIRTIO_GPU] = &vmc_kind_gpu,
     [VMC_DEVICE_VGA] = &vmc_kind_vga,
     [VMC_DEVICE_VIRTIO_SOUND] = &vmc_kind_sound,
