@@ -473,6 +473,51 @@ static void test_vsock_ports(void **state)
     assert_fault(config, "devices[0].socketURL", "nowhere");
 }
 
+static VmcShareConfig *add_share(VmcConfig *config, const char *path, const char *tag)
+{
+    VmcShareConfig *share = &vmc_config_add_device(config, VMC_DEVICE_VIRTIO_FS)->share;
+
+    assert_int_equal(share->uid, 1000);
+    assert_int_equal(share->gid, 1000);
+    share->path = g_strdup(path);
+    share->tag = g_strdup(tag);
+    return share;
+}
+
+static void test_shared_folders(void **state)
+{
+    Files *files = *state;
+    VmcConfig *config = good(files);
+    char *folder = g_path_get_dirname(files->disk);
+
+    add_share(config, folder, "one");
+    add_share(config, folder, "a-tag-that-has-just-as-many-as-36-by"); /* the same folder twice is fine */
+    assert_good(config);
+    config = good(files);
+    add_share(config, files->disk, "one");
+    assert_fault(config, "devices[0].sharedDir", files->disk);
+    config = good(files);
+    add_share(config, "/no/such/folder", "one");
+    assert_fault(config, "devices[0].sharedDir", "/no/such/folder");
+    config = good(files);
+    add_share(config, NULL, "one");
+    assert_fault(config, "devices[0].sharedDir", "no folder");
+    config = good(files);
+    add_share(config, folder, NULL);
+    assert_fault(config, "devices[0].mountTag", "no tag");
+    config = good(files);
+    add_share(config, folder, "a-tag-that-has-one-more-than-36-bytes");
+    assert_fault(config, "devices[0].mountTag", "at most 36");
+    config = good(files);
+    add_share(config, folder, "one");
+    add_share(config, folder, "one");
+    assert_fault(config, "devices[1].mountTag", "devices[0]");
+    config = good(files);
+    add_share(config, folder, "one")->queues = 17;
+    assert_fault(config, "devices[0].queues", "at most 16");
+    g_free(folder);
+}
+
 static void test_one_balloon(void **state)
 {
     VmcConfig *config = good(*state);
@@ -552,6 +597,7 @@ int main(void)
         TEST(test_serial_lines),
         TEST(test_serial_ports),
         TEST(test_vsock_ports),
+        TEST(test_shared_folders),
         TEST(test_one_balloon),
         TEST(test_displays),
         TEST(test_too_many_devices),
