@@ -550,16 +550,25 @@ static void reset(VmcPciDevice *pci)
     vmc_io_call_sync(((Xhci *)pci)->io, power_on, pci);
 }
 
+/* Devices go before the bell, which their workers ring to the last; the I/O thread does not see them any
+ * more by then. */
 static void xhci_free(VmcPciDevice *pci)
 {
     Xhci *xhci = (Xhci *)pci;
+    VmcUsbDevice *devices[XHCI_PORTS];
 
+    g_mutex_lock(&xhci->lock);
+    xhci->usbcmd &= ~CMD_RUN;
+    reset_slots(xhci);
+    for (unsigned i = 0; i < XHCI_PORTS; i++) {
+        devices[i] = xhci->ports[i].dev;
+        xhci->ports[i].dev = NULL;
+    }
+    g_mutex_unlock(&xhci->lock);
+    for (unsigned i = 0; i < XHCI_PORTS; i++)
+        vmc_usb_device_free(devices[i]); /* a hub frees what is plugged into it */
     vmc_doorbell_free(xhci->bell);
     vmc_timer_free(xhci->wrap);
-    reset_slots(xhci);
-    /* A hub frees what is plugged into it. */
-    for (unsigned i = 0; i < XHCI_PORTS; i++)
-        vmc_usb_device_free(xhci->ports[i].dev);
     g_ptr_array_unref(xhci->hubs);
     vmc_pci_device_clear(pci);
     g_mutex_clear(&xhci->lock);
