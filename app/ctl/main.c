@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/ctl/control.h"
+#include "app/ctl/disk.h"
 #include "app/ctl/run.h"
 #include "app/version.h"
 
@@ -21,6 +22,7 @@ static const struct {
     {"detach", esp_ctl_detach, "pull a device out of a running machine"},
     {"pause", esp_ctl_pause, "pause a running machine"},
     {"resume", esp_ctl_resume, "let a paused machine go on"},
+    {"disk", esp_ctl_disk, "disk images, their snapshots and linked clones"},
     {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},
 };
 

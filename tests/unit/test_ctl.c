@@ -493,6 +493,54 @@ static void test_stopped_and_continued(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- disks ---- */
+
+static void assert_done(Result result, const char *word)
+{
+    if (result.status || *result.err || !strstr(result.out, word))
+        fail_msg("expected “%s”, got %d and:\n%s%s", word, result.status, result.out, result.err);
+    result_clear(&result);
+}
+
+static void assert_failed(Result result, const char *word)
+{
+    if (result.status != 1 || lines(result.err) != 1 || !strstr(result.err, word))
+        fail_msg("expected one sentence with “%s”, got %d and:\n%s%s", word, result.status, result.out,
+                 result.err);
+    result_clear(&result);
+}
+
+static void test_disks(void **state)
+{
+    Rig *rig = *state;
+    g_autofree char *disk = g_build_filename(rig->dir, "d.qcow2", NULL);
+    g_autofree char *clone = g_build_filename(rig->dir, "c.qcow2", NULL);
+
+    assert_done(RUN(rig, "disk", "--help"), "delete-snapshot");
+    assert_refused(RUN(rig, "disk"), "no command");
+    assert_refused(RUN(rig, "disk", "shrink", disk), "“shrink”");
+    assert_refused(RUN(rig, "disk", "create", disk, "12X"), "“12X”");
+    assert_refused(RUN(rig, "disk", "create", disk), "no size");
+    assert_refused(RUN(rig, "disk", "create", disk, "1G", "more"), "FILE SIZE");
+    assert_refused(RUN(rig, "disk", "create", disk, "1G", "--cluster-size", "x"), "cluster");
+    assert_refused(RUN(rig, "disk", "create", disk, "1G", "--colour"), "--colour");
+    assert_failed(RUN(rig, "disk", "create", disk, "1G", "--format", "vdi"), "raw or qcow2");
+    assert_failed(RUN(rig, "disk", "info", disk), disk);
+    assert_done(RUN(rig, "disk", "create", disk, "1G"), "");
+    assert_failed(RUN(rig, "disk", "create", disk, "1G"), "there already");
+    assert_done(RUN(rig, "disk", "info", disk), "1.0");
+    assert_done(RUN(rig, "disk", "snapshot", disk, "first day"), "");
+    assert_failed(RUN(rig, "disk", "snapshot", disk, "first day"), "already has a snapshot");
+    assert_done(RUN(rig, "disk", "snapshots", disk), "first day");
+    assert_done(RUN(rig, "disk", "info", disk), "d.snapshot-1.qcow2 (qcow2)");
+    assert_done(RUN(rig, "disk", "clone", disk, clone, "--snapshot", "first day"), "");
+    assert_failed(RUN(rig, "disk", "delete-snapshot", disk, "first day"), clone);
+    assert_done(RUN(rig, "disk", "go-back", disk, "first day"), "");
+    assert_failed(RUN(rig, "disk", "go-back", disk, "second day"), "second day");
+    g_remove(clone);
+    assert_done(RUN(rig, "disk", "delete-snapshot", disk, "first day"), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +558,7 @@ int main(void)
         TEST(test_the_terminal_is_given_back_after_signals),
         TEST(test_a_terminal_without_stdio_is_left_alone),
         TEST(test_stopped_and_continued),
+        cmocka_unit_test_setup_teardown(test_disks, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("espalierctl", tests, NULL, NULL);

@@ -20,8 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
-
-#define VMC_DISK_SECTOR 512u
+#include <vmcore/disk.h>
 
 typedef struct VmcDisk VmcDisk;
 
@@ -81,39 +80,6 @@ typedef struct VmcDiskOpen {
 VmcDisk *vmc_disk_open(const VmcDiskOpen *params, GError **error);
 /* The same for a raw image or block device. */
 VmcDisk *vmc_disk_open_raw(const char *path, bool readonly, GError **error);
-
-/* What a new image is to be. */
-typedef struct VmcDiskCreate {
-    uint64_t size; /* bytes, a multiple of VMC_DISK_SECTOR; 0: that of the image below */
-    /* An image to lie below this one, as it is to be named in it: absolute, or relative to the new image's
-     * folder; and its format. NULL: none. It is opened and closed, and not changed. */
-    const char *backing;
-    const char *backing_format;
-    uint32_t cluster_size; /* bytes, a power of two from 512 to 2 MiB; 0: 65536 */
-} VmcDiskCreate;
-
-/* Makes an image that was not there before, sparse and reading as zero (or as the image below): written under
- * another name, synced, and then given its own, so that it is there whole or not at all. False with `error`
- * set (VMC_ERROR_CONFIG: it exists, or cannot be like that; VMC_ERROR_RESOURCE: the host refuses). */
-bool vmc_disk_create(const char *path, const char *format, const VmcDiskCreate *params, GError **error);
-
-/* What can be said about an image without using it. */
-typedef struct VmcDiskInfo {
-    const char *format;
-    uint64_t size;      /* of the disk, bytes */
-    uint64_t allocated; /* what the file takes, bytes */
-    /* qcow2: */
-    unsigned version;
-    uint64_t cluster_size;
-    char *backing, *backing_format; /* as the image names them; NULL: none */
-    unsigned snapshots;             /* inside the image */
-    bool dirty, corrupt;
-} VmcDiskInfo;
-
-/* Opens the image read-only, but not the one below it, and says what it is. Unlike a disk that is used, its
- * format may be found out from its content: NULL. The caller clears `info`. */
-bool vmc_disk_info(const char *path, const char *format, VmcDiskInfo *info, GError **error);
-void vmc_disk_info_clear(VmcDiskInfo *info);
 
 /* Flushes what was written, unlocks and frees. NULL is fine. */
 void vmc_disk_close(VmcDisk *disk);

@@ -178,6 +178,9 @@ typedef struct Qcow2Above {
     ino_t ino;
 } Qcow2Above;
 
+/* As `above`: the image alone, without the one below it, of which it then knows nothing. */
+extern const Qcow2Above vmc_qcow2_alone;
+
 /* Takes over an open, locked file, whatever happens. */
 Qcow2 *vmc_qcow2_open_fd(int fd, const VmcDiskOpen *params, const Qcow2Above *above, GError **error);
 /* Writes what there is to write, if that is possible, and frees. */

@@ -14,6 +14,8 @@
 
 #define DEPTH_MAX 64u
 
+const Qcow2Above vmc_qcow2_alone;
+
 static bool check_loop(const Qcow2 *q, const struct stat *st, const Qcow2Above *above, GError **error)
 {
     unsigned depth = 0;
@@ -55,7 +57,7 @@ bool vmc_qcow2_open_backing(Qcow2 *q, const VmcDiskOpen *params, const Qcow2Abov
 {
     GError *why = NULL;
 
-    if (!q->backing_path)
+    if (!q->backing_path || above->above == &vmc_qcow2_alone)
         return true;
     if (!params->backing)
         return vmc_qcow2_damaged(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <vmcore/config.h>
+#include <vmcore/disk.h>
 #include <vmcore/display.h>
 #include <vmcore/error.h>
 #include <vmcore/machine.h>
