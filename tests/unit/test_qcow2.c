@@ -155,6 +155,93 @@ static void test_internal_snapshots_are_kept(void **state)
     vmc_disk_close(disk);
 }
 
+/* ---- what is refused, and what is put right ---- */
+
+/* Changes bytes of the file. */
+static void poke(const char *path, off_t offset, const void *bytes, size_t len)
+{
+    int fd = open(path, O_WRONLY);
+
+    assert_true(fd >= 0 && pwrite(fd, bytes, len, offset) == (ssize_t)len);
+    close(fd);
+}
+
+static void test_refused_in_words(void **state)
+{
+    const Rig *rig = *state;
+    char *path = rig_path(rig, "image");
+    static const struct {
+        const char *make, *what;
+        bool backing;
+    } cases[] = {
+        {"qemu-img create -q -f qcow2 --object secret,id=s,data=abc -o "
+         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 image 1M",
+         "LUKS", false},
+        {"qemu-img create -q -f qcow2 -o data_file=other image 1M", "another file", false},
+        {"qemu-img create -q -f qcow2 -o extended_l2=on image 1M", "extended L2", false},
+        {"truncate -s 1M image", "not a qcow2 image", false},
+        {"truncate -s 1M raw; qemu-img create -q -f qcow2 -b raw -F raw image", "raw", false},
+        {"qemu-img create -q -f qcow2 image 1M; qemu-img rebase -u -b image -F qcow2 image", "lies above",
+         true},
+        {"qemu-img create -q -f qcow2 -u -b gone -F raw image 1M", "gone", true},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        rig_run(rig, "rm -f image other; %s", cases[i].make);
+        rig_refused(path, true, cases[i].backing, cases[i].what);
+    }
+    /* The format of what lies below is taken out: never guessed. */
+    rig_run(rig, "rm -f image; truncate -s 1M raw; qemu-img create -q -f qcow2 -b raw -F raw image");
+    poke(path, 112, "\0\0\0\0\0\0\0", 8);
+    rig_refused(path, true, true, "qemu-img rebase");
+    /* An unknown feature, with a name, in the table that qemu-img writes. */
+    rig_run(rig, "rm -f image; qemu-img create -q -f qcow2 image 1M");
+    poke(path, 77, "\x80", 1);
+    rig_refused(path, true, false, "number 23");
+    poke(path, 77, "\0", 1);
+    poke(path, 79, "\2", 1); /* corrupt */
+    rig_refused(path, false, false, "corrupt");
+    VmcDisk *disk = rig_open(path, "qcow2", true, false);
+    vmc_disk_close(disk);
+    poke(path, 79, "\0", 1);
+    poke(path, 0x30000, "\x80\0\0\0\0\0\0\0", 8); /* L1: nowhere */
+    rig_refused(path, true, false, "outside the file");
+    poke(path, 0x30000, "\x80\0\0\0\0\2\0\0", 8); /* L1: an L2 table where a refcount block is */
+    rig_refused(path, false, false, "something else");
+}
+
+/* Refcounts that were never written, as lazy refcounts leave them; and a leak. */
+static void test_refcounts_put_right(void **state)
+{
+    const Rig *rig = *state;
+    char *path = rig_path(rig, "image");
+    size_t size = MIB;
+    g_autofree uint8_t *model = g_malloc(size), *nothing = g_malloc0(3000);
+    uint8_t sector[512] = {9};
+
+    rig_mixed(model, size, 80);
+    rig_save(rig_path(rig, "raw"), model, size);
+    rig_run(rig, "qemu-img convert -f raw -O qcow2 -o lazy_refcounts=on,cluster_size=4k raw image");
+    poke(path, 2 * 4096 + 20, nothing, 3000); /* the refcount block, but for the first clusters */
+    rig_refused(path, false, false, "than its refcounts say");
+    poke(path, 79, "\1", 1);
+    VmcDisk *disk = rig_open(path, "qcow2", false, false);
+    rig_compare(disk, model, size);
+    memcpy(model + 4096, sector, 512);
+    rig_write(disk, 4096, sector, 512);
+    vmc_disk_close(disk);
+    rig_run(rig, "qemu-img check -f qcow2 image");
+    disk = rig_open(path, "qcow2", true, false);
+    rig_compare(disk, model, size);
+    vmc_disk_close(disk);
+
+    poke(path, 2 * 4096 + 1500, "\0\1\0\1", 4); /* two clusters that nobody uses */
+    disk = rig_open(path, "qcow2", false, false);
+    rig_write(disk, 4096, sector, 512);
+    vmc_disk_close(disk);
+    rig_run(rig, "qemu-img check -f qcow2 image");
+}
+
 /* ---- made by us ---- */
 
 static void create(const char *path, const char *format, const VmcDiskCreate *params)
@@ -461,6 +548,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reads_what_qemu_img_made, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_image_below, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_internal_snapshots_are_kept, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(test_refused_in_words, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(test_refcounts_put_right, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_what_we_make, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_making_is_all_or_nothing, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_info, rig_setup, rig_teardown),

@@ -66,7 +66,7 @@ static void advance(VmcBlockRequest *req, size_t done)
 
 static bool is_canceled(VmcBlockEngine *engine, const VmcBlockRequest *req)
 {
-    return req->op != VMC_BLOCK_FLUSH && req->op != VMC_BLOCK_GROW &&
+    return req->op != VMC_BLOCK_FLUSH && req->op != VMC_BLOCK_GROW && req->op != VMC_BLOCK_CALL &&
            atomic_load_explicit(&engine->cancel, memory_order_relaxed);
 }
 
@@ -127,6 +127,8 @@ static int work_on(VmcBlockEngine *engine, VmcBlockRequest *req)
         break;
     case VMC_BLOCK_GROW:
         return vmc_disk_grow(engine->disk, req->length);
+    case VMC_BLOCK_CALL:
+        return req->call(engine->disk, req->call_data);
     case VMC_BLOCK_FLUSH:
         break;
     }

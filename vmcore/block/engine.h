@@ -20,6 +20,7 @@ typedef enum VmcBlockOp {
     VMC_BLOCK_DISCARD,
     VMC_BLOCK_WRITE_ZEROES,
     VMC_BLOCK_GROW, /* to `length` bytes; nothing else may be in flight */
+    VMC_BLOCK_CALL, /* `call` on a worker thread; nothing else may be in flight */
 } VmcBlockOp;
 
 typedef struct VmcBlockEngine VmcBlockEngine;
@@ -33,6 +34,8 @@ struct VmcBlockRequest {
     uint64_t offset, length; /* on the disk, bytes; within it */
     struct iovec *iov;       /* READ, WRITE: `length` bytes of memory; the vectors are changed on the way */
     unsigned n_iov;
+    int (*call)(VmcDisk *disk, void *data); /* CALL: 0 or a negative errno value */
+    void *call_data;
 
     /* 0 or a negative errno value. After an error offset, length and iov say what has not been done, so that
      * the request can be submitted again as it is; a length of 0 means that only the flush of a durable
@@ -67,8 +70,8 @@ const char *vmc_block_engine_way(const VmcBlockEngine *engine);
 void vmc_block_engine_submit(VmcBlockEngine *engine, VmcBlockRequest *request);
 /* Starts everything submitted and calls `done` for what has finished. True: for at least one. */
 bool vmc_block_engine_run(VmcBlockEngine *engine);
-/* With true, what is in flight ends early, as -ECANCELED where it has not been done; new requests, too. GROW
- * and FLUSH are not affected. */
+/* With true, what is in flight ends early, as -ECANCELED where it has not been done; new requests, too. GROW,
+ * CALL and FLUSH are not affected. */
 void vmc_block_engine_cancel(VmcBlockEngine *engine, bool cancel);
 /* Waits until nothing in flight touches memory or disk any more; a `run` after that calls `done` for all of
  * it. Any thread but a vCPU's, with the I/O thread running if it is another. */

@@ -20,6 +20,7 @@
  * Threads: everything on the I/O thread, except that vCPUs read the configuration (`config_lock`) and write
  * `writeback`, and that resize waits on its own thread.
  */
+#include "block/layers.h"
 #include "base/seeded.h"
 #include "virtio/block.h"
 
@@ -58,7 +59,7 @@ typedef struct __attribute__((packed)) BlockConfig {
 
 _Static_assert(sizeof(BlockConfig) == 60 && offsetof(BlockConfig, num_queues) == 34, "as in s5.2.4");
 
-/* One call of vmc_virtio_block_resize, on its stack. */
+/* One call of vmc_virtio_block_resize, or of take_snapshot, on its stack. */
 typedef struct Resize {
     struct Block *block;
     VmcBlockRequest io;
@@ -394,12 +395,25 @@ static void begin_resize(void *data)
 
     if (block->resize) {
         wake_resize(resize, -EALREADY);
-    } else if (resize->io.length < block->size) {
+    } else if (resize->io.op == VMC_BLOCK_GROW && resize->io.length < block->size) {
         wake_resize(resize, -ERANGE);
     } else {
         block->resize = resize;
         begin_grow(block);
     }
+}
+
+static void wait_for_resize(Resize *resize)
+{
+    g_mutex_init(&resize->lock);
+    g_cond_init(&resize->cond);
+    vmc_io_call(resize->block->dev.io, begin_resize, resize);
+    g_mutex_lock(&resize->lock);
+    while (!resize->done)
+        g_cond_wait(&resize->cond, &resize->lock);
+    g_mutex_unlock(&resize->lock);
+    g_cond_clear(&resize->cond);
+    g_mutex_clear(&resize->lock);
 }
 
 static bool resize_error(const Block *block, uint64_t size, int err, GError **error)
@@ -437,16 +451,39 @@ bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error)
                     disk_name(block));
         return false;
     }
-    g_mutex_init(&resize.lock);
-    g_cond_init(&resize.cond);
-    vmc_io_call(block->dev.io, begin_resize, &resize);
-    g_mutex_lock(&resize.lock);
-    while (!resize.done)
-        g_cond_wait(&resize.cond, &resize.lock);
-    g_mutex_unlock(&resize.lock);
-    g_cond_clear(&resize.cond);
-    g_mutex_clear(&resize.lock);
+    wait_for_resize(&resize);
     return resize_error(block, size, resize.io.error, error);
+}
+
+typedef struct TakeSnapshot {
+    const char *name;
+    GError *error;
+} TakeSnapshot;
+
+/* On a worker thread, with nothing in flight. */
+static int take_snapshot(VmcDisk *disk, void *data)
+{
+    TakeSnapshot *take = data;
+
+    return vmc_disk_take_snapshot(disk, take->name, &take->error) ? 0 : -EIO;
+}
+
+bool vmc_virtio_block_take_snapshot(VmcPciDevice *dev, const char *name, GError **error)
+{
+    Block *block = (Block *)vmc_virtio_pci_device(dev, &block_ops);
+    TakeSnapshot take = {.name = name};
+    Resize wait = {.block = block, .io = {.op = VMC_BLOCK_CALL, .call = take_snapshot, .call_data = &take}};
+
+    g_return_val_if_fail(block && !vmc_io_on_thread(block->dev.io), false);
+    wait_for_resize(&wait);
+    if (!wait.io.error)
+        return true;
+    if (take.error)
+        g_propagate_error(error, take.error);
+    else
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
+                    "Disk “%s” is being changed already; wait until that is done", disk_name(block));
+    return false;
 }
 
 /* ---- configuration (vCPUs) ---- */

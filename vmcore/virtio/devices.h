@@ -65,6 +65,10 @@ VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlo
  * cannot be; VMC_ERROR_STATE: it is being done already; VMC_ERROR_RESOURCE: the host cannot) and nothing
  * changed. */
 bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error);
+/* Keeps a qcow2 disk as it is, in a snapshot of that name (vmcore/disk.h); the guest, which may go on, notices
+ * a pause at most. What it has not flushed may be in it or not, as after a power failure. Any thread that may
+ * wait, but not the I/O thread, with the I/O thread running. */
+bool vmc_virtio_block_take_snapshot(VmcPciDevice *dev, const char *name, GError **error);
 
 /* A source of random numbers (s5.4). */
 VmcPciDevice *vmc_virtio_rng_new(const VmcVirtioHost *host);

@@ -101,11 +101,15 @@ static bool make_block(VmcGuest *guest, guint index, GError **error)
     return params.disk && vmc_guest_add_pci(guest, index, vmc_virtio_block_new(&host, &params), error);
 }
 
+enum { ACTION_RESIZE, ACTION_SNAPSHOT }; /* as in block_actions */
+
 static bool act_on_block(VmcGuest *guest, guint index, unsigned action, const char *const *arguments,
                          GString *reply, GError **error)
 {
     guint64 mib;
 
+    if (action == ACTION_SNAPSHOT)
+        return vmc_virtio_block_take_snapshot(guest->pci_devices[index], arguments[0], error);
     if (!g_ascii_string_to_unsigned(arguments[0], 10, 1, UINT64_MAX >> 20, &mib, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     "“%s” is no size of a disk; give a number of MiB, more than it has", arguments[0]);
@@ -116,6 +120,7 @@ static bool act_on_block(VmcGuest *guest, guint index, unsigned action, const ch
 
 static const VmcAction block_actions[] = {
     {"resize", "MIB", 1, 1, "makes the disk larger and tells the guest"},
+    {"snapshot", "NAME", 1, 1, "keeps a qcow2 disk as it is now"},
 };
 
 static const char *const cache_names[] = {
