@@ -316,6 +316,9 @@ static void send_reports(Input *input)
     VmcVirtqueue *vq = &dev->queues[QUEUE_EVENTS];
     const Report *report;
 
+    /* A device that may not use memory must not even say there that it wants no notifications. */
+    if (!dev->running || !atomic_load(&dev->dma))
+        return;
     g_mutex_lock(&input->lock);
     vmc_virtqueue_set_notification(vq, false);
     while (dev->running && atomic_load(&dev->dma) && (report = next_report(input))) {
