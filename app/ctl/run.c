@@ -271,6 +271,7 @@ static void run_machine(Run *run)
     guint sources[3];
 
     signal(SIGPIPE, SIG_IGN); /* a closed output is a write that fails */
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit, too */
     run->loop = g_main_loop_new(NULL, FALSE);
     handle_signals(run, handlers, sources);
     guint resized = g_unix_signal_add(SIGWINCH, on_terminal_resized, run);
