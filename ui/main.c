@@ -1,6 +1,7 @@
 /* espalier: the library window, or, with --run, the process of one machine. */
 #include <glib/gi18n.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -56,6 +57,8 @@ static char *demo_bundle(GError **error)
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* what cannot be written is an error, not the end of a machine */
+    signal(SIGXFSZ, SIG_IGN);
     setlocale(LC_ALL, "");
     textdomain("espalier");
     bind_textdomain_codeset("espalier", "UTF-8");
