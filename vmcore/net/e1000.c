@@ -224,7 +224,10 @@ static void work(void *data)
 
 static void room(void *nic)
 {
-    vmc_e1000_tx_run(nic);
+    E1000 *card = nic;
+
+    card->tx.refused = false;
+    vmc_e1000_tx_run(card);
 }
 
 static void tell_link(E1000 *card)

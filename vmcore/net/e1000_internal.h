@@ -86,6 +86,7 @@ typedef struct E1000Tx {
     bool tcp, ipv4;
     /* A whole packet that the cable has not taken yet, and the descriptor that ended it. */
     bool waiting;
+    bool refused; /* until the cable says that it has room */
     VmcFrameInfo info;
     E1000TxDesc last;
     uint64_t last_at;

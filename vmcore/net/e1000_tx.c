@@ -205,7 +205,7 @@ static void legacy_checksum(E1000Tx *tx, const E1000TxDesc *desc)
 static void begin_packet(E1000Tx *tx)
 {
     tx->len = 0;
-    tx->too_long = tx->started = tx->tse = tx->vlan = tx->waiting = false;
+    tx->too_long = tx->started = tx->tse = tx->vlan = tx->waiting = tx->refused = false;
     tx->popts = 0;
 }
 
@@ -307,7 +307,7 @@ static bool step(E1000 *card)
     E1000TxDesc desc = tx->last;
     uint64_t at = tx->last_at;
 
-    if (card->stop || (!tx->waiting && !next_desc(card, &desc, &at)))
+    if (card->stop || tx->refused || (!tx->waiting && !next_desc(card, &desc, &at)))
         return false;
     g_mutex_unlock(&card->lock);
     whole = tx->waiting || take(card, &desc, vme);
@@ -315,7 +315,7 @@ static bool step(E1000 *card)
     g_mutex_lock(&card->lock);
     if (card->resets != resets)
         return false;
-    tx->waiting = !taken;
+    tx->waiting = tx->refused = !taken;
     tx->last = desc;
     tx->last_at = at;
     if (taken)
