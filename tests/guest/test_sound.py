@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """virtio-snd with Linux's own driver (Debian's backported kernel has it): tones played in the guest arrive unbroken in
-a file and in a sound server, and what the host records arrives in the guest. time-limit: 500"""
+a file and in a sound server, and what the host records arrives in the guest. time-limit: 500 alone: yes"""
 
 import array
 import math

@@ -1,4 +1,4 @@
-/* The I/O thread: calls, doorbells and timers. */
+/* The I/O thread: calls, doorbells and timers. alone: yes */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

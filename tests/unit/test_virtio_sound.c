@@ -1,5 +1,5 @@
 /* virtio-snd as a driver sees it: what it tells about itself, the order of requests, and buffers that move at
- * the pace of the sound. The backend is the real one for silence. */
+ * the pace of the sound. The backend is the real one for silence. alone: yes */
 #include <linux/virtio_snd.h>
 
 #include "tests/unit/virtio_rig.h"
