@@ -198,7 +198,7 @@ int esp_ctl_device(int argc, char **argv)
                   "(s)");
     if (result) {
         g_variant_get(result, "(&s)", &reply);
-        fputs(reply, stdout);
+        printf("%s%s", reply, *reply && !g_str_has_suffix(reply, "\n") ? "\n" : "");
     }
     target_clear(&target);
     return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
