@@ -194,7 +194,7 @@ static unsigned any_slot(FuzzInput *in)
 {
     uint8_t n = fuzz_u8(in);
 
-    return n & 0xe0 ? 1 + n % 4 : n % SLOTS;
+    return n & 0xe0 ? 1u + n % 4u : n % SLOTS;
 }
 
 static uint64_t ring_base(unsigned slot, unsigned index)
