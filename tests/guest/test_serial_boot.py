@@ -3,7 +3,7 @@
 
 time-limit: 900
 """
-from guest import Failure, PEER, Skip, boot, boot_serial, check, equal, main, scratch
+from guest import PATIENCE, Failure, PEER, Skip, boot, boot_serial, check, equal, main, scratch
 
 import os
 import re
@@ -75,7 +75,7 @@ def serial_output_goes_to_a_log_file():
         log = os.path.join(folder, "serial.log")
         with boot(devices=(f"uart,logFilePath={log}",), cmdline="console=ttyS0 panic=-1 rdinit=/none root=none") as guest:
             # Without an init the kernel panics and resets at once; over and over, which the log shows.
-            for _ in range(300):
+            for _ in range(int(300 * PATIENCE)):
                 time.sleep(0.2)
                 if os.path.exists(log) and open(log, "rb").read().count(b"Linux version") >= 2:
                     break
