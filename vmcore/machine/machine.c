@@ -262,6 +262,11 @@ uint64_t vmc_machine_get_start_latency_ns(VmcMachine *machine)
     return machine->guest ? atomic_load(&machine->guest->vcpus.start_latency) : machine->start_latency;
 }
 
+VmcAgent *vmc_machine_get_agent(VmcMachine *machine)
+{
+    return machine->agent;
+}
+
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n)
 {
     return n < machine->n_displays ? machine->displays[n] : NULL;
@@ -300,6 +305,7 @@ static void vmc_machine_finalize(GObject *object)
 
     for (unsigned i = 0; i < machine->n_displays; i++)
         vmc_display_free(machine->displays[i]);
+    vmc_agent_free(machine->agent);
     vmc_config_free(machine->config);
     g_clear_error(&machine->error);
     g_free(machine->cpu_reason);
@@ -369,6 +375,17 @@ static void make_displays(VmcMachine *machine)
     }
 }
 
+/* So does who talks to the guest's agent. */
+static void make_agent(VmcMachine *machine)
+{
+    for (guint i = 0; i < machine->config->devices->len && !machine->agent; i++) {
+        const VmcDeviceConfig *device = g_ptr_array_index(machine->config->devices, i);
+
+        if (device->kind == VMC_DEVICE_SPICE_AGENT)
+            machine->agent = vmc_agent_new(machine->context, device->agent.clipboard);
+    }
+}
+
 VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error)
 {
     VmcMachine *machine;
@@ -379,5 +396,6 @@ VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error)
     machine->config = vmc_config_copy(config);
     machine->mailbox = vmc_mailbox_new(machine, machine->context);
     make_displays(machine);
+    make_agent(machine);
     return machine;
 }

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "agent/agent.h"
 #include "base/bus.h"
 #include "base/host.h"
 #include "base/input.h"
@@ -137,6 +138,7 @@ struct _VmcMachine {
     VmcConfig *config;
     VmcDisplay *displays[VMC_GPU_SCANOUTS];
     unsigned n_displays;
+    VmcAgent *agent; /* or NULL */
 
     _Atomic int state; /* VmcMachineState; written by the owner's thread only */
     GError *error;

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <glib-object.h>
+#include <vmcore/agent.h>
 #include <vmcore/config.h>
 #include <vmcore/display.h>
 #include <vmcore/error.h>
@@ -95,6 +96,8 @@ bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error);
 
 /* The n-th display, owned by the machine and valid while it exists, or NULL. */
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);
+/* Of a machine with a spice-agent device, owned by the machine and valid while it exists; or NULL. */
+VmcAgent *vmc_machine_get_agent(VmcMachine *machine);
 
 /* Input, any thread; dropped when the machine has no such device or is not running. `keycode` is a Linux
  * evdev code (KEY_A = 30), which is an X11 hardware keycode - 8. x, y in 0..32767 over the display. */

@@ -1,6 +1,7 @@
 /* Everything public in vmcore. */
 #pragma once
 
+#include <vmcore/agent.h>
 #include <vmcore/config.h>
 #include <vmcore/disk.h>
 #include <vmcore/display.h>

@@ -72,7 +72,14 @@ void vmc_check_socket_path(VmcCheck *check, const char *field, const char *path)
 
 static const char *port_name_of(const VmcDeviceConfig *device)
 {
-    return device->kind == VMC_DEVICE_VIRTIO_CONSOLE ? device->serial.name : NULL;
+    switch (device->kind) {
+    case VMC_DEVICE_VIRTIO_CONSOLE:
+        return device->serial.name;
+    case VMC_DEVICE_SPICE_AGENT:
+        return VMC_AGENT_PORT_NAME;
+    default:
+        return NULL;
+    }
 }
 
 void vmc_check_port_name(VmcCheck *check, const char *name, const char *port_name)
