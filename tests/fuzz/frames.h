@@ -30,7 +30,7 @@ static inline size_t fuzz_frame(FuzzInput *in, uint8_t *buf, size_t max, size_t 
     static const uint8_t protocols[] = {6, 17, 58, 6, 0, 60, 43, 1};
     static const uint8_t icmp_types[] = {135, 136, 128, 0};
     uint8_t shape = fuzz_u8(in), detail = fuzz_u8(in);
-    size_t at = 12, payload = fuzz_below(in, 0x10000);
+    size_t at = 12, payload = fuzz_below(in, fuzz_u8(in) & 7 ? 2048 : 0x10000);
 
     memset(buf, 0, max < 512 ? max : 512);
     fuzz_mac(in, buf);

@@ -25,6 +25,7 @@
 #include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -589,6 +590,16 @@ static bool listen_in(Net *net, GError **error)
     return good;
 }
 
+/* The kernel's random numbers: GLib's go on the same in a process and its forked child. */
+static void make_id(Net *net)
+{
+    uint64_t number;
+
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+        number = (uint64_t)g_random_int() << 32 | (uint32_t)getpid();
+    g_snprintf(net->id, sizeof(net->id), "%016" G_GINT64_MODIFIER "x", number);
+}
+
 VmcCable *vmc_cable_host_only_new(VmcIo *io, const char *name, GError **error)
 {
     if (!vmc_host_only_check_name(name, error))
@@ -601,7 +612,7 @@ VmcCable *vmc_cable_host_only_new(VmcIo *io, const char *name, GError **error)
     net->retry = vmc_timer_new(io, retry, net);
     net->buffer = g_malloc(sizeof(FrameHeader) + VMC_FRAME_MAX + 1);
     net->flatten = g_malloc(VMC_FRAME_MAX);
-    g_snprintf(net->id, sizeof(net->id), "%08x%08x", g_random_int(), g_random_int());
+    make_id(net);
     net->folder = find_folder(name, error);
     if (!net->folder || !listen_in(net, error)) {
         vmc_cable_free(&net->cable);

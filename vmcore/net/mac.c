@@ -2,13 +2,16 @@
 #include "net/mac.h"
 
 #include <string.h>
+#include <sys/random.h>
 
 #include "vmcore/error.h"
 
+/* The kernel's random numbers: GLib's go on the same in a process and its forked child. */
 void vmc_mac_random(uint8_t mac[6])
 {
-    for (unsigned i = 0; i < 6; i++)
-        mac[i] = (uint8_t)g_random_int();
+    if (getrandom(mac, 6, 0) != 6)
+        for (unsigned i = 0; i < 6; i++)
+            mac[i] = (uint8_t)g_random_int();
     mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
 }
 
