@@ -605,46 +605,67 @@ static uint16_t free_port(int family, int type)
     return ntohs(address.sin6_port); /* at the same place in both families */
 }
 
-/* A datagram to the host's port comes out at the guest's, asked for by ARP; a taken port is said to be so. */
-static void test_nat_forward(void **state)
+static const uint8_t guest_mac[6] = {0x52, 0x54, 0, 0, 0, 1};
+
+/* The guest says where it is. */
+static void say_where(Nic *nic)
 {
-    static const uint8_t guest[6] = {0x52, 0x54, 0, 0, 0, 1};
-    char *text = g_strdup_printf("udp:%u-7", free_port(AF_INET, SOCK_DGRAM));
-    VmcNatForward forward;
-    GError *error = NULL;
     uint8_t arp[42] = {0};
 
-    assert_true(vmc_nat_forward_parse(text, &forward, NULL));
-    VmcNatParams params = {.forwards = &forward, .n_forwards = 1};
+    memset(arp, 255, 6);
+    memcpy(arp + 6, guest_mac, 6);
+    memcpy(arp + 12, "\x08\x06\0\1\10\0\6\4\0\1", 10);
+    memcpy(arp + 22, guest_mac, 6);
+    memcpy(arp + 28, "\12\0\2\17", 4);
+    memcpy(arp + 38, "\12\0\2\2", 4);
+    nic_send(nic, arp, sizeof(arp), NULL);
+}
+
+static GByteArray *await_protocol(Nic *nic, uint8_t protocol)
+{
+    for (;;) {
+        GByteArray *got = await_frame(nic, guest_mac, 6, NULL);
+        if (got->len >= 46 && get16(got->data + 12) == 0x0800 && got->data[23] == protocol)
+            return got;
+        g_byte_array_unref(got);
+    }
+}
+
+/* A datagram and a connection to the host's ports come out at the guest's; a port that is taken is said to be
+ * so. */
+static void test_nat_forward(void **state)
+{
+    char *udp = g_strdup_printf("udp:%u-7", free_port(AF_INET, SOCK_DGRAM));
+    char *tcp = g_strdup_printf("tcp:%u-7777", free_port(AF_INET, SOCK_STREAM));
+    VmcNatForward forwards[2];
+    GError *error = NULL;
+
+    assert_true(vmc_nat_forward_parse(udp, &forwards[0], NULL));
+    assert_true(vmc_nat_forward_parse(tcp, &forwards[1], NULL));
+    VmcNatParams params = {.forwards = forwards, .n_forwards = 2};
     Nic *nic = nic_new(*state, vmc_cable_nat_new(*state, &params, NULL));
     VmcCable *second = vmc_cable_nat_new(*state, &params, &error);
     expect_error(second, error, "UDP port");
 
-    /* The guest says where it is. */
-    memset(arp, 255, 6);
-    memcpy(arp + 6, guest, 6);
-    memcpy(arp + 12, "\x08\x06\0\1\10\0\6\4\0\1", 10);
-    memcpy(arp + 22, guest, 6);
-    memcpy(arp + 28, "\12\0\2\17", 4);
-    memcpy(arp + 38, "\12\0\2\2", 4);
-    nic_send(nic, arp, sizeof(arp), NULL);
-    GByteArray *got = await_frame(nic, guest, 6, NULL);
-    g_byte_array_unref(got);
-
+    say_where(nic);
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_int_equal(sendto(fd, "ping", 4, 0, &forward.host.any, sizeof(forward.host.in)), 4);
-    do {
-        got = await_frame(nic, guest, 6, NULL);
-        if (got->len >= 46 && got->data[23] == 17)
-            break;
-        g_byte_array_unref(got);
-    } while (true);
+    assert_int_equal(sendto(fd, "ping", 4, 0, &forwards[0].host.any, sizeof(forwards[0].host.in)), 4);
+    GByteArray *got = await_protocol(nic, 17);
     assert_int_equal(get16(got->data + 36), 7);
     assert_memory_equal(got->data + 42, "ping", 4);
     g_byte_array_unref(got);
     close(fd);
+
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, &forwards[1].host.any, sizeof(forwards[1].host.in)), 0);
+    got = await_protocol(nic, 6);
+    assert_int_equal(get16(got->data + 36), 7777);
+    assert_int_equal(got->data[47], 2); /* SYN */
+    g_byte_array_unref(got);
+    close(fd);
     nic_free(nic);
-    g_free(text);
+    g_free(udp);
+    g_free(tcp);
 }
 
 /* A guest that sends rubbish at the network harms nobody. */
