@@ -177,6 +177,7 @@ bench: ctl guest metal bench-programs
 	$(Q)tests/bench/bench.py
 	$(Q)tests/bench/devices.py
 	$(Q)tests/bench/ring_block.py
+	$(Q)$(B)/bench/ring_net 2
 	$(Q)folder=$$(mktemp -d); $(B)/bench/ring_fs $$folder 2; rm -r $$folder
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
