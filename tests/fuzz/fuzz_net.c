@@ -33,22 +33,38 @@ static size_t frame_message(FuzzMachine *m, FuzzInput *in, uint8_t *buf)
     return 12 + len;
 }
 
-static size_t control_message(FuzzMachine *m, FuzzInput *in, uint8_t *buf)
+/* The table of addresses: two counts, each with so many. */
+static size_t mac_table(FuzzInput *in, uint8_t *buf)
 {
     uint32_t count = fuzz_below(in, 100);
 
-    buf[0] = (uint8_t)fuzz_below(in, 7);
-    buf[1] = (uint8_t)fuzz_below(in, 7);
-    if (buf[0] != 1 || buf[1] != 0) {
-        fuzz_take(in, buf + 2, 8);
-        return 2 + fuzz_below(in, 9);
-    }
     memcpy(buf + 2, &count, 4);
     for (unsigned i = 0; i < count; i++)
         fuzz_mac(in, buf + 6 + 6 * i);
     uint32_t more = fuzz_below(in, 100);
     memcpy(buf + 6 + 6 * count, &more, 4);
     return 10 + 6 * count + fuzz_below(in, 600);
+}
+
+static size_t control_message(FuzzMachine *m, FuzzInput *in, uint8_t *buf)
+{
+    static const struct {
+        uint8_t commands, len;
+    } classes[] = {{6, 1}, {2, 6}, {2, 2}, {1, 0}, {1, 2}, {1, 8}};
+    uint8_t how = fuzz_u8(in), class = (uint8_t)fuzz_below(in, G_N_ELEMENTS(classes));
+
+    buf[0] = class;
+    buf[1] = (uint8_t)fuzz_below(in, how & 2 ? 256 : classes[class].commands);
+    if (class == 1 && buf[1] == 0)
+        return mac_table(in, buf);
+    if (how & 4)
+        buf[0] = fuzz_u8(in);
+    fuzz_take(in, buf + 2, 8);
+    if (class == 4 && !(how & 8)) { /* pairs */
+        buf[2] &= 7;
+        buf[3] = 0;
+    }
+    return 2 + (how & 16 ? fuzz_below(in, 9) : classes[class].len);
 }
 
 static const FuzzMessage messages[] = {

@@ -165,7 +165,7 @@ def upload(guest, address):
 
 def listen(guest, port):
     """Somebody in the guest listens who writes what comes to /tmp/got."""
-    guest.run(f"nc -l -p {port} > /tmp/got & true")
+    guest.run(f"sleep 9999 | nc -l -p {port} > /tmp/got & true")  # with the terminal as its input it would be stopped
     until(guest, f"cat /proc/net/tcp /proc/net/tcp6 | grep -c ':{port:04X} .* 0A '", "1")
 
 
