@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "fs/fuse_internal.h"
+#include "fs/vectors.h"
 
 #define ARGS_MAX      (VMC_SHARE_XATTR_MAX + 4096u) /* of any request but WRITE */
 #define ARGS_ON_STACK 1024u
@@ -210,46 +211,11 @@ void fuse_fill_entry(const VmcFuse *fuse, uint64_t nodeid, const VmcShareAttr *a
 
 /* ---- messages ---- */
 
-/* Copies `len` bytes from `offset` on; how many there were. */
-static size_t gather(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len)
-{
-    size_t done = 0;
-
-    for (unsigned i = 0; i < n && done < len; i++) {
-        if (offset >= iov[i].iov_len) {
-            offset -= iov[i].iov_len;
-            continue;
-        }
-        size_t here = MIN(iov[i].iov_len - offset, len - done);
-        memcpy((uint8_t *)buf + done, (uint8_t *)iov[i].iov_base + offset, here);
-        done += here;
-        offset = 0;
-    }
-    return done;
-}
-
-static size_t scatter(const struct iovec *iov, unsigned n, size_t offset, const void *buf, size_t len)
-{
-    size_t done = 0;
-
-    for (unsigned i = 0; i < n && done < len; i++) {
-        if (offset >= iov[i].iov_len) {
-            offset -= iov[i].iov_len;
-            continue;
-        }
-        size_t here = MIN(iov[i].iov_len - offset, len - done);
-        memcpy((uint8_t *)iov[i].iov_base + offset, (const uint8_t *)buf + done, here);
-        done += here;
-        offset = 0;
-    }
-    return done;
-}
-
 bool vmc_fuse_read_header(VmcFuseMessage *message)
 {
     struct fuse_in_header *header = &message->header;
 
-    if (gather(message->out, message->n_out, 0, header, sizeof(*header)) != sizeof(*header))
+    if (vmc_iov_read(message->out, message->n_out, 0, header, sizeof(*header)) != sizeof(*header))
         return false;
     return header->len >= sizeof(*header) && header->len <= message->out_len;
 }
@@ -259,7 +225,7 @@ bool vmc_fuse_read_args(const VmcFuseMessage *message, void *args, size_t len)
     size_t header = sizeof(message->header);
 
     return len <= message->header.len - header &&
-           gather(message->out, message->n_out, header, args, len) == len;
+           vmc_iov_read(message->out, message->n_out, header, args, len) == len;
 }
 
 static size_t answer(VmcFuseMessage *message, int error, const void *data, size_t len)
@@ -272,9 +238,9 @@ static size_t answer(VmcFuseMessage *message, int error, const void *data, size_
 
     if (message->in_len < header.len)
         return 0;
-    scatter(message->in, message->n_in, 0, &header, sizeof(header));
+    vmc_iov_write(message->in, message->n_in, 0, &header, sizeof(header));
     if (data)
-        scatter(message->in, message->n_in, sizeof(header), data, len);
+        vmc_iov_write(message->in, message->n_in, sizeof(header), data, len);
     return header.len;
 }
 
@@ -461,7 +427,7 @@ static void *copy_args(const VmcFuseMessage *message, const Request *request, vo
     if (*len > ARGS_MAX)
         return NULL;
     void *args = *len <= ARGS_ON_STACK ? on_stack : g_malloc(*len);
-    gather(message->out, message->n_out, sizeof(*header), args, *len);
+    vmc_iov_read(message->out, message->n_out, sizeof(*header), args, *len);
     return args;
 }
 
@@ -531,7 +497,7 @@ bool vmc_fuse_forget(VmcFuse *fuse, VmcFuseMessage *message)
         return true;
     at += sizeof(batch);
     for (uint32_t i = 0; i < batch.count && at + sizeof(one) <= MIN(header->len, ARGS_MAX); i++) {
-        gather(message->out, message->n_out, at, &one, sizeof(one));
+        vmc_iov_read(message->out, message->n_out, at, &one, sizeof(one));
         forget_one(fuse, one.nodeid, one.nlookup);
         at += sizeof(one);
     }

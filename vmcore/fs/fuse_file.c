@@ -5,6 +5,7 @@
 #include <sys/file.h>
 
 #include "fs/fuse_internal.h"
+#include "fs/vectors.h"
 
 /* ---- opening and closing ---- */
 
@@ -132,54 +133,19 @@ int fuse_release(FuseCall *call)
 
 /* ---- data ---- */
 
-/* The part [offset, offset + len) of a vector, in place; what was changed for that. */
-typedef struct Window {
-    struct iovec *iov, *first, *last, first_was, last_was;
-    unsigned n;
-} Window;
-
-static void window_open(Window *w, struct iovec *iov, unsigned n, size_t offset, size_t len)
-{
-    unsigned i = 0;
-
-    *w = (Window){.iov = iov};
-    while (i < n && offset >= iov[i].iov_len)
-        offset -= iov[i++].iov_len;
-    if (i == n || !len)
-        return;
-    w->iov = w->first = &iov[i];
-    w->first_was = *w->first;
-    w->first->iov_base = (uint8_t *)w->first->iov_base + offset;
-    w->first->iov_len -= offset;
-    while (w->iov + w->n < iov + n && len) {
-        w->last = &w->iov[w->n++];
-        w->last_was = *w->last;
-        w->last->iov_len = MIN(w->last->iov_len, len);
-        len -= w->last->iov_len;
-    }
-}
-
-static void window_close(Window *w)
-{
-    if (w->last)
-        *w->last = w->last_was;
-    if (w->first)
-        *w->first = w->first_was;
-}
-
 int fuse_read(FuseCall *call)
 {
     const struct fuse_read_in *in = call->args;
     VmcFuseMessage *message = call->message;
     VmcShareFile *file = fuse_file(call, in->fh);
-    Window window;
+    VmcIovWindow window;
 
     if (!file)
         return -EBADF;
-    window_open(&window, message->in, message->n_in, sizeof(struct fuse_out_header),
-                MIN(in->size, fuse_room(call)));
+    vmc_iov_window_open(&window, message->in, message->n_in, sizeof(struct fuse_out_header),
+                        MIN(in->size, fuse_room(call)));
     ssize_t done = vmc_share_read(file, window.iov, window.n, in->offset);
-    window_close(&window);
+    vmc_iov_window_close(&window);
     vmc_share_file_unref(file);
     if (done < 0)
         return (int)done;
@@ -195,16 +161,16 @@ int fuse_write(FuseCall *call)
     size_t before = sizeof(message->header) + sizeof(*in);
     struct fuse_write_out out = {0};
     VmcShareFile *file;
-    Window window;
+    VmcIovWindow window;
 
     if (in->size > message->header.len - before)
         return -EINVAL;
     if (!(file = fuse_file(call, in->fh)))
         return -EBADF;
-    window_open(&window, message->out, message->n_out, before, in->size);
+    vmc_iov_window_open(&window, message->out, message->n_out, before, in->size);
     ssize_t done =
         vmc_share_write(file, window.iov, window.n, in->offset, in->write_flags & FUSE_WRITE_KILL_SUIDGID);
-    window_close(&window);
+    vmc_iov_window_close(&window);
     vmc_share_file_unref(file);
     if (done < 0)
         return (int)done;
