@@ -193,6 +193,22 @@ VmcShareNode *vmc_share_node_parent(VmcShareNode *node)
     return parent;
 }
 
+int vmc_share_node_name(VmcShareNode *node, VmcShareNode **parent, char name[VMC_SHARE_NAME_MAX + 1])
+{
+    VmcShare *share = node->share;
+    int err = node == share->root ? -EBUSY : -ESTALE;
+
+    g_mutex_lock(&share->lock);
+    if (node->parent) {
+        *parent = node->parent;
+        node->parent->refs++;
+        g_strlcpy(name, node->name, VMC_SHARE_NAME_MAX + 1);
+        err = 0;
+    }
+    g_mutex_unlock(&share->lock);
+    return err;
+}
+
 /* ---- names ---- */
 
 /* With share->lock; returns what there is to free. */

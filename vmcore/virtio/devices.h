@@ -186,3 +186,6 @@ VmcPciDevice *vmc_virtio_gpu_new(const VmcVirtioHost *host, const VmcGpuParams *
 #define VMC_VIRTIO_FS_QUEUES_MAX 16u
 VmcPciDevice *vmc_virtio_fs_new(const VmcVirtioHost *host, VmcShare *share, const char *tag,
                                 VmcShareCache cache, unsigned queues);
+/* The same by 9P (device type 9), for guests that know only that. `owner`: of what the guest makes. */
+VmcPciDevice *vmc_virtio_p9_new(const VmcVirtioHost *host, VmcShare *share, const char *tag,
+                                VmcShareCaller owner);

@@ -52,7 +52,7 @@ extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_ki
 extern const VmcDeviceKindOps vmc_kind_balloon, vmc_kind_vsock;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
 extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
-extern const VmcDeviceKindOps vmc_kind_fs;
+extern const VmcDeviceKindOps vmc_kind_fs, vmc_kind_9p;
 extern const VmcDeviceKindOps vmc_kind_sound;
 extern const VmcDeviceKindOps vmc_kind_e1000;
 extern const VmcDeviceKindOps vmc_kind_agent;

@@ -9,6 +9,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_BALLOON] = &vmc_kind_balloon,
     [VMC_DEVICE_VIRTIO_VSOCK] = &vmc_kind_vsock,
     [VMC_DEVICE_VIRTIO_FS] = &vmc_kind_fs,
+    [VMC_DEVICE_VIRTIO_9P] = &vmc_kind_9p,
     [VMC_DEVICE_VIRTIO_KEYBOARD] = &vmc_kind_keyboard,
     [VMC_DEVICE_VIRTIO_TABLET] = &vmc_kind_tablet,
     [VMC_DEVICE_USB_KEYBOARD] = &vmc_kind_usb_keyboard,

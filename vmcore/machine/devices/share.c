@@ -1,4 +1,4 @@
-/* Shared folders: virtio-fs. */
+/* Shared folders: virtio-fs, and virtio-9p for guests that know only that. */
 #include <string.h>
 
 #include "machine/devices/kind.h"
@@ -50,7 +50,7 @@ static void check_tag(VmcCheck *check, const VmcDeviceConfig *device)
     }
 }
 
-static void check_fs(VmcCheck *check, const VmcDeviceConfig *device)
+static void check_share(VmcCheck *check, const VmcDeviceConfig *device)
 {
     GError *error = NULL;
     VmcShare *share;
@@ -64,6 +64,11 @@ static void check_fs(VmcCheck *check, const VmcDeviceConfig *device)
         vmc_share_free(share);
     }
     check_tag(check, device);
+}
+
+static void check_fs(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    check_share(check, device);
     if (device->share.queues > VMC_VIRTIO_FS_QUEUES_MAX)
         vmc_check_fault(check, "queues",
                         "%u queues are too many; give at most %u, or 0 for as many as fit the CPUs",
@@ -83,21 +88,48 @@ static bool make_fs(VmcGuest *guest, guint index, GError **error)
                                       error);
 }
 
+static bool make_9p(VmcGuest *guest, guint index, GError **error)
+{
+    const VmcShareConfig *config = &vmc_guest_config(guest, index)->share;
+    VmcVirtioHost host = vmc_guest_virtio_host(guest);
+    VmcShare *share = open_share(guest->config, config, error);
+    VmcShareCaller owner = {config->uid, config->gid};
+
+    return share &&
+           vmc_guest_add_pci(guest, index, vmc_virtio_p9_new(&host, share, config->tag, owner), error);
+}
+
 static const char *const cache_words[] = {"auto", "none", "always", NULL};
 
+/* What both take. */
+#define SHARE_FIELDS                                                                                         \
+    VMC_FIELD("sharedDir", "Path", PATH, share.path, .value = "FOLDER", .required = true),                   \
+        VMC_FIELD("mountTag", "Tag", STRING, share.tag, .value = "TAG", .required = true),                   \
+        VMC_FIELD("readonly", "ReadOnly", FLAG, share.readonly),                                             \
+        VMC_FIELD("uid", "User", NUMBER, share.uid, .value = "N", .preset = 1000),                           \
+        VMC_FIELD("gid", "Group", NUMBER, share.gid, .value = "N", .preset = 1000)
+
 static const VmcField fs_fields[] = {
-    VMC_FIELD("sharedDir", "Path", PATH, share.path, .value = "FOLDER", .required = true),
-    VMC_FIELD("mountTag", "Tag", STRING, share.tag, .value = "TAG", .required = true),
-    VMC_FIELD("readonly", "ReadOnly", FLAG, share.readonly),
-    VMC_FIELD("uid", "User", NUMBER, share.uid, .value = "N", .preset = 1000),
-    VMC_FIELD("gid", "Group", NUMBER, share.gid, .value = "N", .preset = 1000),
+    SHARE_FIELDS,
     VMC_FIELD("cache", "Cache", CHOICE, share.cache, .choices = cache_words),
     VMC_FIELD("queues", "Queues", NUMBER, share.queues, .value = "N"),
 };
+
+static const VmcField p9_fields[] = {SHARE_FIELDS};
 
 const VmcDeviceKindOps vmc_kind_fs = {
     .info = {.name = "virtio-fs", .key = "VirtioFileSystem", .help = "shared folder", VMC_FIELDS(fs_fields)},
     .pci = true,
     .check = check_fs,
     .make = make_fs,
+};
+
+const VmcDeviceKindOps vmc_kind_9p = {
+    .info = {.name = "virtio-9p",
+             .key = "Virtio9P",
+             .help = "shared folder, for guests that know only 9P",
+             VMC_FIELDS(p9_fields)},
+    .pci = true,
+    .check = check_share,
+    .make = make_9p,
 };
