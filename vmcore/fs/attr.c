@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/internal.h"
@@ -32,16 +33,33 @@ static void fill(const VmcShareNode *node, const struct statx *st, const VmcOwne
 
 int vmc_node_attr(VmcShareNode *node, int fd, VmcShareAttr *attr, VmcOwner *owner)
 {
+    struct timespec then;
     struct statx st;
     VmcOwner mine = {0};
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &then);
+    int err = vmc_fd_statx(fd, &st);
+    if (err)
+        return err;
+    owner = owner ? owner : &mine;
+    if (vmc_owner_read(node, fd, &st, owner) && vmc_quick_node(node))
+        vmc_owner_remember(node, &then, &st, owner);
+    if (attr)
+        fill(node, &st, owner, attr);
+    return 0;
+}
+
+int vmc_node_attr_at_once(VmcShareNode *node, int fd, VmcShareAttr *attr)
+{
+    struct statx st;
+    VmcOwner owner;
     int err = vmc_fd_statx(fd, &st);
 
     if (err)
         return err;
-    owner = owner ? owner : &mine;
-    vmc_owner_read(node, fd, &st, owner);
-    if (attr)
-        fill(node, &st, owner, attr);
+    if (!vmc_owner_recall(node, &st, &owner))
+        return -EAGAIN;
+    fill(node, &st, &owner, attr);
     return 0;
 }
 

@@ -325,14 +325,15 @@ typedef struct Request {
     uint16_t args;   /* bytes of the fixed part */
     uint8_t names;   /* strings behind it */
     uint16_t answer; /* bytes there must be room for */
+    bool at_once;    /* the handler knows FuseCall.at_once */
 } Request;
 
 #define ENTRY sizeof(struct fuse_entry_out)
 #define OPEN  sizeof(struct fuse_open_out)
 
 static const Request requests[] = {
-    [FUSE_LOOKUP] = {fuse_lookup, 0, 1, ENTRY},
-    [FUSE_GETATTR] = {fuse_getattr, sizeof(struct fuse_getattr_in), 0, sizeof(struct fuse_attr_out)},
+    [FUSE_LOOKUP] = {fuse_lookup, 0, 1, ENTRY, true},
+    [FUSE_GETATTR] = {fuse_getattr, sizeof(struct fuse_getattr_in), 0, sizeof(struct fuse_attr_out), true},
     [FUSE_SETATTR] = {fuse_setattr, sizeof(struct fuse_setattr_in), 0, sizeof(struct fuse_attr_out)},
     [FUSE_READLINK] = {fuse_readlink, 0, 0, 0},
     [FUSE_SYMLINK] = {fuse_symlink, 0, 2, ENTRY},
@@ -343,7 +344,7 @@ static const Request requests[] = {
     [FUSE_RENAME] = {fuse_rename, sizeof(struct fuse_rename_in), 2, 0},
     [FUSE_LINK] = {fuse_link, sizeof(struct fuse_link_in), 1, ENTRY},
     [FUSE_OPEN] = {fuse_open, sizeof(struct fuse_open_in), 0, OPEN},
-    [FUSE_READ] = {fuse_read, sizeof(struct fuse_read_in), 0, 0},
+    [FUSE_READ] = {fuse_read, sizeof(struct fuse_read_in), 0, 0, true},
     [FUSE_WRITE] = {fuse_write, sizeof(struct fuse_write_in), 0, sizeof(struct fuse_write_out)},
     [FUSE_STATFS] = {fuse_statfs, 0, 0, sizeof(struct fuse_statfs_out)},
     [FUSE_RELEASE] = {fuse_release, sizeof(struct fuse_release_in), 0, 0},
@@ -352,7 +353,7 @@ static const Request requests[] = {
     [FUSE_GETXATTR] = {fuse_getxattr, sizeof(struct fuse_getxattr_in), 1, 0},
     [FUSE_LISTXATTR] = {fuse_listxattr, sizeof(struct fuse_getxattr_in), 0, 0},
     [FUSE_REMOVEXATTR] = {fuse_removexattr, 0, 1, 0},
-    [FUSE_FLUSH] = {fuse_flush, sizeof(struct fuse_flush_in), 0, 0},
+    [FUSE_FLUSH] = {fuse_flush, sizeof(struct fuse_flush_in), 0, 0, true},
     [FUSE_INIT] = {fuse_init, 0, 0, FUSE_COMPAT_22_INIT_OUT_SIZE},
     [FUSE_OPENDIR] = {fuse_opendir, sizeof(struct fuse_open_in), 0, OPEN},
     [FUSE_READDIR] = {fuse_readdir, sizeof(struct fuse_read_in), 0, 0},
@@ -431,7 +432,7 @@ static void *copy_args(const VmcFuseMessage *message, const Request *request, vo
     return args;
 }
 
-VmcFuseResult vmc_fuse_serve(VmcFuse *fuse, VmcFuseMessage *message, size_t *written)
+static VmcFuseResult serve(VmcFuse *fuse, VmcFuseMessage *message, bool at_once, size_t *written)
 {
     const struct fuse_in_header *header = &message->header;
     const Request *request = find_request(message);
@@ -441,6 +442,7 @@ VmcFuseResult vmc_fuse_serve(VmcFuse *fuse, VmcFuseMessage *message, size_t *wri
         .message = message,
         .nodeid = header->nodeid,
         .who = {header->uid, header->gid},
+        .at_once = at_once,
         .reply = (uint8_t *)small,
         .reply_max = sizeof(small),
     };
@@ -459,14 +461,27 @@ VmcFuseResult vmc_fuse_serve(VmcFuse *fuse, VmcFuseMessage *message, size_t *wri
     else
         err = parse(&call, request, args, len) ? request->handle(&call) : -EINVAL;
 
-    if (err != FUSE_CALL_WAIT)
+    bool later = at_once && err == -EAGAIN;
+    if (err != FUSE_CALL_WAIT && !later)
         *written =
             answer(message, MIN(err, 0), call.in_place || err ? NULL : call.reply, err ? 0 : call.reply_len);
     if (args != args_small)
         g_free(args);
     if (call.reply != (uint8_t *)small)
         g_free(call.reply);
-    return err == FUSE_CALL_WAIT ? VMC_FUSE_WAIT : VMC_FUSE_DONE;
+    return later ? VMC_FUSE_LATER : err == FUSE_CALL_WAIT ? VMC_FUSE_WAIT : VMC_FUSE_DONE;
+}
+
+VmcFuseResult vmc_fuse_serve(VmcFuse *fuse, VmcFuseMessage *message, size_t *written)
+{
+    return serve(fuse, message, false, written);
+}
+
+VmcFuseResult vmc_fuse_serve_at_once(VmcFuse *fuse, VmcFuseMessage *message, size_t *written)
+{
+    const Request *request = find_request(message);
+
+    return request && request->at_once ? serve(fuse, message, true, written) : VMC_FUSE_LATER;
 }
 
 uint8_t *fuse_reply_buffer(FuseCall *call, size_t max)

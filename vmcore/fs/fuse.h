@@ -7,7 +7,7 @@
  * and the copy is looked at. The guest names nodes and open files by numbers of ours, which are looked up.
  *
  * Threads: vmc_fuse_serve may be called by several threads at once and may wait for the host's disk;
- * vmc_fuse_forget does not wait. Before vmc_fuse_free nothing else is under way.
+ * vmc_fuse_serve_at_once and vmc_fuse_forget do not wait. Before vmc_fuse_free nothing else is under way.
  */
 #pragma once
 
@@ -18,7 +18,8 @@
 #include "fs/share.h"
 #include "vmcore/config.h"
 
-#define VMC_FUSE_WRITE_MAX (1u << 20)
+#define VMC_FUSE_WRITE_MAX   (1u << 20)
+#define VMC_FUSE_AT_ONCE_MAX (128u << 10)
 
 typedef struct VmcFuse VmcFuse;
 
@@ -32,7 +33,8 @@ typedef struct VmcFuseMessage {
 
 typedef enum VmcFuseResult {
     VMC_FUSE_DONE,
-    VMC_FUSE_WAIT, /* a lock that another has: serve it once more, later */
+    VMC_FUSE_WAIT,  /* a lock that another has: serve it once more, later */
+    VMC_FUSE_LATER, /* vmc_fuse_serve_at_once: nothing was done, vmc_fuse_serve will */
 } VmcFuseResult;
 
 /* The share must outlive it, and may have several. */
@@ -46,6 +48,9 @@ bool vmc_fuse_read_header(VmcFuseMessage *message);
 bool vmc_fuse_read_args(const VmcFuseMessage *message, void *args, size_t len);
 /* Does what the message asks. DONE: the answer's length is in `written`, 0 if there is none. */
 VmcFuseResult vmc_fuse_serve(VmcFuse *fuse, VmcFuseMessage *message, size_t *written);
+/* The same, if that can be had without waiting, for requests of up to VMC_FUSE_AT_ONCE_MAX bytes; else LATER.
+ */
+VmcFuseResult vmc_fuse_serve_at_once(VmcFuse *fuse, VmcFuseMessage *message, size_t *written);
 /* FORGET and BATCH_FORGET, which have no answer; false: it is neither. */
 bool vmc_fuse_forget(VmcFuse *fuse, VmcFuseMessage *message);
 /* Answers with an error (negative errno value); the answer's length. */

@@ -110,11 +110,16 @@ int fuse_flush(FuseCall *call)
     const struct fuse_flush_in *in = call->args;
     VmcShareFile *file = fuse_file(call, in->fh);
 
+    int err = 0;
+
     if (!file)
         return -EBADF;
-    vmc_share_unlock_owner(vmc_share_file_node(file), call->fuse, in->lock_owner);
+    if (call->at_once)
+        err = vmc_share_unlock_owner_at_once(vmc_share_file_node(file));
+    else
+        vmc_share_unlock_owner(vmc_share_file_node(file), call->fuse, in->lock_owner);
     vmc_share_file_unref(file);
-    return 0;
+    return err;
 }
 
 int fuse_release(FuseCall *call)
@@ -137,14 +142,17 @@ int fuse_read(FuseCall *call)
 {
     const struct fuse_read_in *in = call->args;
     VmcFuseMessage *message = call->message;
-    VmcShareFile *file = fuse_file(call, in->fh);
+    size_t size = MIN(in->size, fuse_room(call));
+    VmcShareFile *file;
     VmcIovWindow window;
 
-    if (!file)
+    if (call->at_once && size > VMC_FUSE_AT_ONCE_MAX)
+        return -EAGAIN;
+    if (!(file = fuse_file(call, in->fh)))
         return -EBADF;
-    vmc_iov_window_open(&window, message->in, message->n_in, sizeof(struct fuse_out_header),
-                        MIN(in->size, fuse_room(call)));
-    ssize_t done = vmc_share_read(file, window.iov, window.n, in->offset);
+    vmc_iov_window_open(&window, message->in, message->n_in, sizeof(struct fuse_out_header), size);
+    ssize_t done = call->at_once ? vmc_share_read_at_once(file, window.iov, window.n, in->offset)
+                                 : vmc_share_read(file, window.iov, window.n, in->offset);
     vmc_iov_window_close(&window);
     vmc_share_file_unref(file);
     if (done < 0)

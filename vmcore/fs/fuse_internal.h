@@ -9,6 +9,7 @@ typedef struct FuseCall {
     VmcFuseMessage *message;
     uint64_t nodeid;
     VmcShareCaller who;
+    bool at_once;     /* the handler may not wait: -EAGAIN if it would */
     const void *args; /* the fixed part, as long as the table of requests says */
     const uint8_t *rest;
     size_t rest_len; /* behind names */

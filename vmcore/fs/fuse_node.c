@@ -39,7 +39,8 @@ int fuse_lookup(FuseCall *call)
 
     if (!dir)
         return -ESTALE;
-    int err = vmc_share_lookup(dir, call->name, &node, &attr);
+    int err = call->at_once ? vmc_share_lookup_at_once(dir, call->name, &node, &attr)
+                            : vmc_share_lookup(dir, call->name, &node, &attr);
     vmc_share_node_unref(dir);
     return err ? err : reply_entry(call, node, &attr);
 }
@@ -150,7 +151,10 @@ int fuse_getattr(FuseCall *call)
     VmcShareFile *file = in->getattr_flags & FUSE_GETATTR_FH ? fuse_file(call, in->fh) : NULL;
     VmcShareAttr attr;
 
-    int err = node ? vmc_share_getattr(node, file, &attr) : -ESTALE;
+    int err = -ESTALE;
+    if (node)
+        err = call->at_once ? vmc_share_getattr_at_once(node, file, &attr)
+                            : vmc_share_getattr(node, file, &attr);
     vmc_share_file_unref(file);
     vmc_share_node_unref(node);
     return err ? err : reply_attr(call, &attr);

@@ -17,6 +17,7 @@
 
 typedef struct VmcWalk {
     atomic_bool no_openat2; /* the host denies the call */
+    atomic_bool no_cached;  /* or does not know RESOLVE_CACHED (before Linux 5.12) */
 } VmcWalk;
 
 /* One component, as share.h says. */
@@ -24,6 +25,9 @@ bool vmc_walk_name_valid(const char *name);
 /* Opens `path`, components with single '/' between them, below the directory `dir`, with O_PATH. A symbolic
  * link at the end is opened itself, one in the middle is -ELOOP. `dir` may be an O_PATH descriptor. */
 int vmc_walk_path(VmcWalk *walk, int dir, const char *path);
+/* One component, from what the kernel has in memory, on the same mount as `dir`. Never waits. -EAGAIN: ask
+ * vmc_walk_path; -ENOENT is known for certain. */
+int vmc_walk_cached(VmcWalk *walk, int dir, const char *name);
 /* Makes a regular file that is not there yet (O_CREAT|O_EXCL) and opens it. `name` is one component. */
 int vmc_walk_create(VmcWalk *walk, int dir, const char *name, int flags, mode_t mode);
 
@@ -40,6 +44,12 @@ typedef struct VmcNodeKey {
 } VmcNodeKey;
 
 typedef struct LockOwner LockOwner; /* lock.c */
+
+/* What the guest sees as owner and mode (07777). */
+typedef struct VmcOwner {
+    uint32_t uid, gid, mode;
+    bool kept; /* in the attribute */
+} VmcOwner;
 
 struct VmcShareNode {
     VmcShare *share;
@@ -61,6 +71,9 @@ struct VmcShareNode {
     char *name;
     GList idle; /* in share->idle if fd >= 0, users == 0 and parent */
     bool is_idle;
+    bool owner_known; /* `owner` is right while the time of change is `owner_time` */
+    VmcOwner owner;
+    struct timespec owner_time;
 };
 
 struct VmcShare {
@@ -69,6 +82,8 @@ struct VmcShare {
     unsigned max_open_nodes, max_open_files;
     VmcWalk walk;
     VmcShareNode *root;
+    bool local;             /* quick.c: the folder's file system is one of those */
+    atomic_bool no_nowait;  /* and cannot read without waiting */
     atomic_uint open_files; /* files and lock owners */
 
     GMutex lock;
@@ -82,6 +97,8 @@ struct VmcShare {
 /* The descriptor of a node (O_PATH), good until vmc_node_return. Opens it again if it was closed: -ESTALE if
  * it is not to be found under its last name, -ENFILE if there is no room. */
 int vmc_node_borrow(VmcShareNode *node);
+/* The same, but -EAGAIN if it was closed. Never waits. */
+int vmc_node_borrow_open(VmcShareNode *node);
 void vmc_node_return(VmcShareNode *node);
 /* The node of the file `fd` (O_PATH; taken over, on errors too) that was found as `name` in `parent` (both
  * may be NULL). */
@@ -109,14 +126,14 @@ void vmc_share_uncount_file(VmcShare *share);
 #define VMC_OWNER_XATTR  VMC_OWNER_PREFIX "owner"
 #define VMC_OTHER_PREFIX VMC_OWNER_PREFIX "x." /* xattr.c: names of other namespaces */
 
-/* What the guest sees as owner and mode (07777). */
-typedef struct VmcOwner {
-    uint32_t uid, gid, mode;
-    bool kept; /* in the attribute */
-} VmcOwner;
-
-/* `fd` may be O_PATH; st is of the same file. */
-void vmc_owner_read(VmcShareNode *node, int fd, const struct statx *st, VmcOwner *owner);
+/* `fd` may be O_PATH; st is of the same file. False: there may be an attribute that could not be read. */
+bool vmc_owner_read(VmcShareNode *node, int fd, const struct statx *st, VmcOwner *owner);
+/* The same from memory, for nodes of local file systems (quick.c). False: not known. Never waits. */
+bool vmc_owner_recall(VmcShareNode *node, const struct statx *st, VmcOwner *owner);
+/* What vmc_owner_read said, having been asked after `st` was, and that after `then` (CLOCK_REALTIME_COARSE).
+ */
+void vmc_owner_remember(VmcShareNode *node, const struct timespec *then, const struct statx *st,
+                        const VmcOwner *owner);
 /* Makes `wanted` what the guest sees, by chmod and the attribute. With node->lock. */
 int vmc_owner_write(VmcShareNode *node, int fd, const struct statx *st, const VmcOwner *now,
                     const VmcOwner *wanted);
@@ -129,6 +146,16 @@ int vmc_owner_kill_privs(VmcShareNode *node, int fd);
 
 /* statx and owner together. */
 int vmc_node_attr(VmcShareNode *node, int fd, VmcShareAttr *attr, VmcOwner *owner);
+
+/* The same without waiting, or -EAGAIN. */
+int vmc_node_attr_at_once(VmcShareNode *node, int fd, VmcShareAttr *attr);
+
+/* ---- quick.c ---- */
+
+/* Decides share->local; `fd` is the folder. */
+void vmc_quick_init(VmcShare *share, int fd);
+/* Whether the node lies on the folder's own file system, and that is a local one. */
+bool vmc_quick_node(const VmcShareNode *node);
 
 /* ---- file.c, lock.c ---- */
 

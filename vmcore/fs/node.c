@@ -386,6 +386,18 @@ static int find_again(VmcShareNode *node, const char *path, VmcShareNode *above)
     return -ESTALE;
 }
 
+int vmc_node_borrow_open(VmcShareNode *node)
+{
+    g_mutex_lock(&node->share->lock);
+    int fd = node->fd;
+    if (fd >= 0) {
+        node->users++;
+        not_idle(node);
+    }
+    g_mutex_unlock(&node->share->lock);
+    return fd >= 0 ? fd : -EAGAIN;
+}
+
 int vmc_node_borrow(VmcShareNode *node)
 {
     VmcShare *share = node->share;

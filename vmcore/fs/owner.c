@@ -16,6 +16,11 @@
  * The host's own setuid and setgid bits are not shown: they would mean another user.
  *
  * Links, FIFOs and sockets cannot have user attributes (xattr(7)); they have the owner of the options.
+ *
+ * Reading an attribute can mean to wait for the disk. What was read is remembered with the file's time of
+ * change, which a new attribute or mode moves on, whoever sets it. File systems count that in ticks of a
+ * clock, some in seconds: only a time that lay OWNER_AGE back before the attribute was read will not come
+ * again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,7 +32,8 @@
 #include "base/seeded.h"
 #include "fs/internal.h"
 
-#define TEXT_MAX 64
+#define TEXT_MAX  64
+#define OWNER_AGE 2 /* seconds */
 
 static bool can_keep(const VmcShareNode *node)
 {
@@ -84,7 +90,7 @@ static bool parse(const char *text, uint32_t real, VmcOwner *owner)
     return true;
 }
 
-void vmc_owner_read(VmcShareNode *node, int fd, const struct statx *st, VmcOwner *owner)
+bool vmc_owner_read(VmcShareNode *node, int fd, const struct statx *st, VmcOwner *owner)
 {
     char path[VMC_FD_PATH], text[TEXT_MAX + 1];
 
@@ -93,14 +99,47 @@ void vmc_owner_read(VmcShareNode *node, int fd, const struct statx *st, VmcOwner
     owner->mode = st->stx_mode & own_bits(node->type);
     owner->kept = false;
     if (!can_keep(node))
-        return;
+        return true;
     vmc_fd_path(fd, path);
     ssize_t len = getxattr(path, VMC_OWNER_XATTR, text, TEXT_MAX);
     if (len < 0)
-        return;
+        return errno == ENODATA || errno == EOPNOTSUPP || errno == ERANGE;
     text[len] = 0;
     owner->kept = true;
     parse(text, owner->mode, owner);
+    return true;
+}
+
+static bool same_time(const struct timespec *a, const struct statx_timestamp *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool vmc_owner_recall(VmcShareNode *node, const struct statx *st, VmcOwner *owner)
+{
+    VmcShare *share = node->share;
+
+    if (!can_keep(node)) {
+        *owner = (VmcOwner){share->uid, share->gid, st->stx_mode & own_bits(node->type), false};
+        return true;
+    }
+    g_mutex_lock(&share->lock);
+    bool known = node->owner_known && same_time(&node->owner_time, &st->stx_ctime);
+    *owner = node->owner;
+    g_mutex_unlock(&share->lock);
+    return known;
+}
+
+void vmc_owner_remember(VmcShareNode *node, const struct timespec *then, const struct statx *st,
+                        const VmcOwner *owner)
+{
+    if (st->stx_ctime.tv_sec >= then->tv_sec - OWNER_AGE)
+        return;
+    g_mutex_lock(&node->share->lock);
+    node->owner = *owner;
+    node->owner_time = (struct timespec){st->stx_ctime.tv_sec, st->stx_ctime.tv_nsec};
+    node->owner_known = true;
+    g_mutex_unlock(&node->share->lock);
 }
 
 static bool not_supported(int err)

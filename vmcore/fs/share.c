@@ -89,6 +89,7 @@ VmcShare *vmc_share_new(const char *folder, const VmcShareOptions *options, GErr
     share->devices = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     g_queue_init(&share->idle);
     g_mutex_init(&share->lock);
+    vmc_quick_init(share, fd);
     int err = vmc_node_intern(share, fd, NULL, NULL, &share->root);
     if (err) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The folder “%s” cannot be shared: %s.", folder,

@@ -150,6 +150,18 @@ int vmc_share_rmdir(VmcShareNode *dir, const char *name);
 int vmc_share_rename(VmcShareNode *from, const char *name, VmcShareNode *to, const char *new_name,
                      unsigned flags);
 
+/* ---- at once ---- */
+
+/* The same as the functions without _at_once, but never waiting, so also for the I/O thread. -EAGAIN: that
+ * cannot be done, or would perhaps wait; nothing has happened, but that bytes beyond those that count may
+ * have been read. What is done at once, and why it does not wait, is told in quick.c. */
+int vmc_share_lookup_at_once(VmcShareNode *dir, const char *name, VmcShareNode **node, VmcShareAttr *attr);
+int vmc_share_getattr_at_once(VmcShareNode *node, VmcShareFile *file, VmcShareAttr *attr);
+/* Short only at the end of the file. */
+ssize_t vmc_share_read_at_once(VmcShareFile *file, const struct iovec *iov, unsigned n_iov, uint64_t offset);
+/* 0 only if nobody has any lock on the node, so that there is nothing to unlock. */
+int vmc_share_unlock_owner_at_once(VmcShareNode *node);
+
 /* ---- open files ---- */
 
 /* Opens a regular file or, with O_DIRECTORY, a directory. Of `flags` are heeded: O_ACCMODE, O_APPEND,

@@ -118,6 +118,25 @@ int vmc_walk_path(VmcWalk *walk, int dir, const char *path)
     return walk_components(dir, path);
 }
 
+int vmc_walk_cached(VmcWalk *walk, int dir, const char *name)
+{
+    struct open_how how = {
+        .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+        .resolve =
+            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV | RESOLVE_CACHED,
+    };
+
+    if (!vmc_walk_name_valid(name) || atomic_load_explicit(&walk->no_openat2, memory_order_relaxed) ||
+        atomic_load_explicit(&walk->no_cached, memory_order_relaxed))
+        return -EAGAIN;
+    int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+    if (fd >= 0)
+        return fd;
+    if (errno == EINVAL || errno == ENOSYS || errno == EPERM)
+        atomic_store_explicit(&walk->no_cached, true, memory_order_relaxed);
+    return errno == ENOENT ? -ENOENT : -EAGAIN;
+}
+
 int vmc_walk_create(VmcWalk *walk, int dir, const char *name, int flags, mode_t mode)
 {
     int fd;

@@ -1,11 +1,14 @@
 /*
  * virtio-fs (VIRTIO 1.2 s5.11): FUSE messages from rings, for a shared folder. What they mean lives in fs/.
  *
- * The I/O thread takes messages off the queues, reads their headers and passes them to a small pool of worker
- * threads, so that it never waits for a disk. A worker does what is asked, straight in guest RAM, puts the
- * request on the `finished` list and rings a bell; the I/O thread gives the chain back. At most REQUESTS_MAX
- * are out at once; while all of them are, the rest wait in their queues. FORGET and INTERRUPT are done at
- * once.
+ * The I/O thread takes messages off the queues and reads their headers. What can be done without waiting
+ * (fs/quick.c) it does at once, as two threads cost more than most requests. All else it passes to a small
+ * pool of workers, so that it never waits for a disk. A worker does what is asked, straight in guest RAM,
+ * puts the request on the `finished` list and rings a bell; the I/O thread gives the chain back. At most
+ * REQUESTS_MAX are out at once; while all of them are, the rest wait in their queues. FORGET and INTERRUPT
+ * are done at once. There is no order among requests that are under way, so one may overtake another.
+ *
+ * After TURN_REQUESTS requests or TURN_BYTES bytes done at once, other devices have their turn.
  *
  * A lock that somebody else has keeps no worker waiting. Such a request stays among the `lockers` and is
  * tried again when a request of this device may have freed a lock, and from time to time, as a program of the
@@ -27,8 +30,12 @@
 #define REQUESTS_MAX 64u
 #define WORKERS      4
 #define LOCKERS_MAX  1024u
-#define RETRY_FIRST  (5 * 1000000ull) /* ns */
-#define RETRY_LAST   (200 * 1000000ull)
+
+#define TURN_REQUESTS 256u
+#define TURN_BYTES    (1u << 20)
+
+#define RETRY_FIRST (5 * 1000000ull) /* ns */
+#define RETRY_LAST  (200 * 1000000ull)
 
 /* s5.11.4 */
 typedef struct FsConfig {
@@ -253,9 +260,11 @@ static void interrupt(Fs *fs, const VmcFuseMessage *message)
 
 /* ---- queues (I/O thread) ---- */
 
-static void take_request(Fs *fs, Request *req)
+/* The bytes of the answer, if it was done at once. */
+static size_t take_request(Fs *fs, Request *req)
 {
     VmcFuseMessage *message = &req->message;
+    size_t written = 0;
 
     *message = (VmcFuseMessage){
         .out = req->elem.out,
@@ -268,27 +277,31 @@ static void take_request(Fs *fs, Request *req)
     fs->used = true;
     if (!vmc_fuse_read_header(message)) {
         complete(fs, req, vmc_fuse_fail(message, -EINVAL));
-        return;
+        return 0;
     }
     switch (message->header.opcode) {
     case FUSE_INTERRUPT:
         interrupt(fs, message);
         complete(fs, req, 0);
-        return;
+        return 0;
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
         vmc_fuse_forget(fs->fuse, message);
         complete(fs, req, 0);
-        return;
+        return 0;
     case FUSE_SETLKW:
         if (fs->n_lockers >= LOCKERS_MAX) {
             complete(fs, req, vmc_fuse_fail(message, -ENOLCK));
-            return;
+            return 0;
         }
         add_locker(fs, req);
         break;
     }
-    submit(fs, req);
+    if (vmc_fuse_serve_at_once(fs->fuse, message, &written) == VMC_FUSE_DONE)
+        complete(fs, req, written);
+    else
+        submit(fs, req);
+    return written;
 }
 
 /* Interrupts come through even when the other queues have used all there is. */
@@ -297,26 +310,39 @@ static bool has_room(const Fs *fs, unsigned queue)
     return fs->out < (queue == QUEUE_HIPRIO ? 2 : 1) * REQUESTS_MAX;
 }
 
+/* Takes what is there, up to the end of the turn, with one interrupt for what is done already. How many. */
+static unsigned serve_batch(Fs *fs, unsigned queue, size_t *bytes)
+{
+    unsigned n = 0;
+
+    for (; n < TURN_REQUESTS && *bytes < TURN_BYTES && has_room(fs, queue); n++) {
+        Request *req = new_request(fs, queue);
+        if (!vmc_virtio_pop(&fs->dev, queue, &req->elem)) {
+            free_request(fs, req);
+            break;
+        }
+        *bytes += take_request(fs, req);
+    }
+    vmc_virtio_notify(&fs->dev, queue);
+    return n;
+}
+
 static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
 {
     Fs *fs = (Fs *)dev;
     VmcVirtqueue *vq = &dev->queues[queue];
+    unsigned n = 0, batch;
+    size_t bytes = 0;
 
     /* When it may use memory again, all queues are notified. */
     if (!dev->running || !atomic_load_explicit(&dev->dma, memory_order_relaxed))
         return;
     vmc_virtqueue_set_notification(vq, false);
     fs->stalled &= ~(1ull << queue);
-    /* As many as the queue holds, then others have their turn. */
-    for (unsigned n = 0; n < QUEUE_SIZE && has_room(fs, queue); n++) {
-        Request *req = new_request(fs, queue);
-        if (!vmc_virtio_pop(dev, queue, &req->elem)) {
-            free_request(fs, req);
-            break;
-        }
-        take_request(fs, req);
-    }
-    vmc_virtio_notify(dev, queue);
+    do {
+        batch = serve_batch(fs, queue, &bytes);
+        n += batch;
+    } while (batch && n < TURN_REQUESTS && bytes < TURN_BYTES);
     if (!has_room(fs, queue)) {
         fs->stalled |= 1ull << queue;
         return;
