@@ -14,6 +14,7 @@
 #include <ftw.h>
 #include <glib.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <seccomp.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -1047,6 +1049,137 @@ static void a_capability_ends_with_a_write(void **state)
     vmc_share_node_unref(a);
 }
 
+/* ---- at once ---- */
+
+/* Whether the share has to do things at once: the test's folder may lie on anything. */
+static bool is_on_disk(const Folder *f)
+{
+    struct statfs st;
+
+    assert_int_equal(statfs(f->inside, &st), 0);
+    return st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC || st.f_type == BTRFS_SUPER_MAGIC;
+}
+
+/* The owner is remembered only when it is a moment since the last change. */
+static VmcShareAttr attr_at_once(VmcShareNode *node, VmcShareFile *file)
+{
+    gint64 deadline = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
+    VmcShareAttr attr;
+    int err;
+
+    while ((err = vmc_share_getattr_at_once(node, file, &attr)) == -EAGAIN) {
+        assert_true(g_get_monotonic_time() < deadline);
+        g_usleep(G_TIME_SPAN_MILLISECOND);
+        attr_of(node);
+    }
+    assert_int_equal(err, 0);
+    return attr;
+}
+
+static void attributes_at_once_are_those_of_now(void **state)
+{
+    Folder *f = *state;
+    VmcShareAttr attr;
+
+    if (!is_on_disk(f))
+        skip();
+    VmcShareNode *a = make_file(f->root, "a", OTHER, 04750, "text");
+    assert_int_equal(vmc_share_getattr_at_once(a, NULL, &attr), -EAGAIN); /* too young */
+    assert_int_equal(attr_at_once(a, NULL).uid, 1234);
+    assert_int_equal(attr_at_once(a, NULL).mode, S_IFREG | 04750);
+    assert_int_equal(attr_at_once(a, NULL).size, 4);
+    /* The host and the guest change it; what is remembered must not be told any more. */
+    assert_int_equal(setxattr(at(f, "a"), "user.espalier.owner", "7:8", 3, 0), 0);
+    assert_int_equal(vmc_share_getattr_at_once(a, NULL, &attr), -EAGAIN);
+    assert_int_equal(attr_at_once(a, NULL).uid, 7);
+    assert_int_equal(chmod(at(f, "a"), 0640), 0);
+    assert_int_equal(vmc_share_getattr_at_once(a, NULL, &attr), -EAGAIN);
+    assert_int_equal(attr_at_once(a, NULL).mode, S_IFREG | 0640);
+    assert_int_equal(set_owner(a, 33, 44), 0);
+    assert_int_equal(vmc_share_getattr_at_once(a, NULL, &attr), -EAGAIN);
+    assert_int_equal(attr_at_once(a, NULL).gid, 44);
+    vmc_share_node_unref(a);
+    /* Nothing is kept for links. */
+    assert_int_equal(symlink("a", at(f, "link")), 0);
+    VmcShareNode *link = find(f->root, "link");
+    assert_int_equal(vmc_share_getattr_at_once(link, NULL, &attr), 0);
+    assert_int_equal(attr.mode & S_IFMT, S_IFLNK);
+    vmc_share_node_unref(link);
+}
+
+static void names_in_the_cache_are_found_at_once(void **state)
+{
+    Folder *f = *state;
+    VmcShareNode *node;
+    VmcShareAttr attr;
+
+    if (!is_on_disk(f))
+        skip();
+    VmcShareNode *a = make_file(f->root, "a", USER, 0644, "text");
+    attr_at_once(a, NULL);
+    int err = vmc_share_lookup_at_once(f->root, "a", &node, &attr);
+    /* Where openat2 is denied, the kernel cannot be asked for what it has in its cache alone. */
+    if (err != -EAGAIN) {
+        assert_int_equal(err, 0);
+        assert_ptr_equal(node, a);
+        assert_int_equal(attr.size, 4);
+        vmc_share_node_unref(node);
+        assert_int_equal(lookup_error(f->root, "nothing"), -ENOENT);
+        assert_int_equal(vmc_share_lookup_at_once(f->root, "nothing", &node, &attr), -ENOENT);
+    } else {
+        assert_int_equal(syscall(SYS_openat2, AT_FDCWD, "/", NULL, 0), -1);
+        assert_int_not_equal(errno, EINVAL);
+    }
+    /* Nothing but a name in this folder is, ever. */
+    assert_int_equal(vmc_share_lookup_at_once(f->root, "..", &node, &attr), -EAGAIN);
+    assert_int_equal(vmc_share_lookup_at_once(f->root, "../outside", &node, &attr), -EAGAIN);
+    assert_int_equal(vmc_share_lookup_at_once(a, "a", &node, &attr), -EAGAIN);
+    vmc_share_node_unref(a);
+}
+
+static void what_is_in_memory_is_read_at_once(void **state)
+{
+    Folder *f = *state;
+    VmcShareFile *file;
+    char buf[16] = {0};
+    struct iovec iov = {buf, sizeof(buf)}, begin = {buf, 2};
+
+    if (!is_on_disk(f))
+        skip();
+    VmcShareNode *a = make_file(f->root, "a", USER, 0644, "some text");
+    assert_int_equal(vmc_share_open(a, O_RDWR, &file), 0);
+    assert_int_equal(vmc_share_read_at_once(file, &begin, 1, 5), 2);
+    assert_memory_equal(buf, "te", 2);
+    assert_int_equal(vmc_share_read_at_once(file, &iov, 1, 0), 9); /* to the end, and no further */
+    assert_memory_equal(buf, "some text", 9);
+    assert_int_equal(vmc_share_read_at_once(file, &iov, 1, 100), 0);
+    assert_int_equal(vmc_share_read_at_once(file, &iov, 1, UINT64_MAX), -EAGAIN);
+    /* What is on the disk alone has to be waited for. */
+    assert_int_equal(vmc_share_fsync(file, false), 0);
+    int fd = open(at(f, "a"), O_RDONLY);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    ssize_t done = vmc_share_read_at_once(file, &iov, 1, 0);
+    assert_true(done == -EAGAIN || done == 9);
+    assert_int_equal(vmc_share_read(file, &iov, 1, 0), 9);
+    vmc_share_file_unref(file);
+    vmc_share_node_unref(a);
+}
+
+static void a_node_without_locks_has_nothing_to_unlock(void **state)
+{
+    Folder *f = *state;
+
+    VmcShareNode *a = make_file(f->root, "a", USER, 0644, "text");
+    VmcShareLock lock = {f, 1, F_WRLCK, 0, 9};
+    assert_int_equal(vmc_share_unlock_owner_at_once(a), 0);
+    assert_int_equal(vmc_share_setlk(a, &lock), 0);
+    assert_int_equal(vmc_share_unlock_owner_at_once(a), -EAGAIN);
+    vmc_share_unlock_owner(a, f, 1);
+    assert_int_equal(vmc_share_unlock_owner_at_once(a), 0);
+    vmc_share_node_unref(a);
+}
+
 /* ---- locks ---- */
 
 static void record_locks_belong_to_processes(void **state)
@@ -1153,6 +1286,10 @@ static int run_all(void)
         CASE(a_directory_is_read_in_pieces),
         CASE(attributes_of_all_namespaces_are_kept),
         CASE(a_capability_ends_with_a_write),
+        CASE(attributes_at_once_are_those_of_now),
+        CASE(names_in_the_cache_are_found_at_once),
+        CASE(what_is_in_memory_is_read_at_once),
+        CASE(a_node_without_locks_has_nothing_to_unlock),
         CASE(record_locks_belong_to_processes),
         CASE(file_locks_belong_to_open_files),
         CASE(what_cannot_be_shared_is_named),

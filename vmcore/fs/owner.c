@@ -18,9 +18,8 @@
  * Links, FIFOs and sockets cannot have user attributes (xattr(7)); they have the owner of the options.
  *
  * Reading an attribute can mean to wait for the disk. What was read is remembered with the file's time of
- * change, which a new attribute or mode moves on, whoever sets it. File systems count that in ticks of a
- * clock, some in seconds: only a time that lay OWNER_AGE back before the attribute was read will not come
- * again.
+ * change, which a new attribute or mode moves on, whoever sets it. File systems take that from a clock that
+ * ticks: only a time that was some while ago when the attribute was read will not come again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -32,8 +31,9 @@
 #include "base/seeded.h"
 #include "fs/internal.h"
 
-#define TEXT_MAX  64
-#define OWNER_AGE 2 /* seconds */
+#define TEXT_MAX   64
+#define AGE_FINE   100000000ll  /* ns; times of change with nanoseconds come at least every 10 ms */
+#define AGE_COARSE 2000000000ll /* the same for those in whole seconds */
 
 static bool can_keep(const VmcShareNode *node)
 {
@@ -133,7 +133,10 @@ bool vmc_owner_recall(VmcShareNode *node, const struct statx *st, VmcOwner *owne
 void vmc_owner_remember(VmcShareNode *node, const struct timespec *then, const struct statx *st,
                         const VmcOwner *owner)
 {
-    if (st->stx_ctime.tv_sec >= then->tv_sec - OWNER_AGE)
+    int64_t seconds = then->tv_sec - st->stx_ctime.tv_sec;
+    int64_t age = CLAMP(seconds, -10, 10) * 1000000000ll + then->tv_nsec - st->stx_ctime.tv_nsec;
+
+    if (age < (st->stx_ctime.tv_nsec ? AGE_FINE : AGE_COARSE))
         return;
     g_mutex_lock(&node->share->lock);
     node->owner = *owner;
