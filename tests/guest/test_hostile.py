@@ -66,7 +66,8 @@ def a_network_card_survives_a_driver_that_means_harm():
 
 def a_shared_folder_survives_a_driver_that_means_harm():
     with scratch() as folder:
-        survives([f"virtio-fs,sharedDir={folder},mountTag=tag"], ["fs"])
+        survives([f"virtio-fs,sharedDir={folder},mountTag=tag", f"virtio-9p,sharedDir={folder},mountTag=tag"],
+                 ["fs", "9p"])
 
 
 def sockets_survive_a_driver_that_means_harm():
