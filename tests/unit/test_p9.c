@@ -837,6 +837,31 @@ static void waiting_for_a_lock_holds_nobody_up(void **state)
     }
 }
 
+/* The places in the queue are also for the one that will unlock. */
+static void only_so_many_wait(void **state)
+{
+    enum { WAITERS = 32 };
+    P9 *p = *state;
+    struct vring_used_elem used;
+
+    create(p, 1, "f");
+    assert_int_equal(lock(p, 1, 1, 1), 0);
+    for (unsigned i = 0; i < WAITERS; i++)
+        wait_for_lock(p, i, 1, 10 + i);
+    assert_false(rig_wait_used(&p->rig, QUEUE, &used, WAITING));
+    for (unsigned i = 0; i < 3; i++) {
+        wait_for_lock(p, WAITERS, 1, 9);
+        used = take_used(p);
+        assert_int_equal(slot_answer(p, WAITERS, used.len, LOCK, p->tag), 0);
+        assert_int_equal(get(p, 1), 1);
+    }
+    /* One is given up: there is room for another. */
+    send_slot(p, WAITERS, FLUSH, "w", p->tag - 3 - WAITERS + 1);
+    take_used(p), take_used(p);
+    wait_for_lock(p, 0, 1, 9);
+    assert_false(rig_wait_used(&p->rig, QUEUE, &used, WAITING));
+}
+
 static void giving_a_file_back_gives_up_its_locks(void **state)
 {
     P9 *p = *state;
@@ -1050,6 +1075,7 @@ int main(void)
         CASE(extended_attributes_are_kept),
         CASE(attributes_take_only_so_much_memory),
         CASE(waiting_for_a_lock_holds_nobody_up),
+        CASE(only_so_many_wait),
         CASE(giving_a_file_back_gives_up_its_locks),
         CASE(a_flush_ends_the_waiting),
         CASE(a_flush_is_answered_after_what_it_names),

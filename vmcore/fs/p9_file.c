@@ -82,7 +82,7 @@ int p9_lopen(P9Call *call)
 int p9_lcreate(P9Call *call)
 {
     uint32_t number = p9_u32(call);
-    VmcShareAttr attr;
+    VmcShareAttr attr = {0};
     VmcShareFile *file;
     VmcShareNode *node;
     P9Name name;

@@ -70,7 +70,8 @@ uint64_t vmc_share_node_id(const VmcShareNode *node);
 mode_t vmc_share_node_type(const VmcShareNode *node);
 /* The directory it was last seen in, as a new reference; the root's is the root. NULL: not known any more. */
 VmcShareNode *vmc_share_node_parent(VmcShareNode *node);
-/* One name it has, and the directory, as a new reference. -ESTALE: none is known any more; -EBUSY: the root. */
+/* One name it has, and the directory, as a new reference. -ESTALE: none is known any more; -EBUSY: the root.
+ */
 int vmc_share_node_name(VmcShareNode *node, VmcShareNode **parent, char name[VMC_SHARE_NAME_MAX + 1]);
 
 /* What the guest sees of a node. */
