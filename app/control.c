@@ -44,9 +44,10 @@ struct EspControl {
 
 /* ---- methods ---- */
 
-static void finish(GDBusMethodInvocation *invocation, bool ok, GError *error)
+/* Answers with nothing, or with the error, which it takes over. */
+static void finish(GDBusMethodInvocation *invocation, GError *error)
 {
-    if (ok) {
+    if (!error) {
         g_dbus_method_invocation_return_value(invocation, NULL);
         return;
     }
@@ -57,25 +58,25 @@ static void finish(GDBusMethodInvocation *invocation, bool ok, GError *error)
 static void call_pause(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
 {
     GError *error = NULL;
-    bool ok = vmc_machine_pause(control->machine, &error);
+    vmc_machine_pause(control->machine, &error);
 
-    finish(invocation, ok, error);
+    finish(invocation, error);
 }
 
 static void call_resume(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
 {
     GError *error = NULL;
-    bool ok = vmc_machine_resume(control->machine, &error);
+    vmc_machine_resume(control->machine, &error);
 
-    finish(invocation, ok, error);
+    finish(invocation, error);
 }
 
 static void call_request_stop(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
 {
     GError *error = NULL;
-    bool ok = vmc_machine_request_stop(control->machine, &error);
+    vmc_machine_request_stop(control->machine, &error);
 
-    finish(invocation, ok, error);
+    finish(invocation, error);
 }
 
 /* Answers first: stopping may end whoever owns the machine, and this with it. */
@@ -84,7 +85,7 @@ static void call_stop(EspControl *control, GVariant *parameters, GDBusMethodInvo
     GDBusConnection *peer = g_object_ref(g_dbus_method_invocation_get_connection(invocation));
     VmcMachine *machine = g_object_ref(control->machine);
 
-    finish(invocation, true, NULL);
+    finish(invocation, NULL);
     g_dbus_connection_flush_sync(peer, NULL, NULL);
     vmc_machine_stop(machine);
     g_object_unref(machine);
@@ -133,7 +134,7 @@ static void call_act(EspControl *control, GVariant *parameters, GDBusMethodInvoc
     if (reply)
         g_dbus_method_invocation_return_value(invocation, g_variant_new("(s)", reply));
     else
-        finish(invocation, false, error);
+        finish(invocation, error);
 }
 
 static void call_attach(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
@@ -152,7 +153,7 @@ static void call_attach(EspControl *control, GVariant *parameters, GDBusMethodIn
     if (index >= 0)
         g_dbus_method_invocation_return_value(invocation, g_variant_new("(u)", (guint)index));
     else
-        finish(invocation, false, error);
+        finish(invocation, error);
 }
 
 static void call_detach(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
@@ -163,7 +164,7 @@ static void call_detach(EspControl *control, GVariant *parameters, GDBusMethodIn
 
     g_variant_get(parameters, "(u)", &index);
     ok = vmc_machine_detach(control->machine, index, &error);
-    finish(invocation, ok, error);
+    finish(invocation, error);
 }
 
 static const struct {

@@ -1,4 +1,5 @@
-/* What espalierctl does with machines that run elsewhere: look at their devices, act on them, attach, pause, stop. */
+/* What espalierctl does with machines that run elsewhere: look at their devices, act on them, attach, pause,
+ * stop. */
 #pragma once
 
 /* Each takes `argv` behind its own word and returns the exit status. */

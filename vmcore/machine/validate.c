@@ -202,7 +202,8 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
         add_fault(faults, "devices", "%u devices of kind uart are too many; give at most %u", uarts,
                   UARTS_MAX);
     if (displays > 1)
-        add_fault(faults, "devices", "%u primary adapters (virtio-gpu, vga) are too many; give at most one", displays);
+        add_fault(faults, "devices", "%u primary adapters (virtio-gpu, vga) are too many; give at most one",
+                  displays);
     if (pci > VMC_PCI_DEVICES_MAX)
         add_fault(faults, "devices", "%u PCI devices are too many; give at most %u", pci,
                   VMC_PCI_DEVICES_MAX);

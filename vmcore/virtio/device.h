@@ -12,9 +12,9 @@
  *   drain, free               the end
  *
  * Threads: the home thread of every device is the I/O thread. driver_ok, queue_notified, resumed and reset
- * run there, and the functions of this file are for it alone where they do not say any thread. config_read and
- * config_write run on vCPU threads, one at a time for a device, and must not wait; what they share with the
- * I/O thread the device protects. Only drain may wait, and may be called from any thread but a vCPU's.
+ * run there, and the functions of this file are for it alone where they do not say any thread. config_read
+ * and config_write run on vCPU threads, one at a time for a device, and must not wait; what they share with
+ * the I/O thread the device protects. Only drain may wait, and may be called from any thread but a vCPU's.
  */
 #pragma once
 

@@ -65,9 +65,9 @@ VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlo
  * cannot be; VMC_ERROR_STATE: it is being done already; VMC_ERROR_RESOURCE: the host cannot) and nothing
  * changed. */
 bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error);
-/* Keeps a qcow2 disk as it is, in a snapshot of that name (vmcore/disk.h); the guest, which may go on, notices
- * a pause at most. What it has not flushed may be in it or not, as after a power failure. Any thread that may
- * wait, but not the I/O thread, with the I/O thread running. */
+/* Keeps a qcow2 disk as it is, in a snapshot of that name (vmcore/disk.h); the guest, which may go on,
+ * notices a pause at most. What it has not flushed may be in it or not, as after a power failure. Any thread
+ * that may wait, but not the I/O thread, with the I/O thread running. */
 bool vmc_virtio_block_take_snapshot(VmcPciDevice *dev, const char *name, GError **error);
 
 /* A source of random numbers (s5.4). */
@@ -156,15 +156,16 @@ typedef struct VmcVirtioNetParams {
 } VmcVirtioNetParams;
 
 /* Owns `cable` from now on, and plugs itself into it. */
-VmcPciDevice *vmc_virtio_net_new(const VmcVirtioHost *host, VmcCable *cable, const VmcVirtioNetParams *params);
+VmcPciDevice *vmc_virtio_net_new(const VmcVirtioHost *host, VmcCable *cable,
+                                 const VmcVirtioNetParams *params);
 /* Pulls the cable out of the card, or puts it back; at first it is in. Any thread. */
 void vmc_virtio_net_set_link(VmcPciDevice *dev, bool up);
 /* Whether frames pass: the cable is in, and there is a link at its other end. Any thread. */
 bool vmc_virtio_net_link(VmcPciDevice *dev);
 /* The card's own address. Any thread. */
 void vmc_virtio_net_get_mac(VmcPciDevice *dev, uint8_t mac[VMC_MAC_BYTES]);
-/* The guest's addresses on this card as seen on its cable (net/watch.h), the one heard of last first; returns how
- * many, at most `max`. Any thread. */
+/* The guest's addresses on this card as seen on its cable (net/watch.h), the one heard of last first; returns
+ * how many, at most `max`. Any thread. */
 unsigned vmc_virtio_net_get_addresses(VmcPciDevice *dev, VmcNetAddress *addresses, unsigned max);
 /* As vmc_cable_counters. Any thread. */
 void vmc_virtio_net_counters(VmcPciDevice *dev, VmcCableCounters *sent, VmcCableCounters *received);

@@ -383,6 +383,7 @@ static void end_session(Fs *fs)
         return;
     Request *job = g_new0(Request, 1);
     job->session = fs->fuse;
+    /* cppcheck-suppress memleak; the worker frees it */
     g_thread_pool_push(fs->workers, job, NULL);
     fs->fuse = vmc_fuse_new(fs->share, fs->cache);
     fs->used = false;

@@ -337,6 +337,7 @@ static void end_session(P9 *p9)
         return;
     Request *job = g_new0(Request, 1);
     job->session = p9->session;
+    /* cppcheck-suppress memleak; the worker frees it */
     g_thread_pool_push(p9->workers, job, NULL);
     p9->session = vmc_p9_new(p9->share, p9->owner);
     p9->used = false;

@@ -8,11 +8,10 @@
  *   stopped       (VmcStopReason reason)         once per stop
  *   log           (const char *line)             something a user may want to read; no newline
  *   guest-reset   ()                             the guest rebooted; the machine goes on by itself
- *   attention     (const char *why,              the host lacks something the user has to see to, such as room
- *                  gboolean paused)              for a disk; one sentence. The machine has been paused for it
- *                                                unless it was already, before its guest could notice. After
- *                                                vmc_machine_resume what had to wait is tried again, which may
- *                                                end in another such signal
+ *   attention     (const char *why,              the host lacks something the user has to see to, such as
+ * room gboolean paused)              for a disk; one sentence. The machine has been paused for it unless it
+ * was already, before its guest could notice. After vmc_machine_resume what had to wait is tried again, which
+ * may end in another such signal
  *
  * Threads: all functions are called on the thread that owns the GMainContext which was thread-default when
  * the machine was made, except where they say "any thread"; signals are emitted on that context.
@@ -90,8 +89,9 @@ int vmc_machine_attach(VmcMachine *machine, const VmcDeviceConfig *device, GErro
 /* The same for a USB stick or CD-ROM: `format` is as in VmcDiskConfig; `id` may be NULL. */
 int vmc_machine_attach_usb_storage(VmcMachine *machine, const char *path, VmcDiskFormat format, bool readonly,
                                    bool cdrom, const char *id, GError **error);
-/* Pulls the index-th device of the configuration out, whether the guest is ready for that or not; those behind
- * it move up. Waits until what it was doing is done and its disk is flushed. False with nothing done. */
+/* Pulls the index-th device of the configuration out, whether the guest is ready for that or not; those
+ * behind it move up. Waits until what it was doing is done and its disk is flushed. False with nothing done.
+ */
 bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error);
 
 /* The n-th display, owned by the machine and valid while it exists, or NULL. */
