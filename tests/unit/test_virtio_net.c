@@ -568,7 +568,7 @@ static void test_link(void **state)
     expect_no_frame(n);
     vmc_virtio_net_set_link(n->rig.dev, true);
     assert_int_equal(config(n, 6, 2), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
-    assert_int_equal(command(n, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0), 0);
+    assert_int_equal(command(n, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0), 0);
     assert_int_equal(config(n, 6, 2), VIRTIO_NET_S_LINK_UP);
     to_wire(n, f->bytes, f->len);
     expect_frame(n, f->bytes, f->len);
