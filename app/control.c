@@ -160,10 +160,9 @@ static void call_detach(EspControl *control, GVariant *parameters, GDBusMethodIn
 {
     GError *error = NULL;
     unsigned index;
-    bool ok;
 
     g_variant_get(parameters, "(u)", &index);
-    ok = vmc_machine_detach(control->machine, index, &error);
+    vmc_machine_detach(control->machine, index, &error);
     finish(invocation, error);
 }
 
