@@ -33,7 +33,7 @@ endef
 $(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
-PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 spice-protocol liburing slirp zlib libzstd libpulse-mainloop-glib
+PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol libphodav-3.0 liburing slirp zlib libzstd libpulse-mainloop-glib
 PKGS_APP  := libplist-2.0 gio-unix-2.0
 PKGS_UI   := gtk+-3.0 epoxy
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/webdav.h"
 #include "machine/devices/kind.h"
 
 static void check_agent(VmcCheck *check, const VmcDeviceConfig *device)
@@ -180,4 +181,47 @@ const VmcDeviceKindOps vmc_kind_agent = {
     .make = vmc_guest_make_serial,
     .port = make_port,
     .act = act_on_agent,
+};
+
+/* ---- the folder ---- */
+
+static void check_webdav(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    GError *error = NULL;
+    GFile *folder;
+
+    if (!device->share.path || !*device->share.path) {
+        vmc_check_fault(check, "sharedDir", "no folder is given; give the path of the folder to share");
+        return;
+    }
+    folder = vmc_webdav_folder_new(device->share.path, device->share.readonly, &error);
+    if (!folder)
+        vmc_check_error(check, "sharedDir", error);
+    g_clear_object(&folder);
+    vmc_check_port_name(check, NULL, VMC_WEBDAV_PORT_NAME);
+}
+
+static bool make_webdav(VmcGuest *guest, guint index, VmcConsolePort *port, GError **error)
+{
+    const VmcShareConfig *config = &vmc_guest_config(guest, index)->share;
+
+    port->name = VMC_WEBDAV_PORT_NAME;
+    port->port = vmc_webdav_port_new(guest->io, config->path, config->readonly, error);
+    return port->port;
+}
+
+static const VmcField webdav_fields[] = {
+    VMC_FIELD("sharedDir", "SharedDir", PATH, share.path, .value = "FOLDER", .required = true),
+    VMC_FIELD("readonly", "ReadOnly", FLAG, share.readonly),
+};
+
+const VmcDeviceKindOps vmc_kind_webdav = {
+    .info = {.name = "spice-webdav",
+             .key = "SpiceWebDAV",
+             .help = "folder, through spice-webdavd in the guest",
+             VMC_FIELDS(webdav_fields)},
+    .pci = true,
+    .check = check_webdav,
+    .make = vmc_guest_make_serial,
+    .port = make_webdav,
 };

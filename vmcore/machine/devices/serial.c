@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/webdav.h"
 #include "base/unix_socket.h"
 #include "machine/devices/kind.h"
 
@@ -77,6 +78,8 @@ static const char *port_name_of(const VmcDeviceConfig *device)
         return device->serial.name;
     case VMC_DEVICE_SPICE_AGENT:
         return VMC_AGENT_PORT_NAME;
+    case VMC_DEVICE_SPICE_WEBDAV:
+        return VMC_WEBDAV_PORT_NAME;
     default:
         return NULL;
     }

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Debian's spice-vdagent, under an X server of the guest's own, against our agent; and spice-webdavd.
+
+For make test-devices-long. The guest's programs come from the tools disk (make build/guest/tools.img).
+
+time-limit: 2400
+"""
+from guest import CTL, GUEST, PATIENCE, Failure, Skip, boot_devices, check, equal, host, main, scratch
+
+import binascii
+import hashlib
+import os
+import random
+import struct
+import time
+import zlib
+
+TOOLS = os.path.join(GUEST, "tools.img")
+# The place of each in the machine's list; 0 is the serial port.
+AGENT = 3
+
+XORG = """Section "Device"
+Identifier "card"
+Driver "modesetting"
+Option "AccelMethod" "none"
+EndSection
+Section "ServerFlags"
+Option "AutoAddDevices" "false"
+Option "BlankTime" "0"
+EndSection
+"""
+
+
+def until(what, look, seconds=60):
+    """Waits until `look` gives something; returns that."""
+    end = time.monotonic() + seconds * PATIENCE
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        check(time.monotonic() < end, f"{what}: not within {seconds} s")
+        time.sleep(1)
+
+
+def attempt(*args):
+    """What a command of ours prints, or None if it fails."""
+    try:
+        return host(*args)
+    except Failure:
+        return None
+
+
+def png(side):
+    """A picture that does not compress, so that it takes many chunks."""
+    rows = b"".join(b"\0" + random.Random(row).randbytes(3 * side) for row in range(side))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", binascii.crc32(kind + data)) for kind, data in chunks)
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def guest_file(guest, name, text):
+    """Makes a file in the guest's /tmp."""
+    guest.run(f"printf '{text.replace(chr(10), chr(92) + 'n')}' > /tmp/{name}")
+
+
+def digest(guest, path):
+    return guest.run(f"md5sum '{path}' | cut -d ' ' -f 1").strip()
+
+
+def start_agents(guest):
+    """An X server, the daemon, and the session's agent."""
+    guest_file(guest, "xorg.conf", XORG)
+    port = guest.run("grep -l com.redhat.spice.0 /sys/class/virtio-ports/*/name").strip().split("/")[-2]
+    guest.run("mkdir -p /run/spice-vdagentd /tmp/.X11-unix /tmp/Downloads; chmod 1777 /tmp/.X11-unix; modprobe uinput; true")
+    guest.run("(tools Xorg :0 -config /tmp/xorg.conf -logfile /tmp/Xorg.log -nolisten tcp > /tmp/X.out 2>&1 &)")
+    until("the X server", lambda: "X0" in guest.run("ls /tmp/.X11-unix"), 180)
+    guest.run(f"(tools spice-vdagentd -x -X -d -s /dev/{port} > /tmp/vdagentd.out 2>&1 &)")
+    until("the daemon's socket", lambda: "spice" in guest.run("ls /run/spice-vdagentd"), 60)
+    guest.run(f"(tools env DISPLAY=:0 HOME=/tmp spice-vdagent -x -d -s /dev/{port} -f /tmp/Downloads > /tmp/vdagent.out 2>&1 &)")
+    guest.run("tools env DISPLAY=:0 xrandr > /tmp/xrandr.out 2>&1; cat /tmp/xrandr.out", 120)
+
+
+def clipboard_text(guest, act, folder):
+    text = "Grüße vom Wirt, with “quotes”"
+    act("clipboard-set", text)
+    until("the host's text in the guest",
+          lambda: guest.run("tools timeout 20 env DISPLAY=:0 xclip -selection clipboard -o 2>/dev/null || true", 120).strip() == text)
+    guest.run("echo -n 'from the guest ünïcode' | tools env DISPLAY=:0 xclip -selection clipboard -i", 60)
+    equal(until("the guest's text", lambda: attempt(*act.words, "clipboard-get")).strip(), "from the guest ünïcode", "the text")
+
+
+def clipboard_image(guest, act, folder):
+    there, back = os.path.join(folder, "there.png"), os.path.join(folder, "back.png")
+    write(there, png(200))
+    wanted = hashlib.md5(open(there, "rb").read()).hexdigest()
+    act("clipboard-set-image", there)
+    until("the host's picture in the guest", lambda: guest.run(
+        "tools timeout 60 env DISPLAY=:0 xclip -selection clipboard -t image/png -o 2>/dev/null > /tmp/got.png; md5sum < /tmp/got.png",
+        180).split()[0] == wanted)
+    guest.run("tools env DISPLAY=:0 xclip -selection clipboard -t image/png -i /tmp/got.png", 60)
+    until("the guest's picture", lambda: attempt(*act.words, "clipboard-get-image", back) is not None)
+    equal(hashlib.md5(open(back, "rb").read()).hexdigest(), wanted, "the picture")
+
+
+def files(guest, act, folder):
+    path = os.path.join(folder, "a file.bin")
+    write(path, random.Random(1).randbytes(700000))
+    equal(act("send-file", path).strip(), "1", "its number")
+    until("its arrival", lambda: "file 1 700000/700000 arrived" in act("status"), 180)
+    equal(digest(guest, "/tmp/Downloads/a file.bin"), hashlib.md5(open(path, "rb").read()).hexdigest(), "the file")
+
+
+def monitors(guest, act, folder):
+    act("monitors", "800x600")
+    until("the size in the guest", lambda: "current 800 x 600" in guest.run("tools env DISPLAY=:0 xrandr 2>/dev/null | head -1", 60), 120)
+
+
+def webdav(guest, act, folder):
+    """curl in the guest, through spice-webdavd, on a folder of the host's with a way out of it."""
+    shared = os.path.join(folder, "shared")
+    port = guest.run("grep -l org.spice-space.webdav.0 /sys/class/virtio-ports/*/name").strip().split("/")[-2]
+    guest.run("mkdir -p /dev/virtio-ports /tools/dev/virtio-ports; ln -sf "
+              f"/dev/{port} /dev/virtio-ports/org.spice-space.webdav.0")
+    guest.run("(tools spice-webdavd -p 9843 > /tmp/webdavd.out 2>&1 &)")
+    curl = "tools curl -sS -m 60 -o /tmp/answer -w '%{http_code}' "
+    base = "http://127.0.0.1:9843"
+    until("the folder", lambda: guest.run(f"{curl} -X PROPFIND -H 'Depth: 1' {base}/ || true", 120).strip().endswith("207"), 120)
+    seen = guest.run("cat /tmp/answer")
+    check("there.bin" in seen and "way-out" not in seen, f"the listing is not what it should be: {seen}")
+    equal(guest.run(f"{curl} {base}/there.bin", 120).strip(), "200", "reading")
+    equal(digest(guest, "/tmp/answer"), hashlib.md5(open(os.path.join(shared, "there.bin"), "rb").read()).hexdigest(), "the file")
+    for path in ("way-out/passwd", "way-out", "%2e%2e/secret", "fifo"):
+        check(guest.run(f"{curl} --path-as-is {base}/{path}", 120).strip() in ("400", "403", "404"), f"{path} can be reached")
+    guest.run("head -c 500000 /dev/urandom > /tmp/back.bin")
+    check(guest.run(f"{curl} -H 'Expect:' -T /tmp/back.bin {base}/back.bin", 120).strip() in ("200", "201"), "writing failed")
+    until("the file on the host", lambda: os.path.exists(os.path.join(shared, "back.bin")))
+    equal(hashlib.md5(open(os.path.join(shared, "back.bin"), "rb").read()).hexdigest(), digest(guest, "/tmp/back.bin"), "what came back")
+    equal(guest.run(f"{curl} -X DELETE {base}/back.bin", 120).strip(), "204", "deleting")
+    check(not os.path.exists(os.path.join(shared, "back.bin")), "it is still there")
+
+
+def make_shared(folder):
+    shared = os.path.join(folder, "shared")
+    os.mkdir(shared)
+    write(os.path.join(shared, "there.bin"), random.Random(2).randbytes(300000))
+    write(os.path.join(folder, "secret"), b"secret")
+    os.symlink("/etc", os.path.join(shared, "way-out"))
+    os.mkfifo(os.path.join(shared, "fifo"))
+    return shared
+
+
+class Act:
+    """Actions of one device."""
+
+    def __init__(self, socket, device):
+        self.words = (CTL, "device", socket, str(device))
+
+    def __call__(self, *words):
+        return host(*self.words, *words)
+
+
+def test_vdagent_of_the_guest_and_ours():
+    if not os.path.exists(TOOLS):
+        raise Skip("the tools disk is not built (make build/guest/tools.img)")
+    with scratch() as folder:
+        socket = os.path.join(folder, "control")
+        devices = [f"virtio-blk,path={TOOLS},deviceId=tools,readonly", "virtio-gpu,width=1024,height=768", "spice-agent",
+                   f"spice-webdav,sharedDir={make_shared(folder)}"]
+        with boot_devices(devices, memory=1024, extra=["--control", socket]) as guest:
+            act = Act(socket, AGENT)
+            check("agent absent" in act("status"), "an agent before there is one")
+            check("install spice-vdagent" in (attempt(*act.words, "status") or ""), "what to do without one is not said")
+            try:
+                webdav(guest, act, folder)
+                print("  webdav")
+                start_agents(guest)
+                until("the agent", lambda: "agent present clipboard monitors files" in act("status"), 120)
+                for part in (clipboard_text, clipboard_image, files, monitors):
+                    start = time.monotonic()
+                    part(guest, act, folder)
+                    print(f"  {part.__name__}: {time.monotonic() - start:.0f} s")
+            except Failure as failure:
+                print(failure)
+                print(act("status"))
+                print(guest.run("tail -n 15 /tmp/*.out /tmp/Xorg.log; true"))
+                raise
+
+
+main(test_vdagent_of_the_guest_and_ours)
