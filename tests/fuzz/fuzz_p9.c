@@ -5,8 +5,9 @@
  * covers: vmcore/virtio/p9.c vmcore/fs/p9.c vmcore/fs/p9_fid.c vmcore/fs/p9_node.c vmcore/fs/p9_file.c
  * vmcore/fs/p9_xattr.c
  *
- * The folder is in memory where there is such a file system. Beside it lies a file that nothing may change.
- * Files cannot grow beyond FILE_MAX: the process's limit sees to that, so that no input fills the host.
+ * The folder is in memory where that keeps extended attributes. Beside it lies a file that nothing may
+ * change. Files cannot grow beyond FILE_MAX: the process's limit sees to that, so that no input fills the
+ * host.
  */
 #include "tests/fuzz/device.h"
 
@@ -18,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define FILE_MAX  (256u << 10)
@@ -58,10 +60,25 @@ static const char *at(const char *name)
     return path;
 }
 
+/* Whether extended attributes can be kept there; in memory they can since Linux 6.6. */
+static bool keeps_attributes(const char *where)
+{
+    char *path = g_build_filename(where, "fuzz-p9-XXXXXX", NULL);
+    int fd = g_mkstemp(path);
+    bool keeps = fd >= 0 && !fsetxattr(fd, "user.a", "b", 1, 0);
+
+    if (fd >= 0) {
+        close(fd);
+        unlink(path);
+    }
+    g_free(path);
+    return keeps;
+}
+
 /* Once for the process. */
 static void make_base(void)
 {
-    const char *where = access("/dev/shm", W_OK) ? g_get_tmp_dir() : "/dev/shm";
+    const char *where = keeps_attributes("/dev/shm") ? "/dev/shm" : g_get_tmp_dir();
 
     snprintf(base, sizeof(base), "%s/fuzz-p9-XXXXXX", where);
     if (!mkdtemp(base))
@@ -337,8 +354,8 @@ static const FuzzMessage messages[] = {{FUZZ_ANY_QUEUE, request}};
 
 /* ---- steps ---- */
 
-/* What a driver does first, so that the rest need not guess it: a version, the root as fid 0, a file of each
- * kind as 1 and 2. */
+/* What a driver does first, so that the rest need not guess it: a version, the root as fid 0, a file as 1, an
+ * attribute as 3, a folder as 2. */
 static void step_mount(FuzzMachine *m, FuzzInput *in)
 {
     static const char version[] = "\x15\0\0\0\x64\0\0\0\0\1\0\x08\0"
@@ -349,11 +366,19 @@ static void step_mount(FuzzMachine *m, FuzzInput *in)
                       open_a[] = "\x0f\0\0\0\x0c\0\0\1\0\0\0\2\0\0\0",
                       walk_d[] = "\x14\0\0\0\x6e\0\0\0\0\0\0\2\0\0\0\1\0\1\0"
                                  "d",
-                      open_d[] = "\x0f\0\0\0\x0c\0\0\2\0\0\0\0\0\0\0";
+                      open_d[] = "\x0f\0\0\0\x0c\0\0\2\0\0\0\0\0\0\0",
+                      walk_x[] = "\x14\0\0\0\x6e\0\0\0\0\0\0\3\0\0\0\1\0\1\0"
+                                 "a",
+                      create_x[] = "\x1f\0\0\0\x20\0\0\3\0\0\0\6\0"
+                                   "user.a\2\0\0\0\0\0\0\0\0\0\0\0",
+                      write_x[] = "\x19\0\0\0\x76\0\0\3\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0"
+                                  "xy";
     static const FuzzChain chains[] = {
         {.out = version, .len = sizeof(version) - 1}, {.out = attach, .len = sizeof(attach) - 1},
         {.out = walk_a, .len = sizeof(walk_a) - 1},   {.out = open_a, .len = sizeof(open_a) - 1},
-        {.out = walk_d, .len = sizeof(walk_d) - 1},   {.out = open_d, .len = sizeof(open_d) - 1},
+        {.out = walk_x, .len = sizeof(walk_x) - 1},   {.out = create_x, .len = sizeof(create_x) - 1},
+        {.out = write_x, .len = sizeof(write_x) - 1}, {.out = walk_d, .len = sizeof(walk_d) - 1},
+        {.out = open_d, .len = sizeof(open_d) - 1},
     };
     unsigned n = 2 + fuzz_below(in, G_N_ELEMENTS(chains) - 1);
 
