@@ -155,7 +155,7 @@ VmcIo *vmc_io_new(GError **error)
     pthread_cond_init(&io->idle, NULL);
     io->context = g_main_context_new();
     io->loop = g_main_loop_new(io->context, FALSE);
-    io->clock = g_unix_fd_source_new(fd, G_IO_IN);
+    io->clock = vmc_io_watch_new(fd, G_IO_IN);
     /* No higher a priority than the rest: a timer that is always due would starve every device. */
     g_source_set_callback(io->clock, G_SOURCE_FUNC(clock_dispatch), io, NULL);
     g_source_attach(io->clock, io->context);
@@ -193,6 +193,17 @@ void vmc_io_free(VmcIo *io)
 GMainContext *vmc_io_context(VmcIo *io)
 {
     return io->context;
+}
+
+/* While the callback of a source that may not recurse runs, GLib takes its descriptor out of the set it
+ * polls, and each time that set changes it wakes itself up: two writes, a read and a poll for each dispatch.
+ */
+GSource *vmc_io_watch_new(int fd, GIOCondition condition)
+{
+    GSource *source = g_unix_fd_source_new(fd, condition);
+
+    g_source_set_can_recurse(source, TRUE);
+    return source;
 }
 
 bool vmc_io_on_thread(VmcIo *io)
@@ -305,7 +316,7 @@ VmcDoorbell *vmc_doorbell_new(VmcIo *io, void (*func)(void *data), void *data)
     bell->fd = fd;
     bell->func = func;
     bell->data = data;
-    bell->source = g_unix_fd_source_new(fd, G_IO_IN);
+    bell->source = vmc_io_watch_new(fd, G_IO_IN);
     g_source_set_callback(bell->source, G_SOURCE_FUNC(doorbell_dispatch), bell, doorbell_destroy);
     g_source_attach(bell->source, io->context);
     return bell;

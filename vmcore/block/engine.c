@@ -328,7 +328,7 @@ const char *vmc_block_engine_way(const VmcBlockEngine *engine)
 
 static void watch_ring(VmcBlockEngine *engine)
 {
-    engine->ring_source = g_unix_fd_source_new(vmc_block_ring_fd(engine->ring), G_IO_IN);
+    engine->ring_source = vmc_io_watch_new(vmc_block_ring_fd(engine->ring), G_IO_IN);
     g_source_set_callback(engine->ring_source, G_SOURCE_FUNC(ring_readable), engine, NULL);
     g_source_attach(engine->ring_source, vmc_io_context(engine->io));
 }

@@ -116,7 +116,7 @@ static void add_watch(Net *net, GSource **watch, int fd, GIOCondition condition,
 {
     if (*watch)
         return;
-    *watch = g_unix_fd_source_new(fd, condition);
+    *watch = vmc_io_watch_new(fd, condition);
     g_source_set_callback(*watch, G_SOURCE_FUNC(func), data, NULL);
     g_source_attach(*watch, vmc_io_context(net->cable.io));
 }

@@ -457,7 +457,7 @@ static void make(void *data)
     for (unsigned i = 0; i < params->n_forwards; i++)
         if (!add_forward(nat, &params->forwards[i], making->error))
             return;
-    nat->watch = g_unix_fd_source_new(nat->epoll, G_IO_IN);
+    nat->watch = vmc_io_watch_new(nat->epoll, G_IO_IN);
     g_source_set_callback(nat->watch, G_SOURCE_FUNC(epoll_ready), nat, NULL);
     g_source_attach(nat->watch, vmc_io_context(nat->cable.io));
     settle(nat);

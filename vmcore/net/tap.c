@@ -74,7 +74,7 @@ static void add_watch(Wire *wire, GSource **watch, GIOCondition condition, GUnix
 {
     if (*watch)
         return;
-    *watch = g_unix_fd_source_new(wire->fd, condition);
+    *watch = vmc_io_watch_new(wire->fd, condition);
     g_source_set_callback(*watch, G_SOURCE_FUNC(func), wire, NULL);
     g_source_attach(*watch, vmc_io_context(wire->cable.io));
 }
