@@ -8,7 +8,8 @@
  * REQUESTS_MAX are out at once; while all of them are, the rest wait in their queues. FORGET and INTERRUPT
  * are done at once. There is no order among requests that are under way, so one may overtake another.
  *
- * After TURN_REQUESTS requests or TURN_BYTES bytes done at once, other devices have their turn.
+ * The queue is looked at until nothing more is in it, even after the driver may notify it again: one that has
+ * its answer at once often asks again at once. After TURN_NS other devices have their turn.
  *
  * A lock that somebody else has keeps no worker waiting. Such a request stays among the `lockers` and is
  * tried again when a request of this device may have freed a lock, and from time to time, as a program of the
@@ -31,11 +32,9 @@
 #define WORKERS      4
 #define LOCKERS_MAX  1024u
 
-#define TURN_REQUESTS 256u
-#define TURN_BYTES    (1u << 20)
-
 #define RETRY_FIRST (5 * 1000000ull) /* ns */
 #define RETRY_LAST  (200 * 1000000ull)
+#define TURN_NS     300000u
 
 /* s5.11.4 */
 typedef struct FsConfig {
@@ -260,8 +259,7 @@ static void interrupt(Fs *fs, const VmcFuseMessage *message)
 
 /* ---- queues (I/O thread) ---- */
 
-/* The bytes of the answer, if it was done at once. */
-static size_t take_request(Fs *fs, Request *req)
+static void take_request(Fs *fs, Request *req)
 {
     VmcFuseMessage *message = &req->message;
     size_t written = 0;
@@ -277,22 +275,22 @@ static size_t take_request(Fs *fs, Request *req)
     fs->used = true;
     if (!vmc_fuse_read_header(message)) {
         complete(fs, req, vmc_fuse_fail(message, -EINVAL));
-        return 0;
+        return;
     }
     switch (message->header.opcode) {
     case FUSE_INTERRUPT:
         interrupt(fs, message);
         complete(fs, req, 0);
-        return 0;
+        return;
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
         vmc_fuse_forget(fs->fuse, message);
         complete(fs, req, 0);
-        return 0;
+        return;
     case FUSE_SETLKW:
         if (fs->n_lockers >= LOCKERS_MAX) {
             complete(fs, req, vmc_fuse_fail(message, -ENOLCK));
-            return 0;
+            return;
         }
         add_locker(fs, req);
         break;
@@ -301,7 +299,6 @@ static size_t take_request(Fs *fs, Request *req)
         complete(fs, req, written);
     else
         submit(fs, req);
-    return written;
 }
 
 /* Interrupts come through even when the other queues have used all there is. */
@@ -310,46 +307,42 @@ static bool has_room(const Fs *fs, unsigned queue)
     return fs->out < (queue == QUEUE_HIPRIO ? 2 : 1) * REQUESTS_MAX;
 }
 
-/* Takes what is there, up to the end of the turn, with one interrupt for what is done already. How many. */
-static unsigned serve_batch(Fs *fs, unsigned queue, size_t *bytes)
+/* Takes what is there, up to the end of the turn, with one interrupt for what is done already. */
+static void serve_batch(Fs *fs, unsigned queue, uint64_t turn_end)
 {
-    unsigned n = 0;
-
-    for (; n < TURN_REQUESTS && *bytes < TURN_BYTES && has_room(fs, queue); n++) {
+    for (unsigned n = 0; has_room(fs, queue) && (!n || vmc_now_ns() < turn_end); n++) {
         Request *req = new_request(fs, queue);
         if (!vmc_virtio_pop(&fs->dev, queue, &req->elem)) {
             free_request(fs, req);
             break;
         }
-        *bytes += take_request(fs, req);
+        take_request(fs, req);
     }
     vmc_virtio_notify(&fs->dev, queue);
-    return n;
 }
 
 static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
 {
     Fs *fs = (Fs *)dev;
     VmcVirtqueue *vq = &dev->queues[queue];
-    unsigned n = 0, batch;
-    size_t bytes = 0;
+    uint64_t turn_end = vmc_now_ns() + TURN_NS;
 
     /* When it may use memory again, all queues are notified. */
     if (!dev->running || !atomic_load_explicit(&dev->dma, memory_order_relaxed))
         return;
-    vmc_virtqueue_set_notification(vq, false);
     fs->stalled &= ~(1ull << queue);
     do {
-        batch = serve_batch(fs, queue, &bytes);
-        n += batch;
-    } while (batch && n < TURN_REQUESTS && bytes < TURN_BYTES);
-    if (!has_room(fs, queue)) {
-        fs->stalled |= 1ull << queue;
-        return;
-    }
-    vmc_virtqueue_set_notification(vq, true);
-    if (vmc_virtqueue_available(vq))
-        vmc_virtio_kick(dev, queue);
+        vmc_virtqueue_set_notification(vq, false);
+        serve_batch(fs, queue, turn_end);
+        if (!has_room(fs, queue)) {
+            fs->stalled |= 1ull << queue;
+            return;
+        }
+        vmc_virtqueue_set_notification(vq, true);
+        if (!vmc_virtqueue_available(vq))
+            return;
+    } while (vmc_now_ns() < turn_end);
+    vmc_virtio_kick(dev, queue);
 }
 
 /* Takes back what the workers have done. True if locks may have become free. */
