@@ -813,6 +813,9 @@ static void waiting_for_a_lock_holds_nobody_up(void **state)
     assert_int_equal(get(p, 1), 1);
     assert_int_equal(get(p, 8), 0);
     assert_int_equal(get(p, 8), 0);
+    /* What Linux asks when none of its own is in the way. */
+    assert_int_equal(ask(p, GETLOCK, "dbqqds", 1, 2, UINT64_C(5), UINT64_C(1), 2, "guest"), 0);
+    assert_int_equal(get(p, 1), 2);
     for (unsigned i = 0; i < WAITERS; i++)
         wait_for_lock(p, i, 1, 10 + i);
     assert_false(rig_wait_used(&p->rig, QUEUE, &used, WAITING));

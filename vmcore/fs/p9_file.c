@@ -343,7 +343,8 @@ int p9_getlock(P9Call *call)
     if (call->bad || p9_room(call) < max)
         return -EINVAL;
     int err = p9_use_open(call, number, &use);
-    if (!err)
+    /* Linux' client first looks among its own locks and then sends the type that this look left: nothing. */
+    if (!err && lock.type != F_UNLCK)
         err = vmc_share_getlk(use.node, &lock);
     p9_done(call, &use);
     if (err)
