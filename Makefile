@@ -11,7 +11,7 @@ export ESPALIER_BUILD := $(B)
 # at the end of the file.
 WAYS_build := all run guest install
 WAYS_demo  := demo
-WAYS_test  := test check-sanitize test-kvm
+WAYS_test  := test check-sanitize test-kvm test-devices-long
 WAYS_bench := bench
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
@@ -166,6 +166,11 @@ run: $(PROGRAMS) guest
 test: all unit-tests $(BACKPORTS) fuzz-replay metal
 	$(Q)tests/run $(TESTS)
 
+# Devices for longer, with Debian's programs in the guest.
+.PHONY: test-devices-long
+test-devices-long: ctl guest $(TOOLS)
+	$(Q)tests/run --long $(TESTS)
+
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 check-sanitize: guest
@@ -231,6 +236,7 @@ help:
 	@echo "make demo         build, start, and show what it does by itself; pictures in $(B)/"
 	@echo "make test         everything that can be tested; TESTS=name for some of it"
 	@echo "make check-sanitize   the tests with the address and undefined behaviour sanitizers"
+	@echo "make test-devices-long   disks, folders, inputs and the agent with Debian's programs in a guest; takes long"
 	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600"
 	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"
 	@echo "make bench        how fast, against QEMU"

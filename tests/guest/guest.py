@@ -24,6 +24,7 @@ KERNEL = os.path.join(GUEST, "vmlinuz")
 DEMO = os.path.join(GUEST, "initrd.img")
 SERIAL = os.path.join(GUEST, "initrd-serial.img")
 DEVICES = os.path.join(GUEST, "initrd-devices.img")
+TOOLS = os.path.join(GUEST, "tools.img")
 PEER = os.environ.get("ESPALIER_PEER", "")
 CPU = os.environ.get("ESPALIER_CPU", "soft")
 # A guest on an interpreter is slow on a machine that does other things, too; more so with sanitizers (tests/run).
