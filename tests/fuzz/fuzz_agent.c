@@ -142,10 +142,7 @@ static void step_message(World *w)
     fuzz_take(&w->in, body, len);
     if (how & 8) /* a selection, and small numbers, as most have them */
         for (size_t i = 0; i < len; i++)
-            if (i % 4)
-                body[i] = 0;
-            else
-                body[i] %= 8;
+            body[i] = i % 4 ? 0 : body[i] % 8;
     message.size = how & 16 ? fuzz_u32(&w->in) : (uint32_t)len;
     total = sizeof(message) + len;
     uint8_t whole[sizeof(message) + sizeof(body)];
