@@ -481,6 +481,7 @@ static void test_too_large_a_content_is_passed_over(void **state)
     g_autofree uint8_t *zeros = g_malloc0(1 << 20);
 
     WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 0, VMC_CLIP_TEXT);
+    expect_told(b, "grabbed 0 0x2\n");
     assert_true(vmc_agent_request(b->agent, 0, VMC_CLIP_TEXT));
     g_byte_array_unref(expect(b, VD_AGENT_CLIPBOARD_REQUEST));
     guest_sends(b, chunk, 8);
@@ -491,7 +492,7 @@ static void test_too_large_a_content_is_passed_over(void **state)
         here = MIN(left, 1u << 20);
         guest_sends(b, zeros, here);
     }
-    expect_told(b, "grabbed 0 0x2\nreceived 0 1 -1\n");
+    expect_told(b, "received 0 1 -1\n");
     assert_true(vmc_agent_request(b->agent, 0, VMC_CLIP_TEXT)); /* and all is well */
     g_byte_array_unref(expect(b, VD_AGENT_CLIPBOARD_REQUEST));
     message(b, VD_AGENT_CLIPBOARD, "\0\0\0\0\1\0\0\0x", 9);
