@@ -187,6 +187,7 @@ static bool hand_over(WebDav *dav, int fd)
     g_source_set_callback(source, accept_client, handover, handover_free);
     g_source_attach(source, dav->context);
     g_source_unref(source);
+    /* cppcheck-suppress memleak; the source frees it */
     return true;
 }
 
