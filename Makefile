@@ -178,12 +178,13 @@ check-sanitize: guest
 	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
 	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
 
-bench: ctl guest metal bench-programs
+bench: ctl guest metal bench-programs $(TOOLS)
 	$(Q)tests/bench/bench.py
 	$(Q)tests/bench/devices.py
 	$(Q)tests/bench/ring_block.py
 	$(Q)$(B)/bench/ring_net 2
 	$(Q)folder=$$(mktemp -d); $(B)/bench/ring_fs $$folder 2; rm -r $$folder
+	$(Q)tests/bench/guest_io.py
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \
