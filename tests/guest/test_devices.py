@@ -84,8 +84,10 @@ class Machine:
         self.control = self.path("control")
         self.raw, self.qcow2, self.stick = self.path("raw.img"), self.path("disk.qcow2"), self.path("stick.img")
         self.shared, self.shared9p = self.path("shared"), self.path("shared9p")
-        for path in (self.shared, self.shared9p):
+        for path in (self.shared, self.shared9p, self.path("dav")):
             os.mkdir(path)
+        with open(self.path("dav/hello"), "w", encoding="utf-8") as file:
+            file.write("over WebDAV\n")
         for path in (self.raw, self.stick):
             with open(path, "wb") as file:
                 file.truncate(64 * MIB)
@@ -109,7 +111,6 @@ class Machine:
         self.names[name] = str(len(self.devices))  # behind the serial port
 
     def _list(self):
-        known = host(CTL, "run", "--help")
         self._add("raw", f"virtio-blk,path={self.raw},deviceId=rawdisk,queues=2")
         self._add("qcow2", f"virtio-blk,path={self.qcow2},format=qcow2,deviceId=qcow2disk,queues=2")
         self._add("fs", f"virtio-fs,sharedDir={self.shared},mountTag=shared")
@@ -129,8 +130,9 @@ class Machine:
         self._add("usb-tablet", "usb-tablet")
         self._add("stick", f"usb-mass-storage,path={self.stick},deviceId=STICK0000001")
         self._add("gpu", "virtio-gpu,width=1024,height=768")
-        if "virtio-9p" in known:
-            self._add("9p", f"virtio-9p,sharedDir={self.shared9p},mountTag=nine")
+        self._add("9p", f"virtio-9p,sharedDir={self.shared9p},mountTag=nine")
+        self._add("agent", "spice-agent")
+        self._add("webdav", f"spice-webdav,sharedDir={self.path('dav')}")
 
     def act(self, name, *words):
         return host(CTL, "device", self.control, self.names[name], *words)
@@ -145,7 +147,7 @@ def all_are_listed(guest, machine):
         check(len(re.findall(rf"\b{kind}\b", text)) >= wanted, f"not {wanted} of “{kind}” in the list of devices:\n{text}")
     ids = guest.run("cat /sys/bus/virtio/devices/*/device").split()
     kinds = {int(number, 16) for number in ids}
-    wanted = {1, 2, 3, 4, 5, 16, 18, 19, 25, 26} | ({9} if "9p" in machine.names else set())
+    wanted = {1, 2, 3, 4, 5, 9, 16, 18, 19, 25, 26}
     check(wanted <= kinds, f"virtio devices in the guest: {sorted(kinds)}, expected {sorted(wanted)}")
 
 
@@ -169,10 +171,8 @@ def file_systems(guest, machine):
     guest.run(f"mke2fs -F /dev/{qcow2} >/dev/null 2>&1; mke2fs -F /dev/{stick} >/dev/null 2>&1", 120)
     guest.run(f"mount -t ext4 /dev/{raw} /mnt/raw; mount -t ext4 /dev/{qcow2} /mnt/qcow2; mount -t ext4 /dev/{stick} /mnt/stick; "
               "mount -t virtiofs shared /mnt/shared")
-    mounts = ["raw", "qcow2", "stick", "shared"]
-    if "9p" in machine.names:
-        guest.run("modprobe -a 9pnet_virtio 9p; mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 nine /mnt/nine")
-        mounts.append("nine")
+    guest.run("modprobe -a 9pnet_virtio 9p; mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 nine /mnt/nine")
+    mounts = ["raw", "qcow2", "stick", "shared", "nine"]
     # All at once, so that they are under way together.
     guest.run("p=; for m in " + " ".join(mounts) + "; do (cp /tmp/data /mnt/$m/data && mkdir /mnt/$m/folder && "
               "echo in $m > /mnt/$m/folder/name && sync) & p=\"$p $!\"; done; r=0; for i in $p; do wait $i || r=1; done; [ $r = 0 ]", 120)
@@ -181,9 +181,8 @@ def file_systems(guest, machine):
         equal(guest.run(f"sha256sum < /mnt/{name}/data; cat /mnt/{name}/folder/name", 60).split(), [digest, "-", "in", name],
               f"what came back from {name}")
     for mount, folder in ("shared", machine.shared), ("nine", machine.shared9p):
-        if mount in mounts:
-            with open(os.path.join(folder, "data"), "rb") as file:
-                equal(sha256(file.read()), digest, f"sum of the file on the host, of {mount}")
+        with open(os.path.join(folder, "data"), "rb") as file:
+            equal(sha256(file.read()), digest, f"sum of the file on the host, of {mount}")
     guest.run("umount " + " ".join(f"/mnt/{name}" for name in mounts))
     return digest
 
@@ -205,10 +204,15 @@ def cards(guest, machine):
         check("10.0.2.15" in status, f"the address of the guest on {driver}: {status}")
 
 
+def port_of(guest, name):
+    port = guest.run(f"for p in /sys/class/virtio-ports/*; do [ \"$(cat $p/name 2>/dev/null)\" = {name} ] && echo ${{p##*/}}; done; true").strip()
+    check(port, f"no port is called {name}")
+    return port
+
+
 def lines(guest, machine):
     """Two consoles and a named port."""
-    port = guest.run(f"for p in /sys/class/virtio-ports/*; do [ \"$(cat $p/name 2>/dev/null)\" = {PORT} ] && echo ${{p##*/}}; done; true").strip()
-    check(port, f"no port is called {PORT}")
+    port = port_of(guest, PORT)
     with local(machine.path("hvc0")) as first, local(machine.path("port")) as line:
         guest.run("exec 6<>/dev/hvc0; stty raw -echo <&6; echo to the first >&6; echo to the second > /dev/hvc1")
         equal(receive(first, 13), b"to the first\n", "what came out of hvc0")
@@ -233,6 +237,26 @@ def sockets(guest, machine, program):
         peer.sendall(b"from the host")
         equal(receive(peer, 13), b"from the host", "the guest's echo")
     guest.expect(r"^served-vsock$")
+
+
+def octal(data):
+    """For printf in a shell."""
+    return "".join(f"\\{byte:03o}" for byte in data)
+
+
+def agent_and_webdav(guest, machine):
+    """Without the guest's daemons, the first words of either protocol (long_agent.py has the daemons)."""
+    # A chunk for the client's port: VD_AGENT_ANNOUNCE_CAPABILITIES, which asks for the other's.
+    announce = struct.pack("<IIIIQIII", 1, 28, 1, 6, 0, 8, 1, 0)
+    guest.run(f"exec 5<>/dev/{port_of(guest, 'com.redhat.spice.0')}; printf '{octal(announce)}' >&5; head -c 28 <&5 > /tmp/agent; exec 5>&-", 60)
+    seen = bytes.fromhex("".join(guest.run("xxd -p /tmp/agent").split()))
+    port, _, protocol, kind = struct.unpack("<IIII", seen[:16])
+    equal((port, protocol, kind), (1, 1, 6), "the agent's answer to an announcement: port, protocol, type")
+    # One client of the web server: its number, how many bytes, the bytes.
+    request = b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    guest.run(f"exec 5<>/dev/{port_of(guest, 'org.spice-space.webdav.0')}; printf '{octal(struct.pack('<QH', 1, len(request)) + request)}' >&5; "
+              "until strings /tmp/dav 2>/dev/null | grep -q 'over WebDAV'; do dd bs=4096 count=1 <&5 >> /tmp/dav 2>/dev/null; done; exec 5>&-", 60)
+    check("200 OK" in guest.run("strings /tmp/dav"), f"the web server's answer: {guest.run('strings /tmp/dav')}")
 
 
 def memory_and_entropy(guest, machine):
@@ -353,6 +377,7 @@ def all_devices_in_one_machine():
             cards(guest, machine)
             lines(guest, machine)
             sockets(guest, machine, "vsock")
+            agent_and_webdav(guest, machine)
             memory_and_entropy(guest, machine)
             keys_and_pointers(guest, machine)
             display(guest, machine)
