@@ -157,7 +157,7 @@ def disk_of(guest, serial):
 
 def stick_of(guest):
     return until("the stick", lambda: guest.run(
-        "for d in /sys/block/sd*; do [ -e $d ] && readlink -f $d | grep -q usb && echo ${d##*/}; done; true").strip())
+        "coldplug; for d in /sys/block/sd*; do [ -e $d ] && readlink -f $d | grep -q usb && echo ${d##*/}; done; true").strip())
 
 
 def file_systems(guest, machine):

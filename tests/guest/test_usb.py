@@ -35,7 +35,8 @@ def image(folder, name, megabytes):
 
 def disk_of(guest, serial, present=True):
     """The name of the disk whose USB device has this serial number, once it is there; or waits until it is not."""
-    script = (f"for d in /sys/block/s*; do p=$(readlink -f $d); while [ -n \"$p\" ]; do "
+    # What comes up after the guest has looked for drivers gets its driver now.
+    script = (f"coldplug; for d in /sys/block/s*; do p=$(readlink -f $d); while [ -n \"$p\" ]; do "
               f"[ \"$(cat $p/serial 2>/dev/null)\" = {serial} ] && echo ${{d##*/}} && break; p=${{p%/*}}; done; done; true")
     if present:
         return until(f"the disk {serial}", lambda: guest.run(script).strip())
@@ -44,7 +45,7 @@ def disk_of(guest, serial, present=True):
 
 def event_node(guest, name, n=0):
     """The n-th event device of that name, once it is there."""
-    script = f"for e in /sys/class/input/event*; do [ \"$(cat $e/device/name)\" = '{name}' ] && echo ${{e##*/}}; done; true"
+    script = f"coldplug; for e in /sys/class/input/event*; do [ \"$(cat $e/device/name)\" = '{name}' ] && echo ${{e##*/}}; done; true"
     return until(f"the event device of {name}",
                  lambda: (guest.run(script).split()[n:n + 1] or [None])[0])
 

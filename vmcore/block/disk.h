@@ -62,6 +62,9 @@ struct VmcDisk {
     unsigned
         block_size; /* the size of the host's physical blocks, a power of two of at least VMC_DISK_SECTOR */
     bool readonly;
+    /* A write through the kernel's page cache: io_uring gives each to a thread of the kernel's, which costs
+     * more than one of ours. */
+    bool buffered_writes;
 };
 
 /* What is to be opened, and how. */

@@ -289,7 +289,8 @@ static gboolean ring_readable(int fd, GIOCondition condition, gpointer data)
 
 void vmc_block_engine_submit(VmcBlockEngine *engine, VmcBlockRequest *req)
 {
-    bool transfer = req->op == VMC_BLOCK_READ || req->op == VMC_BLOCK_WRITE;
+    bool transfer =
+        req->op == VMC_BLOCK_READ || (req->op == VMC_BLOCK_WRITE && !engine->disk->buffered_writes);
 
     atomic_fetch_add(&engine->active, 1);
     req->error = 0;

@@ -380,6 +380,7 @@ VmcDisk *vmc_qcow2_disk_new(Qcow2 *q)
     disk->disk.size = q->size;
     disk->disk.block_size = q->block_size;
     disk->disk.readonly = q->readonly;
+    disk->disk.buffered_writes = true; /* an image is a file */
     disk->q = q;
     return &disk->disk;
 }

@@ -217,6 +217,7 @@ static bool measure(RawDisk *raw, const char *path, GError **error)
     if (!vmc_disk_file_measure(raw->fd, path, raw->disk.readonly, &size, &raw->disk.block_size, error))
         return false;
     raw->sector = VMC_DISK_SECTOR;
+    raw->disk.buffered_writes = !raw->device;
     if (raw->device && !ioctl(raw->fd, BLKSSZGET, &sector) && sector > (int)VMC_DISK_SECTOR)
         raw->sector = (unsigned)sector;
     raw->disk.size = size / VMC_DISK_SECTOR * VMC_DISK_SECTOR;
