@@ -82,7 +82,10 @@ static VmcDeviceKind find_kind(GPtrArray *items, GError **error)
     if (n == 1)
         return found;
     if (words->len) {
-        esp_items_fail(error, "--device %s: give either %s", first->name, words->str);
+        const char *second = items->len > 1 && !n ? item_at(items, 1)->name : NULL;
+
+        esp_items_fail(error, "--device %s%s%s: give either %s", first->name, second ? "," : "",
+                       second ? second : "", words->str);
     } else {
         g_autofree char *list = list_kinds();
 

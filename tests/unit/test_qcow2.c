@@ -176,7 +176,8 @@ static void test_refused_in_words(void **state)
     } cases[] = {
         /* It measures the computer, for which a busy one may leave it too little time. */
         {"for n in 1 2 3 4 5 6 7 8 9; do qemu-img create -q -f qcow2 --object secret,id=s,data=abc -o "
-         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 image 1M && break; rm -f image; done; "
+         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 image 1M && break; rm -f image; "
+         "done; "
          "[ -e image ]",
          "LUKS", false},
         {"qemu-img create -q -f qcow2 -o data_file=other image 1M", "another file", false},
