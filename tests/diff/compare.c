@@ -130,13 +130,20 @@ static uint64_t own(const struct diff_case *c, unsigned gpr)
     return c->own_gprs >> gpr & 1 ? 0xffffffffull : 0;
 }
 
+/* Whether 64-bit code went on in other code: what then stands in the upper halves of registers is undefined,
+ * and depends on what a processor did there before it stopped. */
+static bool left_64(const struct diff_outcome *native, const struct diff_outcome *soft)
+{
+    return native->out.cs == soft->out.cs && native->out.cs != 0x33;
+}
+
 unsigned compare_outcomes(const struct diff_case *c, const struct diff_outcome *native,
                           const struct diff_outcome *soft, char *text, size_t size)
 {
     static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     struct out o = {text, size, 0, 0};
-    uint64_t width = c->mode == MODE_64 ? ~0ull : 0xffffffffull;
+    uint64_t width = c->mode == MODE_64 && !left_64(native, soft) ? ~0ull : 0xffffffffull;
     uint64_t undefined = native->vector == 3 ? c->undefined_flags : c->undefined_flags_fault;
     uint64_t flags = FLAGS_COMPARED & ~undefined;
 
