@@ -53,8 +53,8 @@ VMC_NOINLINE static _Noreturn void bad_stack(VmcCpu *c, const struct vmc_uop *u)
     c->cur = u;
     vmc_fault_code(c, EXC_SS, 0);
 }
-#define CHECK_STACK(va)                                                                                      \
-    if (vmc_unlikely(!CANONICAL(va) || !CANONICAL((va) + 7)))                                                \
+#define CHECK_STACK(va, size)                                                                                \
+    if (vmc_unlikely(!CANONICAL(va) || !CANONICAL((va) + (size)-1)))                                         \
         bad_stack(c, u);
 #define CANONICAL(va) ((uint64_t)((int64_t)((va) << 16) >> 16) == (va))
 #define SLOW_CHECK(S, va)                                                                                    \
@@ -90,7 +90,7 @@ OP(call_m_64)
     uint64_t target = vmc_ld64(c, u, vmc_ea(c, u));
     if (vmc_unlikely(!CANONICAL(target)))
         bad_call_target(c, u);
-    CHECK_STACK(RSP - 8)
+    CHECK_STACK(RSP - 8, 8)
     vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
     RSP -= 8;
     VMC_JUMP(c, target);
@@ -145,7 +145,7 @@ MEM_OP(pop_r_64, BODY_POP, )
 OP(push_m_64)
 {
     uint64_t v = vmc_ld64(c, u, vmc_ea(c, u));
-    CHECK_STACK(RSP - 8)
+    CHECK_STACK(RSP - 8, 8)
     vmc_st64(c, u, RSP - 8, v);
     RSP -= 8;
     VMC_NEXT(c, u);
@@ -153,7 +153,7 @@ OP(push_m_64)
 /* POP [mem]: an address with RSP in it counts RSP after the increment; a fault on the store takes it back. */
 OP(pop_m_64)
 {
-    CHECK_STACK(RSP)
+    CHECK_STACK(RSP, 8)
     uint64_t v = vmc_ld64(c, u, RSP);
     uint64_t va = vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 8u : 0u);
     if ((u->flags & UF_A32) && u->seg == VMC_SEG_FLAT)
@@ -180,7 +180,14 @@ OP(leave_64)
     }
 DEFINE_STACK_16(push_r_64_16, R16(c, u->rm))
 DEFINE_STACK_16(push_i_64_16, u->imm)
-DEFINE_STACK_16(push_m_64_16, vmc_ld16(c, u, vmc_ea(c, u)))
+OP(push_m_64_16)
+{
+    uint16_t v = vmc_ld16(c, u, vmc_ea(c, u));
+    CHECK_STACK(RSP - 2, 2)
+    vmc_st16(c, u, RSP - 2, v);
+    RSP -= 2;
+    VMC_NEXT(c, u);
+}
 OP(pop_r_64_16)
 {
     uint16_t v = vmc_ld16(c, u, RSP);
@@ -190,9 +197,12 @@ OP(pop_r_64_16)
 }
 OP(pop_m_64_16)
 {
-    CHECK_STACK(RSP)
+    CHECK_STACK(RSP, 2)
     uint16_t v = vmc_ld16(c, u, RSP);
-    vmc_st16(c, u, vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 2u : 0u), v);
+    uint64_t va = vmc_ea(c, u) + (u->base == VMC_GPR(VMC_RSP) ? 2u : 0u);
+    if ((u->flags & UF_A32) && u->seg == VMC_SEG_FLAT)
+        va = (uint32_t)va;
+    vmc_st16(c, u, va, v);
     RSP += 2;
     VMC_NEXT(c, u);
 }
