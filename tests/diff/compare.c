@@ -212,6 +212,17 @@ static bool only_overflow_precision(const struct diff_outcome *native, const str
     return native->vector == 19 && soft->vector == 19 && (mxcsr[0] ^ mxcsr[1]) == 0x20 && mxcsr[0] & 0x18;
 }
 
+/* A hypervisor that runs the host's kernel without the processor's help answers CPUID and goes on behind it,
+ * without the trap that TF asks for. */
+static bool cpuid_stepped(const struct diff_case *c, const struct diff_outcome *native,
+                          const struct diff_outcome *soft)
+{
+    uint64_t end = soft->out.rip - c->in.rip;
+
+    return soft->vector == 1 && native->vector != 1 && end >= 2 && end <= c->length &&
+           c->code[end - 2] == 0x0f && c->code[end - 1] == 0xa2;
+}
+
 static bool loops(const struct judge *j, const struct diff_case *c)
 {
     struct judged i;
@@ -255,6 +266,8 @@ const char *compare_known(const struct judge *j, const struct diff_case *c, cons
         return "an unmasked SSE overflow or underflow: whether PE is set beside it";
     if (native->vector == 1 && soft->vector == 1 && soft->out.rip == native->out.rip + 1)
         return "INT1 jumped to: the host's hypervisor gives it back as a fault";
+    if (j->host_flat && cpuid_stepped(c, native, soft))
+        return "CPUID in single steps: the host's hypervisor goes on behind it";
     if (soft->vector == VECTOR_TIMEOUT && native->vector != VECTOR_TIMEOUT && loops(j, c))
         return "a loop too long for the software CPU's time limit";
     if ((native->vector == soft->vector || (faults(native) && faults(soft))) && native->vector != 3 &&

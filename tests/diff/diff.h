@@ -118,6 +118,9 @@ void native_free(struct native *n);
 #define NATIVE_BATCH 128
 void native_run(struct native *n, const struct diff_case *cases, struct diff_outcome *outcomes,
                 unsigned n_cases);
+/* The host's kernel is a guest without segments of its own (paravirtual): no 16- and 32-bit code, and what a
+ * selector or a software interrupt means is its hypervisor's business. */
+bool native_is_flat(void);
 /* Limit of the segment that holds the CPU number, as LSL shows it to user code; both worlds must have it. */
 uint32_t native_cpu_limit(const struct native *n);
 
@@ -137,6 +140,7 @@ struct judge {
     bool host[ZYDIS_ISA_SET_MAX_VALUE + 1];
     uint32_t cpuid[4][4]; /* what ours shows in leaves 1, 7, D.1 and 80000001 */
     bool host_amd;
+    bool host_flat; /* native_is_flat */
 };
 
 struct judged {

@@ -261,12 +261,53 @@ static const char *amd_exclusion(const struct judged *i)
     }
 }
 
+/* Whether it loads, looks at or goes through a descriptor, shows a selector (FNSAVE's of the last
+ * instruction), or sets a base behind the kernel's back. */
+static bool uses_descriptors(const struct judged *i)
+{
+    switch (i->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_INT:
+    case ZYDIS_MNEMONIC_IRET:
+    case ZYDIS_MNEMONIC_IRETD:
+    case ZYDIS_MNEMONIC_IRETQ:
+    case ZYDIS_MNEMONIC_SYSEXIT:
+    case ZYDIS_MNEMONIC_LAR:
+    case ZYDIS_MNEMONIC_LSL:
+    case ZYDIS_MNEMONIC_VERR:
+    case ZYDIS_MNEMONIC_VERW:
+    case ZYDIS_MNEMONIC_LSS:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_WRFSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+        return true;
+    case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_POP:
+        return i->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               ZydisRegisterGetClass(i->ops[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    default:
+        return i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+    }
+}
+
+static const char *flat_exclusion(const struct judged *i)
+{
+    if (i->insn.machine_mode != ZYDIS_MACHINE_MODE_LONG_64)
+        return "the host's kernel, a paravirtual guest, has no 16- and 32-bit code";
+    return uses_descriptors(i) ? "what segments are is the business of the hypervisor below the host's kernel"
+                               : NULL;
+}
+
 static const char *exclusion(const struct judge *j, const struct judged *i)
 {
     const char *amd = j->host_amd ? amd_exclusion(i) : NULL;
 
-    if (amd)
-        return amd;
+    const char *flat = j->host_flat ? flat_exclusion(i) : NULL;
+
+    if (amd || flat)
+        return amd ? amd : flat;
     for (unsigned n = 0; n < sizeof(excluded) / sizeof(excluded[0]); n++)
         if (excluded[n].mnemonic == i->insn.mnemonic)
             return excluded[n].reason;

@@ -254,7 +254,7 @@ static bool run_corpus(struct run *r)
 
 static bool wanted(const struct run *r, enum diff_mode mode)
 {
-    return r->mode < 0 || r->mode == (int)mode;
+    return (r->mode < 0 || r->mode == (int)mode) && (mode == MODE_64 || !r->judge.host_flat);
 }
 
 static void run_enumerated(struct run *r)
@@ -287,6 +287,8 @@ static void run_random(struct run *r)
                               : n % 4 == 3 ? MODE_32
                                            : MODE_64;
 
+        if (!wanted(r, mode))
+            mode = MODE_64;
         for (unsigned i = 0; i < NATIVE_BATCH; i++) {
             if (r->sequences_only || (i % 3 == 0 && !r->only))
                 generate_sequence(&r->gen, mode, &c);
@@ -374,6 +376,7 @@ static bool set_up(struct run *r)
     printf("built with sanitizers: the software CPU runs, its results are not compared\n");
 #endif
     if (!r->no_oracle) {
+        r->judge.host_flat = native_is_flat();
         r->native = native_new(&why);
         if (!r->native) {
             printf("differential test left out: %s\n", why);

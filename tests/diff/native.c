@@ -38,6 +38,7 @@
 #include "diff.h"
 
 #define TICK_US 10000 /* of the child's own CPU time */
+#define FLAG_NT 0x4000
 
 /* IRET to a 16-bit stack segment leaves the upper half of ESP as it was, so 16-bit code is entered from a few
  * instructions of 32-bit code here: LSS ESP and a far jump, whose pointers lie behind. */
@@ -68,34 +69,52 @@ __attribute__((used)) static struct {
     uint64_t fs_base, gs_base;
     uint16_t ds, es, fs, gs;
     uint64_t saved_rsp, saved_fs_base, saved_gs_base;
+    uint64_t has_fsgsbase; /* the instructions may be used; the kernel is asked otherwise */
 } n_in;
 
 static struct diff_outcome *volatile n_outcome; /* where the handler reports; NULL outside snippets */
 static volatile unsigned n_ticks;
+static volatile bool n_again;
 
 void native_enter(void);
 void native_signal(int sig, siginfo_t *info, void *context);
 
 #define OFF(field) [field] "i"(offsetof(__typeof__(n_in), field))
 
+/* Bases of FS and GS, to and from RCX; all other registers are kept. */
+#define SET_BASE(name, wrbase, code)                                                                         \
+#name ":\n    cmpq $0, %c[has_fsgsbase](%%rax)\n    je 1f\n    " #wrbase " %%rcx\n    ret\n"             \
+          "1:  push %%rax\n push %%rcx\n push %%rsi\n push %%rdi\n push %%r11\n"                             \
+          "    mov $158, %%eax\n mov $" #code ", %%edi\n mov %%rcx, %%rsi\n syscall\n"                       \
+          "    pop %%r11\n pop %%rdi\n pop %%rsi\n pop %%rcx\n pop %%rax\n    ret\n"
+#define GET_BASE(name, rdbase, code)                                                                         \
+#name ":\n    cmpq $0, %c[has_fsgsbase](%%rax)\n    je 1f\n    " #rdbase " %%rcx\n    ret\n"             \
+          "1:  push %%rax\n push %%rcx\n push %%rsi\n push %%rdi\n push %%r11\n"                             \
+          "    mov $158, %%eax\n mov $" #code ", %%edi\n lea 24(%%rsp), %%rsi\n syscall\n"                   \
+          "    pop %%r11\n pop %%rdi\n pop %%rsi\n pop %%rcx\n pop %%rax\n    ret\n"
+
 /* clang-format off */
 __attribute__((used, noinline)) static void native_assembly(void)
 {
     __asm__ volatile(
+        SET_BASE(native_set_fs, wrfsbase, 0x1002)
+        SET_BASE(native_set_gs, wrgsbase, 0x1001)
+        GET_BASE(native_get_fs, rdfsbase, 0x1003)
+        GET_BASE(native_get_gs, rdgsbase, 0x1004)
         ".globl native_enter\n"
         "native_enter:\n"
         "    push %%rbx\n push %%rbp\n push %%r12\n push %%r13\n push %%r14\n push %%r15\n"
         "    lea n_in(%%rip), %%rax\n"
         "    mov %%rsp, %c[saved_rsp](%%rax)\n"
-        "    rdfsbase %%rcx\n mov %%rcx, %c[saved_fs_base](%%rax)\n"
-        "    rdgsbase %%rcx\n mov %%rcx, %c[saved_gs_base](%%rax)\n"
+        "    call native_get_fs\n mov %%rcx, %c[saved_fs_base](%%rax)\n"
+        "    call native_get_gs\n mov %%rcx, %c[saved_gs_base](%%rax)\n"
         "    fxrstor64 (%%rax)\n"
         "    movw %c[ds](%%rax), %%ds\n movw %c[es](%%rax), %%es\n"
         "    movw %c[fs](%%rax), %%fs\n movw %c[gs](%%rax), %%gs\n"
         "    testw $-1, %c[fs](%%rax)\n jnz 1f\n"
-        "    mov %c[fs_base](%%rax), %%rcx\n wrfsbase %%rcx\n"
+        "    mov %c[fs_base](%%rax), %%rcx\n call native_set_fs\n"
         "1:  testw $-1, %c[gs](%%rax)\n jnz 2f\n"
-        "    mov %c[gs_base](%%rax), %%rcx\n wrgsbase %%rcx\n"
+        "    mov %c[gs_base](%%rax), %%rcx\n call native_set_gs\n"
         "2:  lea %c[frame](%%rax), %%rsp\n"
         "    mov %c[gpr]+8*1(%%rax), %%rcx\n mov %c[gpr]+8*2(%%rax), %%rdx\n"
         "    mov %c[gpr]+8*3(%%rax), %%rbx\n mov %c[gpr]+8*5(%%rax), %%rbp\n"
@@ -117,14 +136,14 @@ __attribute__((used, noinline)) static void native_assembly(void)
         "    lea n_in(%%rip), %%rax\n"
         "    xor %%ecx, %%ecx\n"
         "    mov %%ecx, %%ds\n mov %%ecx, %%es\n mov %%ecx, %%fs\n mov %%ecx, %%gs\n"
-        "    mov %c[saved_fs_base](%%rax), %%rcx\n wrfsbase %%rcx\n"
-        "    mov %c[saved_gs_base](%%rax), %%rcx\n wrgsbase %%rcx\n"
+        "    mov %c[saved_fs_base](%%rax), %%rcx\n call native_set_fs\n"
+        "    mov %c[saved_gs_base](%%rax), %%rcx\n call native_set_gs\n"
         "    mov %c[saved_rsp](%%rax), %%rsp\n"
         "    pop %%r15\n pop %%r14\n pop %%r13\n pop %%r12\n pop %%rbp\n pop %%rbx\n"
         "    ret\n"
         :
         : OFF(saved_rsp), OFF(saved_fs_base), OFF(saved_gs_base), OFF(ds), OFF(es), OFF(fs), OFF(gs), OFF(fs_base),
-          OFF(gs_base), OFF(frame), OFF(gpr));
+          OFF(gs_base), OFF(frame), OFF(gpr), OFF(has_fsgsbase));
 }
 /* clang-format on */
 
@@ -146,6 +165,17 @@ static inline uint16_t read_segment(int which)
     return value;
 }
 
+static uint64_t read_base(bool gs)
+{
+    uint64_t value;
+
+    if (gs)
+        __asm__ volatile("call native_get_gs" : "=c"(value) : "a"(&n_in) : "memory");
+    else
+        __asm__ volatile("call native_get_fs" : "=c"(value) : "a"(&n_in) : "memory");
+    return value;
+}
+
 static void collect(struct diff_outcome *o, const ucontext_t *uc)
 {
     /* Our encoding order from the kernel's. */
@@ -164,8 +194,8 @@ static void collect(struct diff_outcome *o, const ucontext_t *uc)
     o->out.es = read_segment(1);
     o->out.fs = read_segment(2);
     o->out.gs = read_segment(3);
-    __asm__ volatile("rdfsbase %0" : "=r"(o->out.fs_base));
-    __asm__ volatile("rdgsbase %0" : "=r"(o->out.gs_base));
+    o->out.fs_base = read_base(false);
+    o->out.gs_base = read_base(true);
     __builtin_memcpy(o->out.fx, uc->uc_mcontext.fpregs, 512);
 }
 
@@ -176,8 +206,15 @@ __attribute__((used)) void native_signal(int sig, siginfo_t *info, void *context
 
     (void)info;
     if (sig == SIGVTALRM) {
-        if (!o || (uint64_t)uc->uc_mcontext.gregs[REG_RIP] >= 0x40000000 || n_ticks++ < 2)
-            return; /* not in a snippet, or not for long */
+        if (!o || (uint64_t)uc->uc_mcontext.gregs[REG_RIP] >= 0x40000000)
+            return; /* not in a snippet */
+        if (n_ticks++ < 2) {
+            if (!(uc->uc_mcontext.gregs[REG_EFL] & FLAG_NT))
+                return; /* not for long */
+            n_again = true;
+            n_outcome = NULL;
+            native_leave();
+        }
     } else if (!o) {
         _exit(99); /* a fault of our own */
     }
@@ -306,7 +343,6 @@ static void child_entry(const struct diff_case *c)
 static void child_case(const struct diff_case *c, struct diff_outcome *o, uint8_t *memory)
 {
     memset(o, 0, offsetof(struct diff_outcome, image));
-    diff_image(c, true, memory);
     memcpy(n_in.fx, c->in.fx, sizeof(n_in.fx));
     memcpy(n_in.gpr, c->in.gpr, sizeof(n_in.gpr));
     child_entry(c);
@@ -317,8 +353,12 @@ static void child_case(const struct diff_case *c, struct diff_outcome *o, uint8_
     n_in.fs = c->in.fs;
     n_in.gs = c->in.gs;
     n_ticks = 0;
-    n_outcome = o;
-    native_enter();
+    do { /* returning from a signal takes NT away: what a tick finds with it set begins anew */
+        diff_image(c, true, memory);
+        n_again = false;
+        n_outcome = o;
+        native_enter();
+    } while (n_again);
     memcpy(o->image, memory, IMAGE_SIZE);
 }
 
@@ -404,14 +444,20 @@ static uint32_t pin_and_ask(void)
     return (uint32_t)limit;
 }
 
+bool native_is_flat(void)
+{
+    unsigned long rights = 0x23; /* 32-bit user code, as every Linux has it */
+    bool there;
+
+    __asm__("lar %0, %0" : "+r"(rights), "=@ccz"(there));
+    return !there;
+}
+
 struct native *native_new(const char **why)
 {
     struct native *n;
 
-    if (!(getauxval(AT_HWCAP2) & 2)) {
-        *why = "the host's kernel or CPU has no FSGSBASE";
-        return NULL;
-    }
+    n_in.has_fsgsbase = getauxval(AT_HWCAP2) & 2;
     n = calloc(1, sizeof(*n));
     n->batch = mmap(NULL, sizeof(*n->batch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (n->batch == MAP_FAILED) {
