@@ -21,6 +21,7 @@ SEEDED_TESTS    = $(sort $(filter test_%,$(shell cat tests/fuzz/seeded.txt)))
 fuzz-replay: $(FUZZ_ALL:%=$(B)/fuzz-replay/%)
 fuzz-programs: $(FUZZERS:%=$(B)/fuzz/%)
 
+ifdef WAY
 # Each fuzzer for FUZZ_SECONDS, from the committed corpus and what earlier runs left in build-fuzz/corpus.
 fuzz:
 	+$(Q)$(FUZZ_BUILD) FUZZERS="$(FUZZERS)" fuzz-programs
@@ -36,6 +37,7 @@ fuzz-corpus:
 fuzz-seeded:
 	+$(Q)$(FUZZ_BUILD) fuzz-programs $(SEEDED_TESTS:%=build-fuzz/tests/%)
 	$(Q)$(FUZZ_RUN) seeded --seconds $(FUZZ_SECONDS) $(BUGS)
+endif
 
 FUZZ_COMMON = $(B)/obj/tests/fuzz/device.o $(B)/libespalier.a $(B)/libvmcore.a
 

@@ -51,8 +51,9 @@ def event_node(guest, name, n=0):
 
 
 def listen(guest, node):
-    """Begins to write down events of a device."""
-    guest.run(f"cat /dev/input/{node} > /tmp/{node} & sleep 1")
+    """Begins to write down events of a device: what comes before it is opened is lost."""
+    guest.run(f"cat /dev/input/{node} > /tmp/{node} & "
+              f"until ls -l /proc/$!/fd | grep -q input/{node}; do sleep 0.1; done; sleep 1")
 
 
 def events(guest, node):

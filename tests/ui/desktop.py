@@ -17,6 +17,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("ESPALIER_BUILD", "build"))
 PROGRAM = os.path.join(BUILD, "espalier")
+PATIENCE = float(os.environ.get("ESPALIER_PATIENCE", "1"))  # of a busy machine; tests/run sets it
 
 
 class Failure(Exception):
@@ -25,7 +26,7 @@ class Failure(Exception):
 
 def wait_for(what, look, seconds=10.0, interval=0.05):
     """Calls look() until it gives something true, and returns that. `what` completes "there is no ..."."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         found = look()
         if found:
