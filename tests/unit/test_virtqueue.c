@@ -1,6 +1,7 @@
 /* The ring reader by itself: rings are built in guest memory by hand, right ones and wrong ones. */
 #include "tests/unit/virtio_rig.h"
 
+#include "virtio/linger.h"
 #include "virtio/queue.h"
 
 #define SIZE     16u
@@ -511,6 +512,81 @@ static void test_push_together(void **state)
         vmc_virtq_element_clear(&elems[i]);
 }
 
+/* ---- waiting a moment for the driver (linger.h) ---- */
+
+static uint64_t waited_ns(Ring *r, VmcLinger *linger, bool *found)
+{
+    uint64_t start = vmc_now_ns();
+
+    *found = vmc_linger(linger, &r->vq);
+    return vmc_now_ns() - start;
+}
+
+static void test_waits_in_vain_become_rare(void **state)
+{
+    Ring *r = *state;
+    VmcLinger linger = {0};
+    unsigned waits = 0;
+    bool found;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t ns = waited_ns(r, &linger, &found);
+        assert_false(found);
+        waits += ns >= 20000;
+    }
+    /* One in 2, 3, 5, 9 ...; a busy host may hold up some of the others as long. */
+    if (g_get_num_processors() > 1)
+        assert_in_range(waits, 9, 100);
+}
+
+static void test_what_is_there_is_not_waited_for(void **state)
+{
+    Ring *r = *state;
+    VmcLinger linger = {.skip = 5, .vain = 8};
+    bool found;
+
+    offer(r, 0);
+    waited_ns(r, &linger, &found);
+    assert_true(found);
+    assert_int_equal(linger.skip, 5); /* that says nothing about waits */
+}
+
+static gpointer offer_soon(gpointer data)
+{
+    Ring *r = data;
+
+    g_usleep(200);
+    __atomic_store_n(&r->avail->idx, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* What the driver offers comes in a wait, or between two of them; in most tries the former. */
+static bool found_while_waiting(Ring *r)
+{
+    VmcLinger linger = {.vain = 512};
+    bool found;
+
+    start(r, FEATURES);
+    GThread *driver = g_thread_new("driver", offer_soon, r);
+    do {
+        linger = (VmcLinger){.vain = 512};
+        waited_ns(r, &linger, &found);
+    } while (!found);
+    g_thread_join(driver);
+    return linger.vain == 0 && linger.skip == 0;
+}
+
+static void test_a_wait_that_pays_is_followed_by_others(void **state)
+{
+    bool found = false;
+
+    if (g_get_num_processors() == 1)
+        skip();
+    for (unsigned tries = 0; !found && tries < 100; tries++)
+        found = found_while_waiting(*state);
+    assert_true(found);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +605,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_notification_suppression, setup, teardown),
         cmocka_unit_test_setup_teardown(test_written_pages_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_descriptors_change_under_us, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waits_in_vain_become_rare, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_there_is_not_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_wait_that_pays_is_followed_by_others, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

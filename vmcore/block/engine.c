@@ -154,9 +154,10 @@ static void work(void *opaque, VmcBlockRequest *req)
     req->error = work_on(engine, req);
     g_mutex_lock(&engine->lock);
     req->next = NULL;
+    if (!engine->finished)
+        vmc_doorbell_ring(engine->bell);
     *engine->finished_tail = req;
     engine->finished_tail = &req->next;
-    vmc_doorbell_ring(engine->bell);
     g_mutex_unlock(&engine->lock);
     leave(engine);
 }

@@ -14,7 +14,7 @@ struct VmcBlockPool {
     GCond wake;
     VmcBlockRequest *first, **last;
     unsigned waiting; /* in the list */
-    unsigned idle;    /* threads that wait for one */
+    unsigned idle;    /* threads that wait for one and have not been woken */
     bool quit;
     unsigned n_threads;
     GThread *threads[THREADS_MAX];
@@ -29,7 +29,6 @@ static gpointer worker(gpointer data)
         while (!pool->first && !pool->quit) {
             pool->idle++;
             g_cond_wait(&pool->wake, &pool->lock);
-            pool->idle--;
         }
         VmcBlockRequest *request = pool->first;
         if (!request)
@@ -82,7 +81,11 @@ void vmc_block_pool_push(VmcBlockPool *pool, VmcBlockRequest *request)
     pool->waiting++;
     if (pool->waiting > pool->idle && pool->n_threads < pool->threads_max)
         start_thread(pool);
-    g_cond_signal(&pool->wake);
+    /* GLib asks the kernel each time; nobody waits while a batch is pushed to threads at work. */
+    if (pool->idle) {
+        pool->idle--;
+        g_cond_signal(&pool->wake);
+    }
     g_mutex_unlock(&pool->lock);
 }
 

@@ -27,6 +27,7 @@
 #include <errno.h>
 
 #include "virtio/devices.h"
+#include "virtio/linger.h"
 #include "virtio/virtio_pci.h"
 #include "vmcore/error.h"
 
@@ -91,6 +92,7 @@ typedef struct Block {
     bool resetting;   /* reset waits for `out` to become 0 */
     uint32_t starved; /* queues that wait for an unused request, or for the end of a resize; a bit each */
     uint32_t pushed;  /* queues with something the driver has not been told of */
+    VmcLinger linger[VMC_VIRTIO_BLOCK_QUEUES_MAX];
     Resize *resize;
     uint64_t reported; /* when an error was last reported, ns; 0: never */
     unsigned unreported;
@@ -313,7 +315,7 @@ static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
         }
         batch = serve_batch(block, queue);
         n += batch;
-    } while (batch && n < TURN_MAX);
+    } while (n < TURN_MAX && (batch || (n && !block->out && vmc_linger(&block->linger[queue], vq))));
     wake_starved(block); /* something may have come back meanwhile */
     vmc_virtqueue_set_notification(vq, true);
     if (vmc_virtqueue_available(vq))
