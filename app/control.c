@@ -23,6 +23,8 @@ static const char introspection[] =
     "<node><interface name='" ESP_CONTROL_INTERFACE "'>"
     "<property name='State' type='s' access='read'/>"
     "<method name='Pause'/><method name='Resume'/>"
+    /* All disks as they are now, under a name. */
+    "<method name='Snapshot'><arg direction='in' type='s'/></method>"
     "<method name='RequestStop'/><method name='Stop'/>"
     /* Number, kind and settings of each device, and the actions it knows. */
     "<method name='Devices'><arg direction='out' type='a(ussas)'/></method>"
@@ -68,6 +70,16 @@ static void call_resume(EspControl *control, GVariant *parameters, GDBusMethodIn
     GError *error = NULL;
     vmc_machine_resume(control->machine, &error);
 
+    finish(invocation, error);
+}
+
+static void call_snapshot(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
+{
+    GError *error = NULL;
+    const char *name;
+
+    g_variant_get(parameters, "(&s)", &name);
+    vmc_machine_take_snapshot(control->machine, name, &error);
     finish(invocation, error);
 }
 
@@ -172,7 +184,7 @@ static const struct {
 } methods[] = {
     {"Pause", call_pause},   {"Resume", call_resume},   {"RequestStop", call_request_stop},
     {"Stop", call_stop},     {"Devices", call_devices}, {"Act", call_act},
-    {"Attach", call_attach}, {"Detach", call_detach},
+    {"Attach", call_attach}, {"Detach", call_detach},   {"Snapshot", call_snapshot},
 };
 
 static void on_call(GDBusConnection *peer, const char *sender, const char *path, const char *interface,

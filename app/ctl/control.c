@@ -276,6 +276,25 @@ int esp_ctl_detach(int argc, char **argv)
     return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
 }
 
+int esp_ctl_snapshot(int argc, char **argv)
+{
+    g_autoptr(GVariant) result = NULL;
+    Target target;
+
+    if (argc != 2) {
+        printf("Usage: espalierctl snapshot MACHINE NAME\n"
+               "Keeps all qcow2 disks that a running machine writes to as they are at this moment; "
+               "espalierctl disk\n"
+               "lists what was kept of each, goes back to it and forgets it.\n");
+        return argc == 1 && strcmp(argv[0], "--help") == 0 ? ESP_EXIT_OK : ESP_EXIT_USAGE;
+    }
+    if (!open_running("snapshot", argc, argv, &target))
+        return ESP_EXIT_USAGE;
+    result = call(&target, "Snapshot", g_variant_new("(s)", argv[1]), NULL);
+    target_clear(&target);
+    return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
+}
+
 /* ---- pause, resume, stop ---- */
 
 static int simple(const char *command, const char *method, int argc, char **argv)

@@ -22,6 +22,7 @@ static const struct {
     {"detach", esp_ctl_detach, "pull a device out of a running machine"},
     {"pause", esp_ctl_pause, "pause a running machine"},
     {"resume", esp_ctl_resume, "let a paused machine go on"},
+    {"snapshot", esp_ctl_snapshot, "keep all disks of a running machine as they are now"},
     {"disk", esp_ctl_disk, "disk images, their snapshots and linked clones"},
     {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},
 };

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""qcow2 disks under Linux: a file system on layers, a snapshot while it is written to, a machine that is killed.
+"""qcow2 disks under Linux: a file system on layers, a snapshot while it is written to, two disks at one moment,
+a machine that is killed.
 
 time-limit: 600
 """
@@ -65,4 +66,43 @@ def a_file_system_on_layers():
         equal(shown(sound(folder, path), "/file"), "after\n", "what the disk has without the snapshot")
 
 
-main(a_file_system_on_layers)
+def a_machine_at_one_moment():
+    """Two disks that are written to in turn: whenever the snapshot is taken, the first is as far as the second or one
+    step ahead."""
+    if PEER:
+        raise Skip("only for espalierctl")
+    need("qemu-img", "mke2fs")
+    with scratch() as folder:
+        paths = [os.path.join(folder, name) for name in ("first.qcow2", "second.qcow2")]
+        for path in paths:
+            host(CTL, "disk", "create", path, "16M")
+        socket = os.path.join(folder, "control")
+        devices = [f"virtio-blk,path={path},format=qcow2" for path in paths]
+        with boot_devices(devices=devices, cpus=2, extra=("--control", socket)) as guest:
+            guest.run("(i=1; while :; do for d in vda vdb; do printf '%-512d' $i | dd of=/dev/$d bs=512 oflag=direct; done;"
+                      " i=$((i+1)); done) > /dev/null 2>&1 & sleep 2")
+            for name in ("one", "two", "three"):
+                host(CTL, "snapshot", socket, name)
+                guest.run("sleep 1")
+            try:
+                host(CTL, "snapshot", socket, "two")
+                raise Failure("a name was taken twice")
+            except Failure as failure:
+                check("already has a snapshot" in str(failure), f"said: {failure}")
+        steps = []
+        for number, name in enumerate(("one", "two", "three"), 1):
+            at = [counter(path.replace(".qcow2", f".snapshot-{number}.qcow2")) for path in paths]
+            check(at[0] - at[1] in (0, 1), f"{name}: the disks are at {at[0]} and {at[1]}")
+            steps.append(at[0])
+        check(0 < steps[0] < steps[1] < steps[2], f"the snapshots are at {steps}")
+
+
+def counter(path):
+    """What the first sector says."""
+    raw = path + ".raw"
+    host("qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw)
+    with open(raw, "rb") as file:
+        return int(file.read(512))
+
+
+main(a_file_system_on_layers, a_machine_at_one_moment)

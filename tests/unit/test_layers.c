@@ -169,6 +169,37 @@ static void test_delete_each(void **state)
     }
 }
 
+/* Without permission for what lies below, which a disk needs no more for having been kept. */
+static void test_own_layers_need_no_permission(void **state)
+{
+    const Rig *rig = *state;
+    g_autofree Model *models = g_new(Model, 5);
+    char *path = make_chain(rig, models), *clone = rig_path(rig, "clone.qcow2");
+    VmcDiskOpen alone = {.path = path, .format = "qcow2", .readonly = true};
+
+    vmc_disk_close(rig_open(path, "qcow2", true, false));
+    GOOD(vmc_disk_clone(path, "qcow2", "two", clone, &error));
+    alone.path = clone; /* another disk's layer */
+    REFUSED(vmc_disk_open(&alone, &error), "may only be used where that is allowed");
+    GOOD(vmc_snapshot_take(clone, "own", &error)); /* its own, and below that another disk's */
+    REFUSED(vmc_disk_open(&alone, &error), "may only be used where that is allowed");
+
+    assert_true(vmc_disk_is_layer_of("/x/disk.qcow2", "disk.snapshot-1.qcow2"));
+    assert_true(vmc_disk_is_layer_of("/x/disk.snapshot-12.qcow2", "disk.snapshot-3.qcow2"));
+    assert_true(vmc_disk_is_layer_of("disk", "disk.snapshot-1.qcow2"));
+    static const char *const others[] = {"disk.qcow2",
+                                         "disc.snapshot-1.qcow2",
+                                         "disk.snapshot-0.qcow2",
+                                         "/x/disk.snapshot-1.qcow2",
+                                         "../disk.snapshot-1.qcow2",
+                                         "disk.snapshot-1.raw",
+                                         "disk.snapshot-.qcow2",
+                                         "disk.snapshot-1.qcow2.img",
+                                         ""};
+    for (unsigned i = 0; i < G_N_ELEMENTS(others); i++)
+        assert_false(vmc_disk_is_layer_of("/x/disk.qcow2", others[i]));
+}
+
 static void test_clones(void **state)
 {
     const Rig *rig = *state;
@@ -276,6 +307,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_take_and_list, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_go_back_and_branch, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_delete_each, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(test_own_layers_need_no_permission, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_clones, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_take_while_open, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_cut_off, rig_setup, rig_teardown),

@@ -1,9 +1,11 @@
-/* A machine and its disks: one is made larger while it runs, and one for which the host has no room pauses
- * it. */
+/* A machine and its disks: one is made larger while it runs, one for which the host has no room pauses it,
+ * and all of them are kept as they are at one moment. */
 #include "machine/private.h"
 #include "tests/unit/tiny_kernel.h"
+#include "vmcore/disk.h"
 #include "vmcore/vmcore.h"
 
+#include <glib/gstdio.h>
 #include <sys/stat.h>
 
 #define MIB         (1 << 20)
@@ -165,12 +167,124 @@ static void test_attention_of_an_earlier_run(void **state)
     assert_int_equal(vmc_machine_get_state(rig->machine), VMC_MACHINE_RUNNING);
 }
 
+/* ---- all disks at one moment ---- */
+
+static char *make_qcow2(Rig *rig, const char *name)
+{
+    char *path = g_build_filename(rig->dir, name, NULL);
+
+    assert_true(vmc_disk_create(path, "qcow2", &(VmcDiskCreate){.size = MIB}, NULL));
+    return path;
+}
+
+static void add_disk(VmcConfig *config, const char *path, VmcDiskFormat format, bool readonly)
+{
+    VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BLOCK);
+
+    device->block.path = g_strdup(path);
+    device->block.format = format;
+    device->block.readonly = readonly;
+}
+
+/* Starts another machine in place of the first, with two qcow2 disks and a raw one. */
+static void restart_with_disks(Rig *rig, const char *a, const char *b, bool raw_readonly)
+{
+    VmcConfig *config = vmc_config_copy(vmc_machine_get_config(rig->machine));
+    GError *error = NULL;
+
+    g_object_unref(rig->machine);
+    g_ptr_array_set_size(config->devices, 0);
+    add_disk(config, a, VMC_DISK_QCOW2, false);
+    add_disk(config, rig->disk, VMC_DISK_RAW, raw_readonly);
+    add_disk(config, b, VMC_DISK_QCOW2, false);
+    rig->machine = vmc_machine_new(config, &error);
+    vmc_config_free(config);
+    assert_null(error);
+    assert_true(vmc_machine_start(rig->machine, &error));
+}
+
+static unsigned snapshots_of(const char *path)
+{
+    g_autoptr(GPtrArray) list = vmc_snapshots_list(path, NULL);
+
+    return list->len;
+}
+
+static void refused(Rig *rig, const char *name, const char *what)
+{
+    GError *error = NULL;
+
+    assert_false(vmc_machine_take_snapshot(rig->machine, name, &error));
+    if (!strstr(error->message, what))
+        fail_msg("“%s” should say “%s”", error->message, what);
+    g_error_free(error);
+    assert_int_equal(vmc_machine_get_state(rig->machine), VMC_MACHINE_RUNNING);
+}
+
+static void test_snapshot_of_all_disks(void **state)
+{
+    Rig *rig = *state;
+    g_autofree char *a = make_qcow2(rig, "a.qcow2"), *b = make_qcow2(rig, "b.qcow2");
+    GError *error = NULL;
+
+    restart_with_disks(rig, a, b, true);
+    assert_true(vmc_machine_take_snapshot(rig->machine, "first", &error));
+    assert_int_equal(vmc_machine_get_state(rig->machine), VMC_MACHINE_RUNNING);
+    assert_true(vmc_machine_pause(rig->machine, NULL));
+    assert_true(vmc_machine_take_snapshot(rig->machine, "second", &error));
+    assert_int_equal(vmc_machine_get_state(rig->machine), VMC_MACHINE_PAUSED);
+    assert_int_equal(snapshots_of(a), 2);
+    assert_int_equal(snapshots_of(b), 2);
+    /* The same configuration serves for the next start: what lies below the disks now is their own. */
+    vmc_machine_stop(rig->machine);
+    assert_true(vmc_machine_start(rig->machine, &error));
+    vmc_machine_stop(rig->machine);
+    assert_false(vmc_machine_take_snapshot(rig->machine, "third", &error));
+    assert_true(g_error_matches(error, VMC_ERROR, VMC_ERROR_STATE));
+    g_error_free(error);
+}
+
+static void test_snapshot_of_all_disks_or_none(void **state)
+{
+    Rig *rig = *state;
+    g_autofree char *a = make_qcow2(rig, "a.qcow2"), *b = make_qcow2(rig, "b.qcow2");
+
+    assert_true(vmc_snapshot_take(b, "taken", NULL));
+    restart_with_disks(rig, a, b, true);
+    refused(rig, "taken", "already has a snapshot “taken”");
+    refused(rig, "", "name");
+    restart_with_disks(rig, a, b, false);
+    refused(rig, "now", "is a raw image");
+    assert_int_equal(snapshots_of(a), 0);
+    assert_int_equal(snapshots_of(b), 1);
+}
+
+static void test_snapshot_that_fails_on_the_way(void **state)
+{
+    Rig *rig = *state;
+    g_autofree char *a = make_qcow2(rig, "a.qcow2"), *b = make_qcow2(rig, "b.qcow2");
+    g_autofree char *index = g_build_filename(rig->dir, "b.snapshots", NULL);
+
+    assert_int_equal(g_mkdir(index, 0700), 0); /* where the names are to be written */
+    restart_with_disks(rig, a, b, true);
+    refused(rig, "half", "a.qcow2” took it");
+    assert_int_equal(snapshots_of(a), 1);
+    assert_int_equal(snapshots_of(b), 0);
+    assert_int_equal(g_rmdir(index), 0);
+    assert_true(vmc_machine_take_snapshot(rig->machine, "whole", NULL));
+    assert_int_equal(snapshots_of(a), 2);
+    assert_int_equal(snapshots_of(b), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resize, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_attention_pauses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_attention_of_an_earlier_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_snapshot_of_all_disks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_snapshot_of_all_disks_or_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_snapshot_that_fails_on_the_way, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,6 +78,28 @@ static unsigned number_of(const char *path, const char *file)
     return number && number < NUMBER_MAX && strcmp(end, ".qcow2") == 0 ? (unsigned)number : 0;
 }
 
+/* The name of the disk that an image is, or is a snapshot of, without the folder. */
+static char *disk_of(const char *path)
+{
+    g_autofree char *name = g_path_get_basename(path);
+    g_autofree char *base = stem(name);
+    char *mark = g_strrstr(base, ".snapshot-");
+
+    if (!mark || mark == base)
+        return g_steal_pointer(&base);
+    g_autofree char *disk = g_strndup(base, (gsize)(mark - base));
+    g_autofree char *image = g_strconcat(disk, ".qcow2", NULL);
+    return number_of(image, name) ? g_steal_pointer(&disk) : g_steal_pointer(&base);
+}
+
+bool vmc_disk_is_layer_of(const char *path, const char *backing)
+{
+    g_autofree char *disk = disk_of(path);
+    g_autofree char *image = g_strconcat(disk, ".qcow2", NULL);
+
+    return !strchr(backing, '/') && number_of(image, backing) != 0;
+}
+
 static GKeyFile *read_index(const char *path)
 {
     g_autofree char *file = index_path(path);

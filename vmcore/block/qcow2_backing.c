@@ -1,14 +1,16 @@
 /*
  * qcow2: the image below this one: opened, and exchanged.
  *
- * An image names any file it likes, so the one below is only opened when the caller wants that, read-only,
- * and with the format that the header says: a format is never guessed from what a guest could have written.
+ * An image names any file it likes, so the one below is only opened when the caller wants that, or when it is
+ * a snapshot of the same disk that was taken here; read-only, and with the format that the header says: a
+ * format is never guessed from what a guest could have written.
  */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "block/format.h"
+#include "block/layers.h"
 #include "block/qcow2.h"
 #include "vmcore/error.h"
 
@@ -30,9 +32,9 @@ static bool check_loop(const Qcow2 *q, const struct stat *st, const Qcow2Above *
                              DEPTH_MAX);
 }
 
-static VmcDisk *open_below(Qcow2 *q, const char *path, const Qcow2Above *above, GError **error)
+static VmcDisk *open_below(Qcow2 *q, const char *path, bool backing, const Qcow2Above *above, GError **error)
 {
-    VmcDiskOpen params = {.path = path, .format = q->backing_format, .readonly = true, .backing = true};
+    VmcDiskOpen params = {.path = path, .format = q->backing_format, .readonly = true, .backing = backing};
     struct stat st;
     VmcDisk *disk;
 
@@ -53,13 +55,20 @@ static VmcDisk *open_below(Qcow2 *q, const char *path, const Qcow2Above *above, 
     return disk;
 }
 
+/* A disk that has been kept as a snapshot goes on being used as it was. */
+static bool is_own_layer(const Qcow2 *q)
+{
+    return q->backing_format && strcmp(q->backing_format, "qcow2") == 0 &&
+           vmc_disk_is_layer_of(q->path, q->backing_path);
+}
+
 bool vmc_qcow2_open_backing(Qcow2 *q, const VmcDiskOpen *params, const Qcow2Above *above, GError **error)
 {
     GError *why = NULL;
 
     if (!q->backing_path || above->above == &vmc_qcow2_alone)
         return true;
-    if (!params->backing)
+    if (!params->backing && !is_own_layer(q))
         return vmc_qcow2_damaged(
             q, error, "it lies on top of another image, “%s”, and may only be used where that is allowed",
             q->backing_path);
@@ -70,7 +79,7 @@ bool vmc_qcow2_open_backing(Qcow2 *q, const VmcDiskOpen *params, const Qcow2Abov
             "-u -b FILE -F raw” or “-F qcow2”",
             q->backing_path);
     g_autofree char *path = vmc_qcow2_backing_path(q->path, q->backing_path);
-    q->backing = open_below(q, path, above, &why);
+    q->backing = open_below(q, path, params->backing, above, &why);
     if (q->backing)
         return true;
     if (why->code == VMC_ERROR_IMAGE && strstr(why->message, path))
