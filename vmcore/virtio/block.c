@@ -301,6 +301,15 @@ static void wake_starved(Block *block)
             vmc_virtio_kick(&block->dev, queue);
 }
 
+/* Whether a queue that requests were just taken from has others; nothing waits for them while some are out.
+ */
+static bool more_comes(Block *block, unsigned queue)
+{
+    VmcVirtqueue *vq = &block->dev.queues[queue];
+
+    return block->out ? vmc_virtqueue_available(vq) : vmc_linger(&block->linger[queue], vq);
+}
+
 static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
 {
     Block *block = (Block *)dev;
@@ -315,7 +324,7 @@ static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
         }
         batch = serve_batch(block, queue);
         n += batch;
-    } while (n < TURN_MAX && (batch || (n && !block->out && vmc_linger(&block->linger[queue], vq))));
+    } while (batch && n < TURN_MAX && more_comes(block, queue));
     wake_starved(block); /* something may have come back meanwhile */
     vmc_virtqueue_set_notification(vq, true);
     if (vmc_virtqueue_available(vq))
