@@ -169,7 +169,8 @@ class SmallFileSystem:
         self.holder.wait()
 
 
-def a_full_disk_of_the_host_pauses_the_machine():
+def waits_for_room(kind, name):
+    """A disk that has more to write than the host has room for, until something there is removed."""
     if PEER:
         raise Skip("only for espalierctl")
     need("unshare")
@@ -178,9 +179,10 @@ def a_full_disk_of_the_host_pauses_the_machine():
         with open(ballast, "wb") as file:
             file.write(b"x" * (4 * MIB))
         socket = os.path.join(folder, "control")
-        with boot_devices(devices=(f"virtio-blk,path={path}",), extra=("--control", socket)) as guest:
+        with boot_devices(devices=(f"{kind},path={path}",), extra=("--control", socket)) as guest:
+            guest.run(f"until [ -e /sys/block/{name} ]; do coldplug; sleep 0.1; done")
             guest.run("dd if=/dev/urandom of=/tmp/r bs=1M count=4; sha256sum /tmp/r > /tmp/sum")
-            guest.send("dd if=/tmp/r of=/dev/vda bs=1M conv=fsync; echo written-$?-\n")
+            guest.send(f"dd if=/tmp/r of=/dev/{name} bs=1M conv=fsync; echo written-$?-\n")
             guest.expect("espalierctl: Disk “[^”]*disk.img” has no room on this computer", 200)
             before = guest.mark
             os.remove(ballast)
@@ -188,9 +190,17 @@ def a_full_disk_of_the_host_pauses_the_machine():
             for _ in range(2):
                 guest.expect(r"written-0-|espalierctl: there is room again, the machine goes on", 200)
             check("has no room" not in guest.seen[before:], "the message came more than once")
-            check("error" not in guest.run("dmesg | grep vda || true").lower(), "the guest's kernel saw an error")
+            check("error" not in guest.run(f"dmesg | grep {name} || true").lower(), "the guest's kernel saw an error")
             guest.run("echo 3 > /proc/sys/vm/drop_caches; cut -d' ' -f1 /tmp/sum > /tmp/a; "
-                      "dd if=/dev/vda bs=1M count=4 | sha256sum | cut -d' ' -f1 > /tmp/b; cmp /tmp/a /tmp/b")
+                      f"dd if=/dev/{name} bs=1M count=4 | sha256sum | cut -d' ' -f1 > /tmp/b; cmp /tmp/a /tmp/b")
 
 
-main(a_disk_with_everything, a_full_disk_of_the_host_pauses_the_machine)
+def a_full_disk_of_the_host_pauses_the_machine():
+    waits_for_room("virtio-blk", "vda")
+
+
+def a_full_disk_below_a_stick_does_so_too():
+    waits_for_room("usb-mass-storage", "sda")
+
+
+main(a_disk_with_everything, a_full_disk_of_the_host_pauses_the_machine, a_full_disk_below_a_stick_does_so_too)

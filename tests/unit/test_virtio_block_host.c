@@ -1,86 +1,11 @@
 /*
  * virtio-blk and the host's side of a disk: what happens when the host has no room, when a file fails, and
  * when the disk is made larger.
- *
- * The full disk is a small tmpfs in a mount namespace of this program's own, which a user may make who may
- * make user namespaces.
  */
 #include "tests/unit/block_rig.h"
+#include "tests/unit/full_disk.h"
 
-#include <errno.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-
-#define SMALL_BYTES (256u << 10)
-
-static char *small_folder; /* of the full disk, or NULL: there is none */
-
-/* What the device told the user. */
-typedef struct Heard {
-    GMutex lock;
-    GCond cond;
-    unsigned logs, attentions;
-    char *last;
-    VmcHostHooks hooks;
-} Heard;
-
-static void hear(Heard *heard, unsigned *count, const char *line)
-{
-    g_mutex_lock(&heard->lock);
-    ++*count;
-    g_free(heard->last);
-    heard->last = g_strdup(line);
-    g_cond_broadcast(&heard->cond);
-    g_mutex_unlock(&heard->lock);
-}
-
-static void on_log(void *opaque, const char *line)
-{
-    hear(opaque, &((Heard *)opaque)->logs, line);
-}
-
-static void on_attention(void *opaque, const char *why)
-{
-    hear(opaque, &((Heard *)opaque)->attentions, why);
-}
-
-static Heard *heard_new(void)
-{
-    Heard *heard = g_new0(Heard, 1);
-
-    g_mutex_init(&heard->lock);
-    g_cond_init(&heard->cond);
-    heard->hooks = (VmcHostHooks){on_log, on_attention, heard};
-    return heard;
-}
-
-static void heard_free(Heard *heard)
-{
-    g_mutex_clear(&heard->lock);
-    g_cond_clear(&heard->cond);
-    g_free(heard->last);
-    g_free(heard);
-}
-
-static void await_heard(Heard *heard, unsigned *count, unsigned wanted)
-{
-    gint64 end = g_get_monotonic_time() + RIG_TIMEOUT;
-
-    g_mutex_lock(&heard->lock);
-    while (*count < wanted)
-        if (!g_cond_wait_until(&heard->cond, &heard->lock, end))
-            fail_msg("the device said nothing to the user");
-    g_mutex_unlock(&heard->lock);
-}
-
-/* One sentence, with the disk's name and `what` in it. */
-static void expect_sentence(const Heard *heard, const char *path, const char *what)
-{
-    if (!heard->last || !strstr(heard->last, path) || !strstr(heard->last, what) ||
-        strchr(heard->last, '\n') || g_str_has_suffix(heard->last, "."))
-        fail_msg("“%s” should name “%s” and say “%s”", heard->last, path, what);
-}
 
 /* ---- errors ---- */
 
@@ -108,32 +33,6 @@ static void test_an_error_is_told_once(void **state)
 }
 
 /* ---- no room ---- */
-
-static char *ballast_path(void)
-{
-    return g_build_filename(small_folder, "ballast", NULL);
-}
-
-/* Fills the small disk to the last page. */
-static void fill_small_disk(void)
-{
-    g_autofree char *path = ballast_path();
-    int fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0600);
-    char page[4096] = {1};
-
-    assert_true(fd >= 0);
-    while (write(fd, page, sizeof(page)) > 0)
-        ;
-    assert_int_equal(errno, ENOSPC);
-    close(fd);
-}
-
-static void make_room(void)
-{
-    g_autofree char *path = ballast_path();
-
-    assert_int_equal(g_remove(path), 0);
-}
 
 typedef struct Full {
     Heard *heard;
@@ -401,29 +300,6 @@ static void test_resize_while_a_write_waits_for_room(void **state)
     make_room();
     vmc_pci_bus_resumed(b->rig.pci);
     assert_int_equal(await_request(b, 0), VIRTIO_BLK_S_OK);
-}
-
-/* ---- the small file system ---- */
-
-static bool mount_small(void)
-{
-    g_autofree char *options = g_strdup_printf("size=%u,mode=700", SMALL_BYTES);
-    g_autofree char *folder = g_dir_make_tmp("vmcore-small-XXXXXX", NULL);
-
-    if ((unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS)) ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("small", folder, "tmpfs", 0, options)) {
-        g_rmdir(folder);
-        return false;
-    }
-    small_folder = g_steal_pointer(&folder);
-    return true;
-}
-
-static void unmount_small(void)
-{
-    umount2(small_folder, MNT_DETACH);
-    g_rmdir(small_folder);
-    g_free(small_folder);
 }
 
 int main(void)

@@ -151,6 +151,9 @@ typedef struct VmcUsbOps {
     void (*reset)(VmcUsbDevice *dev);
     /* CLEAR_FEATURE(ENDPOINT_HALT). May be NULL. */
     void (*halt_cleared)(VmcUsbDevice *dev, uint8_t endpoint);
+    /* The machine goes on after having been paused; nothing to do with a bus that was suspended. May be NULL.
+     */
+    void (*machine_resumed)(VmcUsbDevice *dev);
     /* The device behind an enabled port (1..) of a hub, or NULL. NULL: not a hub. */
     VmcUsbDevice *(*child)(VmcUsbDevice *dev, unsigned port);
     /* Waits until nobody works for the device elsewhere. May be NULL: nobody ever does. */
@@ -217,6 +220,8 @@ static inline void vmc_usb_wake(VmcUsbDevice *dev)
 
 /* Bus reset: address 0, not configured. */
 void vmc_usb_device_reset(VmcUsbDevice *dev);
+/* ops->machine_resumed. NULL is fine. */
+void vmc_usb_device_machine_resumed(VmcUsbDevice *dev);
 /* A control request, standard ones included; `data` and `length` as in ops->control. */
 VmcUsbStatus vmc_usb_control(VmcUsbDevice *dev, const VmcUsbSetup *setup, uint8_t *data, uint32_t *length);
 /* A transfer on another endpoint. */

@@ -210,6 +210,12 @@ static void reset(VmcUsbDevice *dev)
     }
 }
 
+static void machine_resumed(VmcUsbDevice *dev)
+{
+    for (unsigned i = 0; i < VMC_USB_HUB_PORTS; i++)
+        vmc_usb_device_machine_resumed(((Hub *)dev)->ports[i].dev);
+}
+
 /* ---- plugging ---- */
 
 unsigned vmc_usb_hub_free_port(const VmcUsbDevice *dev)
@@ -260,6 +266,7 @@ static const VmcUsbOps hub_ops = {
     .control = control,
     .transfer = transfer,
     .reset = reset,
+    .machine_resumed = machine_resumed,
     .child = child,
     .free = hub_free,
 };

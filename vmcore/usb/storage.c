@@ -8,6 +8,10 @@
  * owns nothing but the buffer: a transfer that is given up, a reset, an unplugged device wait for nobody.
  * Only free waits for the worker.
  *
+ * A write for which the host has no room is kept in the buffer until the machine is resumed, and tried again;
+ * meanwhile it is a job under way like any other, only that no worker is at it. Of other errors the guest
+ * hears in the status, and the user too: see block/report.h.
+ *
  * Where the driver's idea of a command's data differs from ours, s6.7 says what to do: less is sent with a
  * short packet, nothing at all with a stall, and the rest stands in the residue; the wrong direction, or more
  * than the driver has room for, is a phase error.
@@ -17,6 +21,7 @@
 #include <errno.h>
 #include <glib.h>
 
+#include "block/report.h"
 #include "usb/scsi.h"
 #include "usb/storage.h"
 
@@ -47,13 +52,15 @@ typedef enum Phase {
 typedef struct Job {
     VmcScsiKind kind; /* READ, WRITE, VERIFY, FLUSH */
     uint64_t offset, length;
-    bool flush; /* behind a write */
+    bool flush;   /* behind a write */
+    bool written; /* that write is done: what failed is the flush */
     int result;
 } Job;
 
 typedef struct Storage {
     VmcUsbDevice dev;
     VmcDisk *disk;
+    VmcDiskReport report;
     VmcScsiTarget target;
     GThreadPool *workers;
     uint8_t *buffer;
@@ -68,6 +75,7 @@ typedef struct Storage {
 
     bool started; /* a job whose result has not been looked at */
     bool stale;   /* and which is none of the present command's */
+    bool kept;    /* and which waits for room on the host's disk */
     Job job;
     atomic_bool busy;   /* the worker is at it */
     atomic_bool cancel; /* it may as well stop */
@@ -90,7 +98,7 @@ static int verify(Storage *s, const Job *job)
     return err;
 }
 
-static int carry_out(Storage *s, const Job *job)
+static int carry_out(Storage *s, Job *job)
 {
     struct iovec iov = {s->buffer, job->length};
     int err;
@@ -100,6 +108,7 @@ static int carry_out(Storage *s, const Job *job)
         return vmc_disk_read(s->disk, job->offset, &iov, 1);
     case VMC_SCSI_WRITE:
         err = vmc_disk_write(s->disk, job->offset, &iov, 1);
+        job->written = !err;
         return !err && job->flush ? vmc_disk_flush(s->disk) : err;
     case VMC_SCSI_VERIFY:
         return verify(s, job);
@@ -123,14 +132,20 @@ static void work(gpointer data, gpointer user_data)
 
 /* ---- jobs (I/O thread) ---- */
 
+static void hand_over(Storage *s)
+{
+    s->kept = false;
+    atomic_store(&s->busy, true);
+    g_thread_pool_push(s->workers, s, NULL);
+}
+
 static void start_job(Storage *s, VmcScsiKind kind, uint64_t offset, uint64_t length, bool flush)
 {
     s->job = (Job){.kind = kind, .offset = offset, .length = length, .flush = flush};
     s->started = true;
     s->stale = false;
     atomic_store(&s->cancel, false);
-    atomic_store(&s->busy, true);
-    g_thread_pool_push(s->workers, s, NULL);
+    hand_over(s);
 }
 
 /* The next piece of the disk, as much as the buffer takes. */
@@ -154,22 +169,43 @@ static void give_up(Storage *s, uint8_t status)
     s->command.kind = VMC_SCSI_FAILED;
 }
 
+static void job_failed(Storage *s)
+{
+    static const VmcBlockOp ops[] = {
+        [VMC_SCSI_READ] = VMC_BLOCK_READ,
+        [VMC_SCSI_WRITE] = VMC_BLOCK_WRITE,
+        [VMC_SCSI_VERIFY] = VMC_BLOCK_READ,
+        [VMC_SCSI_FLUSH] = VMC_BLOCK_FLUSH,
+    };
+    const Job *job = &s->job;
+
+    vmc_disk_report_error(&s->report, job->written ? VMC_BLOCK_FLUSH : ops[job->kind], job->offset,
+                          job->result);
+    vmc_scsi_disk_failed(&s->target, job->kind, job->result);
+    give_up(s, CSW_FAILED);
+}
+
 /* Looks at a job that is through. True: none is under way. */
 static bool settle(Storage *s)
 {
+    const Job *job = &s->job;
+
     if (!s->started)
         return true;
-    if (atomic_load(&s->busy))
+    if (atomic_load(&s->busy) || s->kept)
+        return false;
+    s->kept = !s->stale && job->result && job->kind == VMC_SCSI_WRITE && !job->written &&
+              vmc_disk_ask_for_room(&s->report, job->result);
+    if (s->kept)
         return false;
     s->started = false;
     if (s->stale)
         return true;
-    if (s->job.result) {
-        vmc_scsi_disk_failed(&s->target, s->job.kind, s->job.result);
-        give_up(s, CSW_FAILED);
-    } else if (s->job.kind == VMC_SCSI_READ) {
+    if (job->result) {
+        job_failed(s);
+    } else if (job->kind == VMC_SCSI_READ) {
         s->begin = 0;
-        s->filled = (uint32_t)s->job.length;
+        s->filled = (uint32_t)job->length;
     }
     return true;
 }
@@ -180,6 +216,8 @@ static void forget_command(Storage *s)
     s->left = s->disk_left = 0;
     s->begin = s->filled = 0;
     s->stale = true;
+    s->kept = false;
+    s->report.asked = false;
     atomic_store(&s->cancel, true);
 }
 
@@ -382,6 +420,15 @@ static void reset(VmcUsbDevice *dev)
     s->target.locked = false;
 }
 
+static void machine_resumed(VmcUsbDevice *dev)
+{
+    Storage *s = (Storage *)dev;
+
+    s->report.asked = false;
+    if (s->kept)
+        hand_over(s);
+}
+
 /* s5.3.4, s6.6.1: of a CBW that was no good, halts come back until there was a reset. */
 static void halt_cleared(VmcUsbDevice *dev, uint8_t endpoint)
 {
@@ -420,6 +467,7 @@ static const VmcUsbOps storage_ops = {
     .transfer = transfer,
     .reset = reset,
     .halt_cleared = halt_cleared,
+    .machine_resumed = machine_resumed,
     .drain = drain,
     .free = storage_free,
 };
@@ -466,6 +514,7 @@ VmcUsbDevice *vmc_usb_storage_new(VmcDisk *disk, bool cdrom, const char *id)
     vmc_usb_device_init(&s->dev, &storage_ops, cdrom ? &cdrom_model : &stick_model, s->target.serial);
     s->dev.super = true;
     s->disk = disk;
+    s->report.disk = disk;
     s->target.size = disk->size;
     s->target.cdrom = cdrom;
     s->target.readonly = cdrom || disk->readonly;
@@ -474,4 +523,9 @@ VmcUsbDevice *vmc_usb_storage_new(VmcDisk *disk, bool cdrom, const char *id)
     g_cond_init(&s->idle);
     s->workers = g_thread_pool_new(work, s, 1, FALSE, NULL);
     return &s->dev;
+}
+
+void vmc_usb_storage_set_hooks(VmcUsbDevice *storage, const VmcHostHooks *hooks)
+{
+    ((Storage *)storage)->report.hooks = hooks;
 }

@@ -390,6 +390,12 @@ void vmc_usb_device_reset(VmcUsbDevice *dev)
         dev->ops->reset(dev);
 }
 
+void vmc_usb_device_machine_resumed(VmcUsbDevice *dev)
+{
+    if (dev && dev->ops->machine_resumed)
+        dev->ops->machine_resumed(dev);
+}
+
 void vmc_usb_device_init(VmcUsbDevice *dev, const VmcUsbOps *ops, const VmcUsbModel *model,
                          const char *serial)
 {

@@ -550,6 +550,21 @@ static void reset(VmcPciDevice *pci)
     vmc_io_call_sync(((Xhci *)pci)->io, power_on, pci);
 }
 
+static void machine_resumed(void *data)
+{
+    Xhci *xhci = data;
+
+    g_mutex_lock(&xhci->lock);
+    for (unsigned i = 0; i < XHCI_PORTS; i++)
+        vmc_usb_device_machine_resumed(xhci->ports[i].dev); /* a hub tells what is plugged into it */
+    g_mutex_unlock(&xhci->lock);
+}
+
+static void resumed(VmcPciDevice *pci)
+{
+    vmc_io_call_sync(((Xhci *)pci)->io, machine_resumed, pci);
+}
+
 /* Devices go before the bell, which their workers ring to the last; the I/O thread does not see them any
  * more by then. */
 static void xhci_free(VmcPciDevice *pci)
@@ -581,6 +596,7 @@ static const VmcPciDeviceOps xhci_ops = {
     .bar_write = bar_write,
     .bus_master = bus_master,
     .reset = reset,
+    .resumed = resumed,
     .free = xhci_free,
 };
 

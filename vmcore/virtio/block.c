@@ -10,9 +10,8 @@
  * Guest memory is touched by others only between submit and done. Reset is over when no request is left in
  * between; power-on reset and free wait for that: see reset and drain.
  *
- * A full disk of the host is no error of the guest's disk. The write is kept, whoever runs the machine is
- * asked to pause it and to tell the user, and when it is resumed the write is tried again. All other errors
- * are the guest's to know (S_IOERR), and the user's: in a sentence, at most one in ten seconds.
+ * A write for which the host has no room is kept until the machine is resumed, and tried again; all other
+ * errors are the guest's to know (S_IOERR), and the user's: see block/report.h.
  *
  * Resizing (s5.2.5): no new requests are taken, those under way come back, a worker makes the disk larger,
  * the configuration changes.
@@ -22,6 +21,7 @@
  */
 #include "block/layers.h"
 #include "base/seeded.h"
+#include "block/report.h"
 #include "virtio/block.h"
 
 #include <errno.h>
@@ -35,7 +35,6 @@
 #define REQUESTS_MAX 128u
 #define BATCH_BYTES  (1u << 20)       /* after so many the engine starts */
 #define TURN_MAX     (4 * QUEUE_SIZE) /* requests of one queue until others have their turn */
-#define REPORT_NS    10000000000u     /* between two reports of errors */
 
 /* s5.2.4, up to the last field of a feature we offer; little-endian. */
 typedef struct __attribute__((packed)) BlockConfig {
@@ -73,7 +72,7 @@ typedef struct Block {
     VmcVirtioDevice dev;
     VmcDisk *disk;
     VmcBlockEngine *engine;
-    const VmcHostHooks *hooks;
+    VmcDiskReport report;
     VmcDiskCache cache;
     char id[VMC_BLOCK_ID_BYTES];
 
@@ -86,63 +85,14 @@ typedef struct Block {
     unsigned out;                             /* not in `unused` */
     VmcVirtioBlockRequest *kept, **kept_tail; /* until there is room on the host's disk */
     unsigned n_kept;
-    bool attention; /* the user has been told since the last resume */
-    uint64_t size;  /* what requests are held against, bytes */
+    uint64_t size; /* what requests are held against, bytes */
     uint64_t features;
     bool resetting;   /* reset waits for `out` to become 0 */
     uint32_t starved; /* queues that wait for an unused request, or for the end of a resize; a bit each */
     uint32_t pushed;  /* queues with something the driver has not been told of */
     VmcLinger linger[VMC_VIRTIO_BLOCK_QUEUES_MAX];
     Resize *resize;
-    uint64_t reported; /* when an error was last reported, ns; 0: never */
-    unsigned unreported;
 } Block;
-
-/* ---- errors, for the user ---- */
-
-static const char *disk_name(const Block *block)
-{
-    return block->disk->path ? block->disk->path : block->disk->ops->name;
-}
-
-static void report(Block *block, const VmcBlockRequest *io)
-{
-    static const char *const doing[] = {
-        [VMC_BLOCK_READ] = "Reading from",       [VMC_BLOCK_WRITE] = "Writing to",
-        [VMC_BLOCK_FLUSH] = "Flushing",          [VMC_BLOCK_DISCARD] = "Discarding on",
-        [VMC_BLOCK_WRITE_ZEROES] = "Zeroing on",
-    };
-    uint64_t now = vmc_now_ns();
-
-    if (!block->hooks || !block->hooks->log)
-        return;
-    if (block->reported && now - block->reported < REPORT_NS) {
-        block->unreported++;
-        return;
-    }
-    g_autofree char *more =
-        block->unreported ? g_strdup_printf(" (and %u more errors since the last report)", block->unreported)
-                          : g_strdup("");
-    g_autofree char *line =
-        g_strdup_printf("%s disk “%s” failed at byte %" G_GUINT64_FORMAT
-                        ": %s%s; the guest was told, look after the file or device",
-                        doing[io->op], disk_name(block), io->offset, g_strerror(-io->error), more);
-    block->reported = now;
-    block->unreported = 0;
-    block->hooks->log(block->hooks->opaque, line);
-}
-
-static void call_attention(Block *block, int err)
-{
-    if (block->attention)
-        return;
-    block->attention = true;
-    g_autofree char *why = g_strdup_printf("Disk “%s” has no room on this computer (%s): make room there, "
-                                           "then resume the machine, which goes on "
-                                           "as if nothing had happened",
-                                           disk_name(block), g_strerror(-err));
-    block->hooks->attention(block->hooks->opaque, why);
-}
 
 /* ---- requests that come back ---- */
 
@@ -167,13 +117,12 @@ static void notify_pushed(Block *block)
         }
 }
 
-/* Whether a request that failed is to be tried again when the user has made room. A flush that failed for
- * want of room has lost data already; tried again it would only seem to work. */
-static bool worth_keeping(const Block *block, const VmcBlockRequest *io)
+/* Whether a request that failed is one to try again when the user has made room. Without a length it is the
+ * flush behind a write that failed. */
+static bool can_be_kept(const Block *block, const VmcBlockRequest *io)
 {
-    return (io->error == -ENOSPC || io->error == -EDQUOT) && io->length &&
-           (io->op == VMC_BLOCK_WRITE || io->op == VMC_BLOCK_WRITE_ZEROES) && block->hooks &&
-           block->hooks->attention && block->dev.running;
+    return (io->op == VMC_BLOCK_WRITE || io->op == VMC_BLOCK_WRITE_ZEROES) && io->length &&
+           block->dev.running;
 }
 
 static void keep(Block *block, VmcVirtioBlockRequest *req)
@@ -182,7 +131,6 @@ static void keep(Block *block, VmcVirtioBlockRequest *req)
     *block->kept_tail = req;
     block->kept_tail = &req->next;
     block->n_kept++;
-    call_attention(block, req->io.error);
 }
 
 static VmcVirtioBlockRequest *take_kept(Block *block)
@@ -213,13 +161,13 @@ static void request_done(void *opaque, VmcBlockRequest *io)
 
     if (block->resize && io == &block->resize->io) {
         finish_resize(block);
-    } else if (io->error && worth_keeping(block, io)) {
+    } else if (io->error && can_be_kept(block, io) && vmc_disk_ask_for_room(&block->report, io->error)) {
         keep(block, req);
     } else if (!io->error && vmc_virtio_block_next_segment(req)) {
         vmc_block_engine_submit(block->engine, io);
     } else {
         if (io->error && io->error != -ECANCELED)
-            report(block, io);
+            vmc_disk_report_error(&block->report, io->op, io->offset, io->error);
         req->result = io->error ? VMC_BLOCK_S_IOERR : VMC_BLOCK_S_OK;
         complete(block, req);
     }
@@ -352,7 +300,7 @@ static void resumed(VmcVirtioDevice *dev)
 {
     Block *block = (Block *)dev;
 
-    block->attention = false;
+    block->report.asked = false;
     for (VmcVirtioBlockRequest *req = take_kept(block), *next; req; req = next) {
         next = req->next;
         vmc_block_engine_submit(block->engine, &req->io);
@@ -433,16 +381,17 @@ static bool resize_error(const Block *block, uint64_t size, int err, GError **er
         return true;
     if (err == -EALREADY)
         g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "Disk “%s” is being resized already; wait until that is done", disk_name(block));
+                    "Disk “%s” is being resized already; wait until that is done",
+                    vmc_disk_name(block->disk));
     else if (err == -ERANGE)
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     "Disk “%s” cannot be made smaller, to %" G_GUINT64_FORMAT
                     " bytes: guests lose what lies behind; give more than it has",
-                    disk_name(block), size);
+                    vmc_disk_name(block->disk), size);
     else
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be made %" G_GUINT64_FORMAT " bytes large: %s", disk_name(block), size,
-                    g_strerror(-err));
+                    "Disk “%s” cannot be made %" G_GUINT64_FORMAT " bytes large: %s",
+                    vmc_disk_name(block->disk), size, g_strerror(-err));
     return false;
 }
 
@@ -459,7 +408,7 @@ bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error)
                     size && size % VMC_DISK_SECTOR == 0
                         ? "Disk “%s” cannot be resized: it is read-only or of a format with a fixed size"
                         : "Disk “%s” has to have a whole number of sectors of 512 bytes, at least one",
-                    disk_name(block));
+                    vmc_disk_name(block->disk));
         return false;
     }
     wait_for_resize(&resize);
@@ -493,7 +442,8 @@ bool vmc_virtio_block_take_snapshot(VmcPciDevice *dev, const char *name, GError 
         g_propagate_error(error, take.error);
     else
         g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "Disk “%s” is being changed already; wait until that is done", disk_name(block));
+                    "Disk “%s” is being changed already; wait until that is done",
+                    vmc_disk_name(block->disk));
     return false;
 }
 
@@ -539,7 +489,7 @@ static bool reset(VmcVirtioDevice *dev)
     vmc_block_engine_run(block->engine);
     begin_grow(block);
     block->starved = block->pushed = 0;
-    block->attention = false;
+    block->report.asked = false;
     atomic_store(&block->writeback, block->cache != VMC_CACHE_WRITE_THROUGH);
     block->resetting = block->out && !VMC_SEEDED(FREED_IN_USE);
     return !block->resetting;
@@ -636,7 +586,7 @@ VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlo
     vmc_virtio_device_add_queues(&block->dev, CLAMP(params->queues, 1, VMC_VIRTIO_BLOCK_QUEUES_MAX) - 1,
                                  QUEUE_SIZE);
     block->disk = params->disk;
-    block->hooks = host->hooks;
+    block->report = (VmcDiskReport){.disk = params->disk, .hooks = host->hooks};
     block->cache = params->cache;
     block->size = params->disk->size;
     block->writeback = params->cache != VMC_CACHE_WRITE_THROUGH;

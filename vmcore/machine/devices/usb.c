@@ -155,6 +155,7 @@ static bool make_storage(VmcGuest *guest, guint index, GError **error)
 {
     const VmcDiskConfig *config = &vmc_guest_config(guest, index)->block;
     VmcDisk *disk = open_storage(config, error);
+    VmcUsbDevice *dev;
     g_autofree char *id = NULL;
 
     if (!disk)
@@ -164,7 +165,9 @@ static bool make_storage(VmcGuest *guest, guint index, GError **error)
                     : g_compute_checksum_for_string(G_CHECKSUM_SHA256, config->path, -1);
     if (!config->id)
         id[16] = '\0';
-    return add_usb(guest, index, vmc_usb_storage_new(disk, config->cdrom, id), error);
+    dev = vmc_usb_storage_new(disk, config->cdrom, id);
+    vmc_usb_storage_set_hooks(dev, &guest->hooks);
+    return add_usb(guest, index, dev, error);
 }
 
 /* Waits for the disk: not on a thread the guest waits for. */
