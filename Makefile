@@ -62,6 +62,8 @@ EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/e
 LIBS_test_decode := -lZydis
 LIBS_test_qcow2_crash := -Wl,--wrap=pwrite,--wrap=pwritev,--wrap=fallocate,--wrap=fdatasync
 LIBS_test_share := -lseccomp
+LIBS_test_share_files := -lseccomp
+LIBS_test_share_cost := -lseccomp
 LIBS_test_virtio_block := -lseccomp
 LIBS_test_block_engine := -lseccomp
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
