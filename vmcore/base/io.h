@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <glib-unix.h>
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,9 +21,11 @@ VmcIo *vmc_io_new(GError **error);
 void vmc_io_free(VmcIo *io);
 
 GMainContext *vmc_io_context(VmcIo *io);
-/* As g_unix_fd_source_new, for a source whose callback runs no main loop of its own, as none on this thread
- * does: it costs half as much. Owned by the caller. */
-GSource *vmc_io_watch_new(int fd, GIOCondition condition);
+/* A watch: sets *watch, unless it is there already, to have func(fd, condition, data) called on this thread;
+ * and ends it, as func itself may. Unwatch on this thread only, so that func does not run any more. */
+void vmc_io_watch(VmcIo *io, GSource **watch, int fd, GIOCondition condition, GUnixFDSourceFunc func,
+                  void *data);
+void vmc_io_unwatch(GSource **watch);
 bool vmc_io_on_thread(VmcIo *io);
 
 /* Runs func(data) once on the I/O thread, soon. */

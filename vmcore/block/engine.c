@@ -14,7 +14,6 @@
 #include "block/engine.h"
 
 #include <errno.h>
-#include <glib-unix.h>
 #include <stdatomic.h>
 
 #include "block/pool.h"
@@ -36,7 +35,7 @@ struct VmcBlockEngine {
     _Atomic unsigned active;
 
     VmcBlockRing *ring; /* I/O thread only; NULL: none to be had */
-    GSource *ring_source;
+    GSource *ring_watch;
     VmcTimer *retry; /* for what the kernel would not take */
 
     VmcBlockPool *pool;
@@ -330,9 +329,8 @@ const char *vmc_block_engine_way(const VmcBlockEngine *engine)
 
 static void watch_ring(VmcBlockEngine *engine)
 {
-    engine->ring_source = vmc_io_watch_new(vmc_block_ring_fd(engine->ring), G_IO_IN);
-    g_source_set_callback(engine->ring_source, G_SOURCE_FUNC(ring_readable), engine, NULL);
-    g_source_attach(engine->ring_source, vmc_io_context(engine->io));
+    vmc_io_watch(engine->io, &engine->ring_watch, vmc_block_ring_fd(engine->ring), G_IO_IN, ring_readable,
+                 engine);
 }
 
 VmcBlockEngine *vmc_block_engine_new(const VmcBlockEngineParams *params)
@@ -363,10 +361,7 @@ static void free_ring(void *data)
 {
     VmcBlockEngine *engine = data;
 
-    if (engine->ring_source) {
-        g_source_destroy(engine->ring_source);
-        g_source_unref(engine->ring_source);
-    }
+    vmc_io_unwatch(&engine->ring_watch);
     vmc_block_ring_free(engine->ring);
     vmc_timer_free(engine->retry);
 }

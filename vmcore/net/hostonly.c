@@ -22,7 +22,6 @@
 #include "net/attach.h"
 
 #include <errno.h>
-#include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -102,25 +101,6 @@ struct Net {
 
 static gboolean member_readable(gint fd, GIOCondition condition, gpointer data);
 
-static void drop_watch(GSource **watch)
-{
-    if (*watch) {
-        g_source_destroy(*watch);
-        g_source_unref(*watch);
-        *watch = NULL;
-    }
-}
-
-static void add_watch(Net *net, GSource **watch, int fd, GIOCondition condition, GUnixFDSourceFunc func,
-                      void *data)
-{
-    if (*watch)
-        return;
-    *watch = vmc_io_watch_new(fd, condition);
-    g_source_set_callback(*watch, G_SOURCE_FUNC(func), data, NULL);
-    g_source_attach(*watch, vmc_io_context(net->cable.io));
-}
-
 /* ---- which address is behind which member ---- */
 
 static MacEntry *mac_entry(Net *net, const uint8_t *mac)
@@ -160,8 +140,8 @@ static void member_free(gpointer data)
 {
     Member *member = data;
 
-    drop_watch(&member->in_watch);
-    drop_watch(&member->out_watch);
+    vmc_io_unwatch(&member->in_watch);
+    vmc_io_unwatch(&member->out_watch);
     g_queue_clear_full(&member->waiting, g_free);
     close(member->fd);
     g_free(member);
@@ -202,7 +182,7 @@ static void add_member(Net *net, int fd, bool began)
     g_queue_init(&member->waiting);
     g_ptr_array_add(net->members, member);
     /* The hello is read even while the NIC takes nothing. */
-    add_watch(net, &member->in_watch, fd, G_IO_IN | G_IO_HUP, member_readable, member);
+    vmc_io_watch(net->cable.io, &member->in_watch, fd, G_IO_IN | G_IO_HUP, member_readable, member);
 }
 
 static gboolean listener_readable(gint fd, GIOCondition condition, gpointer data)
@@ -274,7 +254,7 @@ static gboolean member_writable(gint fd, GIOCondition condition, gpointer data)
         member->waiting_bytes -= message->len;
         g_free(g_queue_pop_head(&member->waiting));
     }
-    drop_watch(&member->out_watch);
+    vmc_io_unwatch(&member->out_watch);
     return G_SOURCE_REMOVE;
 }
 
@@ -289,7 +269,7 @@ static void send_to(Member *member, const struct iovec *iov, unsigned n_iov, siz
     message->len = vmc_iov_copy(iov, n_iov, 0, message->bytes, len);
     g_queue_push_tail(&member->waiting, message);
     member->waiting_bytes += len;
-    add_watch(member->net, &member->out_watch, member->fd, G_IO_OUT, member_writable, member);
+    vmc_io_watch(member->net->cable.io, &member->out_watch, member->fd, G_IO_OUT, member_writable, member);
 }
 
 static FrameHeader make_header(const VmcFrameInfo *info)
@@ -359,9 +339,10 @@ static void set_resumed(Net *net, bool resumed)
     for (guint i = 0; i < net->members->len; i++) {
         Member *member = g_ptr_array_index(net->members, i);
         if (resumed || !*member->id)
-            add_watch(net, &member->in_watch, member->fd, G_IO_IN | G_IO_HUP, member_readable, member);
+            vmc_io_watch(net->cable.io, &member->in_watch, member->fd, G_IO_IN | G_IO_HUP, member_readable,
+                         member);
         else
-            drop_watch(&member->in_watch);
+            vmc_io_unwatch(&member->in_watch);
     }
 }
 
@@ -390,7 +371,7 @@ static gboolean member_readable(gint fd, GIOCondition condition, gpointer data)
 
     if (!*member->id) {
         if (read_hello(member) && *member->id && !net->resumed)
-            drop_watch(&member->in_watch);
+            vmc_io_unwatch(&member->in_watch);
         return G_SOURCE_CONTINUE;
     }
     for (unsigned i = 0; i < FRAMES_AT_ONCE && got == GOT_FRAME && !net->waiting; i++) {
@@ -489,7 +470,7 @@ static void join(void *data)
 {
     Net *net = data;
 
-    add_watch(net, &net->listen_watch, net->listener, G_IO_IN, listener_readable, net);
+    vmc_io_watch(net->cable.io, &net->listen_watch, net->listener, G_IO_IN, listener_readable, net);
     look_for_others(net);
 }
 
@@ -499,7 +480,7 @@ static void net_free(VmcCable *cable)
 
     if (net->path)
         unlink(net->path);
-    drop_watch(&net->listen_watch);
+    vmc_io_unwatch(&net->listen_watch);
     vmc_timer_free(net->retry);
     g_ptr_array_free(net->members, TRUE);
     if (net->listener >= 0)

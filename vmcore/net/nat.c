@@ -18,7 +18,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <glib-unix.h>
 #include <slirp/libslirp.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -341,10 +340,7 @@ static void nat_free(VmcCable *cable)
 
     if (nat->slirp)
         slirp_cleanup(nat->slirp);
-    if (nat->watch) {
-        g_source_destroy(nat->watch);
-        g_source_unref(nat->watch);
-    }
+    vmc_io_unwatch(&nat->watch);
     vmc_timer_free(nat->timer);
     if (nat->epoll >= 0)
         close(nat->epoll);
@@ -457,9 +453,7 @@ static void make(void *data)
     for (unsigned i = 0; i < params->n_forwards; i++)
         if (!add_forward(nat, &params->forwards[i], making->error))
             return;
-    nat->watch = vmc_io_watch_new(nat->epoll, G_IO_IN);
-    g_source_set_callback(nat->watch, G_SOURCE_FUNC(epoll_ready), nat, NULL);
-    g_source_attach(nat->watch, vmc_io_context(nat->cable.io));
+    vmc_io_watch(nat->cable.io, &nat->watch, nat->epoll, G_IO_IN, epoll_ready, nat);
     settle(nat);
     making->good = true;
 }

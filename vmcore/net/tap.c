@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
-#include <glib-unix.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
@@ -61,30 +60,12 @@ typedef struct Wire {
 
 static gboolean readable(gint fd, GIOCondition condition, gpointer data);
 
-static void drop_watch(GSource **watch)
-{
-    if (*watch) {
-        g_source_destroy(*watch);
-        g_source_unref(*watch);
-        *watch = NULL;
-    }
-}
-
-static void add_watch(Wire *wire, GSource **watch, GIOCondition condition, GUnixFDSourceFunc func)
-{
-    if (*watch)
-        return;
-    *watch = vmc_io_watch_new(wire->fd, condition);
-    g_source_set_callback(*watch, G_SOURCE_FUNC(func), wire, NULL);
-    g_source_attach(*watch, vmc_io_context(wire->cable.io));
-}
-
 /* The tap was deleted, or whoever had the other end of the socket is gone. */
 static void other_end_gone(Wire *wire)
 {
     wire->gone = true;
-    drop_watch(&wire->in_watch);
-    drop_watch(&wire->out_watch);
+    vmc_io_unwatch(&wire->in_watch);
+    vmc_io_unwatch(&wire->out_watch);
     vmc_cable_set_link(&wire->cable, false);
 }
 
@@ -100,7 +81,7 @@ static gboolean writable(gint fd, GIOCondition condition, gpointer data)
 {
     Wire *wire = data;
 
-    drop_watch(&wire->out_watch);
+    vmc_io_unwatch(&wire->out_watch);
     vmc_cable_room(&wire->cable);
     return G_SOURCE_REMOVE;
 }
@@ -155,7 +136,8 @@ static bool wire_send(VmcCable *cable, const struct iovec *iov, unsigned n_iov, 
     if (done >= 0)
         return true;
     if (errno == EAGAIN) {
-        add_watch(wire, &wire->out_watch, G_IO_OUT | G_IO_ERR | G_IO_HUP, writable);
+        vmc_io_watch(wire->cable.io, &wire->out_watch, wire->fd, G_IO_OUT | G_IO_ERR | G_IO_HUP, writable,
+                     wire);
         return false;
     }
     if (means_gone(errno))
@@ -216,7 +198,7 @@ static gboolean readable(gint fd, GIOCondition condition, gpointer data)
     if (wire->resumed && !wire->gone && condition & (G_IO_HUP | G_IO_ERR) && !(condition & G_IO_IN))
         other_end_gone(wire);
     if (!wire->resumed)
-        drop_watch(&wire->in_watch);
+        vmc_io_unwatch(&wire->in_watch);
     return G_SOURCE_CONTINUE;
 }
 
@@ -231,7 +213,8 @@ static void wire_resume(VmcCable *cable)
         vmc_cable_deliver_done(cable);
     }
     if (wire->resumed && !wire->gone)
-        add_watch(wire, &wire->in_watch, G_IO_IN | G_IO_HUP | G_IO_ERR, readable);
+        vmc_io_watch(wire->cable.io, &wire->in_watch, wire->fd, G_IO_IN | G_IO_HUP | G_IO_ERR, readable,
+                     wire);
 }
 
 static void wire_stop(VmcCable *cable)
@@ -239,7 +222,7 @@ static void wire_stop(VmcCable *cable)
     Wire *wire = (Wire *)cable;
 
     wire->resumed = wire->waiting = false;
-    drop_watch(&wire->in_watch);
+    vmc_io_unwatch(&wire->in_watch);
 }
 
 static void wire_set_offloads(VmcCable *cable, uint32_t offloads)
@@ -268,8 +251,8 @@ static void wire_free(VmcCable *cable)
 {
     Wire *wire = (Wire *)cable;
 
-    drop_watch(&wire->in_watch);
-    drop_watch(&wire->out_watch);
+    vmc_io_unwatch(&wire->in_watch);
+    vmc_io_unwatch(&wire->out_watch);
     close(wire->fd);
     g_free(wire->frame);
     g_free(wire->flatten);

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glib-unix.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -165,32 +164,20 @@ static Drained drain_turn(VmcSerialLine *line)
     return DRAIN_MORE;
 }
 
-static void drop_source(GSource **source)
-{
-    if (*source) {
-        g_source_destroy(*source);
-        g_source_unref(*source);
-        *source = NULL;
-    }
-}
-
 static gboolean output_ready(int fd, GIOCondition condition, gpointer data);
 
 static void drain(VmcSerialLine *line)
 {
     switch (drain_turn(line)) {
     case DRAIN_EMPTY:
-        drop_source(&line->source_out);
+        vmc_io_unwatch(&line->source_out);
         break;
     case DRAIN_MORE:
         vmc_doorbell_ring(line->bell);
         break;
     case DRAIN_WAIT:
-        if (line->source_out)
-            break;
-        line->source_out = g_unix_fd_source_new(line->fd_out, G_IO_OUT | G_IO_ERR | G_IO_HUP);
-        g_source_set_callback(line->source_out, G_SOURCE_FUNC(output_ready), line, NULL);
-        g_source_attach(line->source_out, vmc_io_context(line->io));
+        vmc_io_watch(line->io, &line->source_out, line->fd_out, G_IO_OUT | G_IO_ERR | G_IO_HUP, output_ready,
+                     line);
         break;
     }
 }
@@ -239,7 +226,7 @@ static gboolean input_ready(int fd, GIOCondition condition, gpointer data)
             return G_SOURCE_CONTINUE;
         line->input_ended = true;
     }
-    drop_source(&line->source_in);
+    vmc_io_unwatch(&line->source_in);
     if (!line->input_ended)
         listen_if_room(line);
     return G_SOURCE_REMOVE;
@@ -251,9 +238,7 @@ static void listen_if_room(VmcSerialLine *line)
         hand_over(line);
     if (line->fd_in < 0 || line->source_in || line->input_ended || line->n_kept || !input_room(line))
         return;
-    line->source_in = g_unix_fd_source_new(line->fd_in, G_IO_IN | G_IO_ERR | G_IO_HUP);
-    g_source_set_callback(line->source_in, G_SOURCE_FUNC(input_ready), line, NULL);
-    g_source_attach(line->source_in, vmc_io_context(line->io));
+    vmc_io_watch(line->io, &line->source_in, line->fd_in, G_IO_IN | G_IO_ERR | G_IO_HUP, input_ready, line);
 }
 
 static void bell_rang(void *data)
@@ -324,8 +309,8 @@ VmcSerialLine *vmc_serial_line_new(VmcIo *io, int fd_in, int fd_out, const VmcSe
 static void close_line(void *data)
 {
     VmcSerialLine *line = data;
-    drop_source(&line->source_in);
-    drop_source(&line->source_out);
+    vmc_io_unwatch(&line->source_in);
+    vmc_io_unwatch(&line->source_out);
     uint64_t until = vmc_now_ns() + LAST_WORDS_MS * 1000000ull;
     Drained drained;
     while (line->fd_out >= 0 && (drained = drain_turn(line)) != DRAIN_EMPTY && vmc_now_ns() < until) {

@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glib-unix.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -51,24 +50,6 @@ typedef struct FdPort {
     size_t input_at, input_len;
 } FdPort;
 
-static void drop_watch(GSource **watch)
-{
-    if (*watch) {
-        g_source_destroy(*watch);
-        g_source_unref(*watch);
-        *watch = NULL;
-    }
-}
-
-static void add_watch(FdPort *fp, GSource **watch, int fd, GIOCondition condition, GUnixFDSourceFunc func)
-{
-    if (*watch)
-        return;
-    *watch = g_unix_fd_source_new(fd, condition);
-    g_source_set_callback(*watch, G_SOURCE_FUNC(func), fp, NULL);
-    g_source_attach(*watch, vmc_io_context(fp->io));
-}
-
 /* ---- output ---- */
 
 static ssize_t write_polled(const FdPort *fp, const void *data, size_t len)
@@ -98,7 +79,7 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer data)
 {
     FdPort *fp = data;
 
-    drop_watch(&fp->out_watch);
+    vmc_io_unwatch(&fp->out_watch);
     vmc_port_resume(fp->port);
     return G_SOURCE_REMOVE;
 }
@@ -116,8 +97,8 @@ static size_t received(void *opaque, const void *data, size_t len)
         if (n >= 0)
             done += (size_t)n;
         else if (errno == EAGAIN)
-            add_watch(fp, &fp->out_watch, fp->own_out >= 0 ? fp->own_out : fp->fd_out, G_IO_OUT,
-                      output_ready);
+            vmc_io_watch(fp->io, &fp->out_watch, fp->own_out >= 0 ? fp->own_out : fp->fd_out, G_IO_OUT,
+                         output_ready, fp);
         else if (errno != EINTR)
             return len;
     }
@@ -130,7 +111,7 @@ static size_t received(void *opaque, const void *data, size_t len)
  * time to time; anything else has ended. */
 static void input_ended(FdPort *fp)
 {
-    drop_watch(&fp->in_watch);
+    vmc_io_unwatch(&fp->in_watch);
     if (fp->in_terminal)
         vmc_timer_arm(fp->retry, vmc_now_ns() + RETRY_NS);
     else
@@ -152,7 +133,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer data)
     size_t room = fp->input_len ? 0 : MIN(vmc_port_room(fp->port), sizeof(fp->input));
 
     if (!room) {
-        drop_watch(&fp->in_watch);
+        vmc_io_unwatch(&fp->in_watch);
         return G_SOURCE_REMOVE;
     }
     ssize_t got =
@@ -174,7 +155,7 @@ static void writable(void *opaque)
     if (fp->input_len)
         send_input(fp);
     if (fp->fd_in >= 0 && !fp->in_ended && !fp->input_len)
-        add_watch(fp, &fp->in_watch, fp->fd_in, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready);
+        vmc_io_watch(fp->io, &fp->in_watch, fp->fd_in, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready, fp);
 }
 
 static void retry_input(void *data)
@@ -191,7 +172,7 @@ static void opened(void *opaque, bool guest_open)
 
     if (guest_open)
         return;
-    drop_watch(&fp->in_watch);
+    vmc_io_unwatch(&fp->in_watch);
     vmc_timer_disarm(fp->retry);
 }
 
@@ -201,8 +182,8 @@ static void fd_port_free(void *opaque)
 {
     FdPort *fp = opaque;
 
-    drop_watch(&fp->in_watch);
-    drop_watch(&fp->out_watch);
+    vmc_io_unwatch(&fp->in_watch);
+    vmc_io_unwatch(&fp->out_watch);
     vmc_timer_free(fp->retry);
     if (fp->own_out >= 0)
         close(fp->own_out);

@@ -9,7 +9,6 @@
  * opened the port, what it sent goes with it.
  */
 #include <errno.h>
-#include <glib-unix.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,34 +35,16 @@ typedef struct SocketPort {
 static gboolean client_waits(gint fd, GIOCondition condition, gpointer data);
 static void watch_client(SocketPort *sp);
 
-static void drop_watch(GSource **watch)
-{
-    if (*watch) {
-        g_source_destroy(*watch);
-        g_source_unref(*watch);
-        *watch = NULL;
-    }
-}
-
-static void add_watch(SocketPort *sp, GSource **watch, int fd, GIOCondition condition, GUnixFDSourceFunc func)
-{
-    if (*watch)
-        return;
-    *watch = g_unix_fd_source_new(fd, condition);
-    g_source_set_callback(*watch, G_SOURCE_FUNC(func), sp, NULL);
-    g_source_attach(*watch, vmc_io_context(sp->io));
-}
-
 static void watch_listener(SocketPort *sp)
 {
-    add_watch(sp, &sp->listen_watch, vmc_unix_listener_fd(sp->listener), G_IO_IN, client_waits);
+    vmc_io_watch(sp->io, &sp->listen_watch, vmc_unix_listener_fd(sp->listener), G_IO_IN, client_waits, sp);
 }
 
 static void hang_up(SocketPort *sp)
 {
-    drop_watch(&sp->in_watch);
-    drop_watch(&sp->out_watch);
-    drop_watch(&sp->end_watch);
+    vmc_io_unwatch(&sp->in_watch);
+    vmc_io_unwatch(&sp->out_watch);
+    vmc_io_unwatch(&sp->end_watch);
     close(sp->client);
     sp->client = -1;
     watch_listener(sp);
@@ -76,7 +57,7 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer data)
 {
     SocketPort *sp = data;
 
-    drop_watch(&sp->out_watch);
+    vmc_io_unwatch(&sp->out_watch);
     vmc_port_resume(sp->port);
     return G_SOURCE_REMOVE;
 }
@@ -91,7 +72,7 @@ static size_t received(void *opaque, const void *data, size_t len)
         if (n >= 0)
             done += (size_t)n;
         else if (errno == EAGAIN)
-            add_watch(sp, &sp->out_watch, sp->client, G_IO_OUT, output_ready);
+            vmc_io_watch(sp->io, &sp->out_watch, sp->client, G_IO_OUT, output_ready, sp);
         else if (errno != EINTR)
             hang_up(sp);
     }
@@ -115,7 +96,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer data)
     size_t room = sp->input_len ? 0 : MIN(vmc_port_room(sp->port), sizeof(sp->input));
 
     if (!room) {
-        drop_watch(&sp->in_watch); /* `writable` sets it again */
+        vmc_io_unwatch(&sp->in_watch); /* `writable` sets it again */
         return G_SOURCE_REMOVE;
     }
     ssize_t got = recv(fd, sp->input, room, MSG_DONTWAIT);
@@ -144,12 +125,12 @@ static void watch_client(SocketPort *sp)
     if (sp->client < 0)
         return;
     if (sp->in_ended || !vmc_port_guest_open(sp->port)) {
-        drop_watch(&sp->in_watch);
-        add_watch(sp, &sp->end_watch, sp->client, G_IO_HUP | G_IO_ERR, client_gone);
+        vmc_io_unwatch(&sp->in_watch);
+        vmc_io_watch(sp->io, &sp->end_watch, sp->client, G_IO_HUP | G_IO_ERR, client_gone, sp);
     } else {
-        drop_watch(&sp->end_watch);
+        vmc_io_unwatch(&sp->end_watch);
         if (!sp->input_len)
-            add_watch(sp, &sp->in_watch, sp->client, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready);
+            vmc_io_watch(sp->io, &sp->in_watch, sp->client, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready, sp);
     }
 }
 
@@ -180,12 +161,12 @@ static gboolean client_waits(gint fd, GIOCondition condition, gpointer data)
 
     if (client < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-            drop_watch(&sp->listen_watch);
+            vmc_io_unwatch(&sp->listen_watch);
             vmc_timer_arm(sp->retry, vmc_now_ns() + RETRY_NS);
         }
         return G_SOURCE_CONTINUE;
     }
-    drop_watch(&sp->listen_watch);
+    vmc_io_unwatch(&sp->listen_watch);
     sp->client = client;
     sp->in_ended = false;
     sp->input_len = 0;
@@ -208,10 +189,10 @@ static void socket_port_free(void *opaque)
 {
     SocketPort *sp = opaque;
 
-    drop_watch(&sp->listen_watch);
-    drop_watch(&sp->in_watch);
-    drop_watch(&sp->out_watch);
-    drop_watch(&sp->end_watch);
+    vmc_io_unwatch(&sp->listen_watch);
+    vmc_io_unwatch(&sp->in_watch);
+    vmc_io_unwatch(&sp->out_watch);
+    vmc_io_unwatch(&sp->end_watch);
     vmc_timer_free(sp->retry);
     if (sp->client >= 0)
         close(sp->client);

@@ -15,7 +15,6 @@
 #include "virtio/vsock.h"
 
 #include <errno.h>
-#include <glib-unix.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -262,20 +261,9 @@ static gboolean client_waits(gint fd, GIOCondition condition, gpointer data);
 
 static void watch_listener(VmcVsockEntry *entry)
 {
-    if (!entry->listener || entry->watch)
-        return;
-    entry->watch = g_unix_fd_source_new(vmc_unix_listener_fd(entry->listener), G_IO_IN);
-    g_source_set_callback(entry->watch, G_SOURCE_FUNC(client_waits), entry, NULL);
-    g_source_attach(entry->watch, vmc_io_context(entry->vsock->dev.io));
-}
-
-static void unwatch_listener(VmcVsockEntry *entry)
-{
-    if (entry->watch) {
-        g_source_destroy(entry->watch);
-        g_source_unref(entry->watch);
-        entry->watch = NULL;
-    }
+    if (entry->listener)
+        vmc_io_watch(entry->vsock->dev.io, &entry->watch, vmc_unix_listener_fd(entry->listener), G_IO_IN,
+                     client_waits, entry);
 }
 
 /* A guest without a driver has no port to connect to, and nobody knows when it will: the client is turned
@@ -291,7 +279,7 @@ static gboolean client_waits(gint fd, GIOCondition condition, gpointer data)
             close(client);
         sweep_later(vsock);
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        unwatch_listener(entry); /* no descriptor is left: sweep looks again */
+        vmc_io_unwatch(&entry->watch); /* no descriptor is left: sweep looks again */
         sweep_later(vsock);
     }
     return G_SOURCE_CONTINUE;
@@ -345,7 +333,7 @@ static void end_listening(void *data)
     VmcVsock *vsock = data;
 
     for (unsigned i = 0; i < vsock->n_entries; i++) {
-        unwatch_listener(&vsock->entries[i]);
+        vmc_io_unwatch(&vsock->entries[i].watch);
         vmc_unix_listener_free(vsock->entries[i].listener);
     }
 }

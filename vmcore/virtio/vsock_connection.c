@@ -14,7 +14,6 @@
  * and may free the connection.
  */
 #include <errno.h>
-#include <glib-unix.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -60,32 +59,20 @@ static void settle(VmcVsockConnection *c);
 
 /* ---- life ---- */
 
-static void drop_watch(GSource **watch)
-{
-    if (*watch) {
-        g_source_destroy(*watch);
-        g_source_unref(*watch);
-        *watch = NULL;
-    }
-}
-
 static void want_watch(VmcVsockConnection *c, GSource **watch, bool want, GIOCondition condition,
                        GUnixFDSourceFunc func)
 {
-    if (!want) {
-        drop_watch(watch);
-    } else if (!*watch) {
-        *watch = g_unix_fd_source_new(c->fd, condition);
-        g_source_set_callback(*watch, G_SOURCE_FUNC(func), c, NULL);
-        g_source_attach(*watch, vmc_io_context(c->vsock->dev.io));
-    }
+    if (want)
+        vmc_io_watch(c->vsock->dev.io, watch, c->fd, condition, func, c);
+    else
+        vmc_io_unwatch(watch);
 }
 
 static void close_socket(VmcVsockConnection *c)
 {
-    drop_watch(&c->in_watch);
-    drop_watch(&c->out_watch);
-    drop_watch(&c->end_watch);
+    vmc_io_unwatch(&c->in_watch);
+    vmc_io_unwatch(&c->out_watch);
+    vmc_io_unwatch(&c->end_watch);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -489,8 +476,8 @@ static void reset_by_guest(VmcVsockConnection *c)
         connection_free(c);
         return;
     }
-    drop_watch(&c->in_watch);
-    drop_watch(&c->end_watch);
+    vmc_io_unwatch(&c->in_watch);
+    vmc_io_unwatch(&c->end_watch);
     settle(c);
 }
 
