@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "fs/fuse_internal.h"
-#include "fs/vectors.h"
+#include "base/vectors.h"
 
 #define ARGS_MAX      (VMC_SHARE_XATTR_MAX + 4096u) /* of any request but WRITE */
 #define ARGS_ON_STACK 1024u
@@ -215,7 +215,7 @@ bool vmc_fuse_read_header(VmcFuseMessage *message)
 {
     struct fuse_in_header *header = &message->header;
 
-    if (vmc_iov_read(message->out, message->n_out, 0, header, sizeof(*header)) != sizeof(*header))
+    if (vmc_iov_copy(message->out, message->n_out, 0, header, sizeof(*header)) != sizeof(*header))
         return false;
     return header->len >= sizeof(*header) && header->len <= message->out_len;
 }
@@ -225,7 +225,7 @@ bool vmc_fuse_read_args(const VmcFuseMessage *message, void *args, size_t len)
     size_t header = sizeof(message->header);
 
     return len <= message->header.len - header &&
-           vmc_iov_read(message->out, message->n_out, header, args, len) == len;
+           vmc_iov_copy(message->out, message->n_out, header, args, len) == len;
 }
 
 static size_t answer(VmcFuseMessage *message, int error, const void *data, size_t len)
@@ -428,7 +428,7 @@ static void *copy_args(const VmcFuseMessage *message, const Request *request, vo
     if (*len > ARGS_MAX)
         return NULL;
     void *args = *len <= ARGS_ON_STACK ? on_stack : g_malloc(*len);
-    vmc_iov_read(message->out, message->n_out, sizeof(*header), args, *len);
+    vmc_iov_copy(message->out, message->n_out, sizeof(*header), args, *len);
     return args;
 }
 
@@ -512,7 +512,7 @@ bool vmc_fuse_forget(VmcFuse *fuse, VmcFuseMessage *message)
         return true;
     at += sizeof(batch);
     for (uint32_t i = 0; i < batch.count && at + sizeof(one) <= MIN(header->len, ARGS_MAX); i++) {
-        vmc_iov_read(message->out, message->n_out, at, &one, sizeof(one));
+        vmc_iov_copy(message->out, message->n_out, at, &one, sizeof(one));
         forget_one(fuse, one.nodeid, one.nlookup);
         at += sizeof(one);
     }

@@ -5,7 +5,7 @@
 #include <sys/file.h>
 
 #include "fs/fuse_internal.h"
-#include "fs/vectors.h"
+#include "base/vectors.h"
 
 /* ---- opening and closing ---- */
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "fs/p9_internal.h"
-#include "fs/vectors.h"
+#include "base/vectors.h"
 
 #define VERSION       "9P2000.L"
 #define ARGS_MAX      16384u /* of any request but Twrite: 16 names, or a name and a link's text */
@@ -180,7 +180,7 @@ bool vmc_p9_read_header(VmcP9Message *message)
 
     message->type = 0;
     message->tag = 0;
-    if (vmc_iov_read(message->out, message->n_out, 0, header, sizeof(header)) != sizeof(header))
+    if (vmc_iov_copy(message->out, message->n_out, 0, header, sizeof(header)) != sizeof(header))
         return false;
     memcpy(&size, header, sizeof(size));
     memcpy(&message->tag, header + 5, sizeof(message->tag));
@@ -233,7 +233,7 @@ bool vmc_p9_is_flush(const VmcP9Message *message, uint16_t *oldtag)
 
     if (message->type != P9_TFLUSH || message->size < VMC_P9_HEADER + sizeof(tag))
         return false;
-    vmc_iov_read(message->out, message->n_out, VMC_P9_HEADER, &tag, sizeof(tag));
+    vmc_iov_copy(message->out, message->n_out, VMC_P9_HEADER, &tag, sizeof(tag));
     *oldtag = GUINT16_FROM_LE(tag);
     return true;
 }
@@ -358,7 +358,7 @@ static uint8_t *copy_args(P9Call *call, uint8_t *on_stack)
     if (len > ARGS_MAX)
         return NULL;
     uint8_t *args = len <= ARGS_ON_STACK ? on_stack : g_malloc(len);
-    vmc_iov_read(message->out, message->n_out, VMC_P9_HEADER, args, len);
+    vmc_iov_copy(message->out, message->n_out, VMC_P9_HEADER, args, len);
     call->args = args;
     call->args_len = len;
     return args;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fs/p9_internal.h"
-#include "fs/vectors.h"
+#include "base/vectors.h"
 
 #define READDIR_MAX (256u << 10)
 #define ENTRY_BYTES 24u /* qid[13] offset[8] type[1] and the length of the name[s] */

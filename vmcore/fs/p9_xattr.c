@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 
 #include "fs/p9_internal.h"
-#include "fs/vectors.h"
+#include "base/vectors.h"
 
 /* ---- reading ---- */
 
@@ -135,7 +135,7 @@ int p9_xattr_write(P9Call *call, P9Xattr *xattr, uint64_t offset, uint32_t count
     if (offset > xattr->filled || count > xattr->size - offset)
         err = -ENOSPC;
     else
-        vmc_iov_read(message->out, message->n_out, VMC_P9_HEADER + P9_READ_ARGS, xattr->data + offset, count);
+        vmc_iov_copy(message->out, message->n_out, VMC_P9_HEADER + P9_READ_ARGS, xattr->data + offset, count);
     if (!err)
         xattr->filled = MAX(xattr->filled, (uint32_t)offset + count);
     g_mutex_unlock(&xattr->lock);

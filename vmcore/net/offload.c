@@ -56,34 +56,6 @@ static void store32(uint8_t *p, uint32_t value)
     store16(p + 2, value & 0xffff);
 }
 
-/* ---- vectors ---- */
-
-size_t vmc_iov_length(const struct iovec *iov, unsigned n_iov)
-{
-    size_t len = 0;
-
-    for (unsigned i = 0; i < n_iov; i++)
-        len += iov[i].iov_len;
-    return len;
-}
-
-size_t vmc_iov_copy(const struct iovec *iov, unsigned n_iov, size_t offset, void *buf, size_t len)
-{
-    size_t done = 0;
-
-    for (unsigned i = 0; i < n_iov && done < len; i++) {
-        if (offset >= iov[i].iov_len) {
-            offset -= iov[i].iov_len;
-            continue;
-        }
-        size_t here = MIN(iov[i].iov_len - offset, len - done);
-        memcpy((uint8_t *)buf + done, (const uint8_t *)iov[i].iov_base + offset, here);
-        done += here;
-        offset = 0;
-    }
-    return done;
-}
-
 /* ---- sums ---- */
 
 /* In the host's order: the sum of swapped words is the swapped sum, and fold swaps it back. 32 bits at a time

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/vectors.h"
 #include "net/cable.h"
 
 /* A segment's payload, less than which is taken for an attack: each costs a frame (as Linux has it). */
@@ -38,9 +39,3 @@ bool vmc_offload_segment(const uint8_t *frame, size_t len, const VmcFrameInfo *i
  * of bytes before); fold turns it into what stands in a header. */
 uint64_t vmc_checksum_add(uint64_t sum, const void *bytes, size_t len);
 uint16_t vmc_checksum_fold(uint64_t sum);
-
-/* ---- vectors ---- */
-
-size_t vmc_iov_length(const struct iovec *iov, unsigned n_iov);
-/* Copies up to `len` bytes from `offset` of the vectors; returns how many. */
-size_t vmc_iov_copy(const struct iovec *iov, unsigned n_iov, size_t offset, void *buf, size_t len);

@@ -1,6 +1,6 @@
 /*
- * Messages in pieces: what the protocols (FUSE, 9P) do with the vectors of guest memory that a message comes
- * in. The memory is the guest's, who may write to it at any time: copy, then look at the copy.
+ * Messages in pieces: what is done with the vectors of memory that a frame or a message (FUSE, 9P) comes in.
+ * The memory may be the guest's, who may write to it at any time: copy, then look at the copy.
  *
  * Threads: any; nothing here waits.
  */
@@ -9,9 +9,10 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-/* Copies up to `len` bytes between `buf` and the vector, from the vector's byte `offset` on; returns how many
- * there were. */
-size_t vmc_iov_read(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len);
+size_t vmc_iov_length(const struct iovec *iov, unsigned n);
+/* Copies up to `len` bytes from the vector to `buf`, or writes them there from it, from the vector's byte
+ * `offset` on; returns how many there were. */
+size_t vmc_iov_copy(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len);
 size_t vmc_iov_write(const struct iovec *iov, unsigned n, size_t offset, const void *buf, size_t len);
 
 /* The part [offset, offset + len) of a vector, in place: `n` elements from `iov` on, as long as the window is

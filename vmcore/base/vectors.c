@@ -3,9 +3,18 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "fs/vectors.h"
+#include "base/vectors.h"
 
-size_t vmc_iov_read(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len)
+size_t vmc_iov_length(const struct iovec *iov, unsigned n)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        len += iov[i].iov_len;
+    return len;
+}
+
+size_t vmc_iov_copy(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len)
 {
     size_t done = 0;
 
