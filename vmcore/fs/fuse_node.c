@@ -57,30 +57,31 @@ int fuse_symlink(FuseCall *call)
     return err ? err : reply_entry(call, node, &attr);
 }
 
-int fuse_mknod(FuseCall *call)
+/* `make` is vmc_share_mknod or vmc_share_mkdir. */
+static int make_node(FuseCall *call, uint32_t mode, typeof(vmc_share_mkdir) *make)
 {
-    const struct fuse_mknod_in *in = call->args;
     VmcShareNode *dir = fuse_node(call->fuse, call->nodeid), *node;
     VmcShareAttr attr;
 
     if (!dir)
         return -ESTALE;
-    int err = vmc_share_mknod(dir, call->name, &call->who, in->mode, &node, &attr);
+    int err = make(dir, call->name, &call->who, mode, &node, &attr);
     vmc_share_node_unref(dir);
     return err ? err : reply_entry(call, node, &attr);
+}
+
+int fuse_mknod(FuseCall *call)
+{
+    const struct fuse_mknod_in *in = call->args;
+
+    return make_node(call, in->mode, vmc_share_mknod);
 }
 
 int fuse_mkdir(FuseCall *call)
 {
     const struct fuse_mkdir_in *in = call->args;
-    VmcShareNode *dir = fuse_node(call->fuse, call->nodeid), *node;
-    VmcShareAttr attr;
 
-    if (!dir)
-        return -ESTALE;
-    int err = vmc_share_mkdir(dir, call->name, &call->who, in->mode, &node, &attr);
-    vmc_share_node_unref(dir);
-    return err ? err : reply_entry(call, node, &attr);
+    return make_node(call, in->mode, vmc_share_mkdir);
 }
 
 int fuse_link(FuseCall *call)

@@ -155,51 +155,48 @@ int p9_symlink(P9Call *call)
     return err;
 }
 
-/* dfid[4] name[s] mode[4] major[4] minor[4] gid[4] */
-int p9_mknod(P9Call *call)
+/* The rest of the message has been read; `make` is vmc_share_mknod or vmc_share_mkdir. */
+static int make_node(P9Call *call, uint32_t number, const char *name, uint32_t mode,
+                     typeof(vmc_share_mkdir) *make)
 {
-    uint32_t number = p9_u32(call);
     VmcShareNode *node;
     VmcShareAttr attr;
-    P9Name name;
     P9Use use;
 
-    p9_name(call, name);
-    uint32_t mode = p9_u32(call);
-    p9_u64(call);
-    p9_u32(call);
     if (call->bad)
         return -EINVAL;
     int err = p9_use(call, number, &use);
     if (!err)
-        err = vmc_share_mknod(use.node, name, &call->who, mode, &node, &attr);
+        err = make(use.node, name, &call->who, mode, &node, &attr);
     p9_done(call, &use);
     if (!err)
         reply_made(call, node, &attr);
     return err;
 }
 
+/* dfid[4] name[s] mode[4] major[4] minor[4] gid[4] */
+int p9_mknod(P9Call *call)
+{
+    uint32_t number = p9_u32(call);
+    P9Name name;
+
+    p9_name(call, name);
+    uint32_t mode = p9_u32(call);
+    p9_u64(call);
+    p9_u32(call);
+    return make_node(call, number, name, mode, vmc_share_mknod);
+}
+
 /* dfid[4] name[s] mode[4] gid[4] */
 int p9_mkdir(P9Call *call)
 {
     uint32_t number = p9_u32(call);
-    VmcShareNode *node;
-    VmcShareAttr attr;
     P9Name name;
-    P9Use use;
 
     p9_name(call, name);
     uint32_t mode = p9_u32(call);
     p9_u32(call);
-    if (call->bad)
-        return -EINVAL;
-    int err = p9_use(call, number, &use);
-    if (!err)
-        err = vmc_share_mkdir(use.node, name, &call->who, mode, &node, &attr);
-    p9_done(call, &use);
-    if (!err)
-        reply_made(call, node, &attr);
-    return err;
+    return make_node(call, number, name, mode, vmc_share_mkdir);
 }
 
 /* dfid[4] fid[4] name[s] */
