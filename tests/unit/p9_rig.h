@@ -115,12 +115,13 @@ static inline void say_list(P9 *p, uint8_t type, const char *form, va_list args)
     }
 }
 
+/* Of what is longer than a number, such as a qid, its first eight bytes. */
 static inline uint64_t get(P9 *p, unsigned bytes)
 {
     uint64_t value = 0;
 
     assert_true(p->answer_len >= bytes);
-    for (unsigned i = 0; i < bytes; i++)
+    for (unsigned i = 0; i < MIN(bytes, 8); i++)
         value |= (uint64_t)p->answer[i] << 8 * i;
     p->answer += bytes;
     p->answer_len -= bytes;
