@@ -49,7 +49,7 @@ typedef struct VmcShareProtocol {
     size_t request_size;
     unsigned lockers_max;
     bool has_hiprio; /* what is in queue 0 comes through even when the others have used all there is */
-    /* For the device's folder; free may wait and is a worker's. */
+    /* For the device's folder; free may wait. */
     void *(*session_new)(VmcShareDevice *dev);
     void (*session_free)(void *session);
     /* A chain has been taken: gives it back, or submits it. The request is zeroed but for queue and elem, or
