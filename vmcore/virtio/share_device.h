@@ -73,18 +73,18 @@ struct VmcShareDevice {
 
     /* I/O thread only, but for `session`, which does not change while a request is out. */
     void *session;
-    bool used; /* the session was */
     VmcShareRequest *unused;
-    unsigned n_unused;
     VmcShareRequest *taken; /* all that are with a worker or wait for a lock */
-    unsigned out;           /* given to workers and not yet back */
-    unsigned n_lockers;
+    uint64_t stalled;       /* queues that were left because too much was out, by bit */
     uint64_t retry_ns;
-    bool retry_armed;
-    uint64_t stalled; /* queues that were left because too much was out, by bit */
-    bool resetting;   /* reset waits for `out` to become 0 */
     VmcTimer *retry;
     VmcDoorbell *bell;
+    unsigned n_unused;
+    unsigned out; /* given to workers and not yet back */
+    unsigned n_lockers;
+    bool used; /* the session was */
+    bool retry_armed;
+    bool resetting; /* reset waits for `out` to become 0 */
 
     atomic_bool cancel; /* what has not begun need not */
     GThreadPool *workers;
