@@ -196,6 +196,27 @@ def equal(seen, wanted, what):
     check(seen == wanted, f"{what}: expected {wanted!r}, saw {seen!r}")
 
 
+def until(what, look, seconds=60):
+    """Waits until `look` gives something; returns that."""
+    end = time.monotonic() + seconds * PATIENCE
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        check(time.monotonic() < end, f"{what}: not within {seconds} s")
+        time.sleep(0.3)
+
+
+def build_program(name, path, *flags):
+    """A program of tests/guest/programs for the guest, static, and as large as whole sectors: it may be a disk."""
+    need("gcc")
+    built = subprocess.run(["gcc", "-static", "-O1", "-D_GNU_SOURCE", *flags, "-o", path,
+                            os.path.join(ROOT, f"tests/guest/programs/{name}.c")], capture_output=True, check=False)
+    if built.returncode:
+        raise Skip(f"a static program cannot be built: {built.stderr.decode()[-300:]}")
+    os.truncate(path, (os.path.getsize(path) + 511) // 512 * 512)
+
+
 def scratch():
     """A folder that is gone after the with statement."""
     return tempfile.TemporaryDirectory(prefix="espalier-test-")

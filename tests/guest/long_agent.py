@@ -5,7 +5,7 @@ For make test-devices-long. The guest's programs come from the tools disk (make 
 
 time-limit: 2400
 """
-from guest import CTL, GUEST, PATIENCE, Failure, Skip, boot_devices, check, equal, host, main, scratch
+from guest import CTL, GUEST, Failure, Skip, boot_devices, check, equal, host, main, scratch, until
 
 import binascii
 import hashlib
@@ -34,17 +34,6 @@ Option "AutoAddDevices" "false"
 Option "BlankTime" "0"
 EndSection
 """
-
-
-def until(what, look, seconds=60):
-    """Waits until `look` gives something; returns that."""
-    end = time.monotonic() + seconds * PATIENCE
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        check(time.monotonic() < end, f"{what}: not within {seconds} s")
-        time.sleep(1)
 
 
 def attempt(*args):

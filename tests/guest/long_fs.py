@@ -4,13 +4,12 @@ virtio-fs with and without a cache, and on 9P.
 
 time-limit: 5400
 """
-from guest import CTL, PEER, ROOT, TOOLS, Failure, Skip, boot_devices, check, equal, host, main, need, scratch
+from guest import CTL, PEER, TOOLS, Skip, boot_devices, build_program, check, equal, host, main, need, scratch
 
 import hashlib
 import os
 import re
 import stat
-import subprocess
 
 REFERENCE = "reference"  # ext4 on a disk: a tmpfs of this kernel knows no user.* attributes
 KINDS = {"none": "direct", "nine": "nine"}  # whose answers differ; see posix.c
@@ -19,12 +18,9 @@ PROGRAMS = ("posix", "stress")
 
 def build(folder):
     """The guest's programs, into a folder it gets."""
-    need("gcc", "mke2fs")
+    need("mke2fs")
     for name in PROGRAMS:
-        built = subprocess.run(["gcc", "-static", "-O1", "-D_GNU_SOURCE", "-o", os.path.join(folder, name),
-                                os.path.join(ROOT, f"tests/guest/programs/{name}.c")], capture_output=True, check=False)
-        if built.returncode:
-            raise Skip(f"a static program cannot be built: {built.stderr.decode()[-300:]}")
+        build_program(name, os.path.join(folder, name))
 
 
 class Shares:

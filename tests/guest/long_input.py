@@ -3,11 +3,10 @@
 
 time-limit: 2400
 """
-from guest import CTL, PATIENCE, PEER, TOOLS, Skip, boot_devices, check, equal, host, main, scratch
+from guest import CTL, PEER, TOOLS, Skip, boot_devices, check, equal, host, main, scratch, until
 
 import os
 import re
-import time
 
 KEYBOARD, TABLET, USB_KEYBOARD, USB_TABLET = "2", "3", "4", "5"  # among the machine's devices, behind the tools disk
 # What a person's keyboard has: its name by evtest, and its number.
@@ -16,16 +15,6 @@ KEYS = {"KEY_ESC": 1, "KEY_1": 2, "KEY_Q": 16, "KEY_A": 30, "KEY_ENTER": 28, "KE
         "KEY_RIGHTCTRL": 97, "KEY_SYSRQ": 99, "KEY_RIGHTALT": 100, "KEY_HOME": 102, "KEY_UP": 103, "KEY_PAGEDOWN": 109,
         "KEY_DELETE": 111, "KEY_LEFTMETA": 125, "KEY_RIGHTMETA": 126, "KEY_COMPOSE": 127}
 BUTTONS = {"BTN_LEFT": 272, "BTN_RIGHT": 273, "BTN_MIDDLE": 274}
-
-
-def until(what, look, seconds=60):
-    end = time.monotonic() + seconds * PATIENCE
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        check(time.monotonic() < end, f"{what}: not within {seconds} s")
-        time.sleep(0.5)
 
 
 def event_node(guest, bus, name):

@@ -5,7 +5,7 @@ What a device does in all its detail is in the test of its own; here they share 
 
 time-limit: 900
 """
-from guest import CTL, PATIENCE, PEER, ROOT, Failure, Skip, boot_devices, check, equal, host, main, need, scratch
+from guest import CTL, PATIENCE, PEER, Failure, Skip, boot_devices, build_program, check, equal, host, main, need, scratch, until
 
 import hashlib
 import os
@@ -25,17 +25,6 @@ FROM_GUEST, TO_GUEST = 5, 6  # vsock ports
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
-
-
-def until(what, look, seconds=30):
-    """Waits until `look` gives something; returns that."""
-    end = time.monotonic() + seconds * PATIENCE
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        check(time.monotonic() < end, f"{what}: not within {seconds} s")
-        time.sleep(0.3)
 
 
 def serve(listener, handler):
@@ -370,7 +359,7 @@ def all_devices_in_one_machine():
     with scratch() as folder:
         machine = Machine(folder)
         # From the source that test_vsock.py has.
-        host("gcc", "-static", "-O1", "-o", os.path.join(machine.shared, "vsock"), os.path.join(ROOT, "tests/guest/programs/vsock.c"))
+        build_program("vsock", os.path.join(machine.shared, "vsock"))
         with boot_devices(devices=machine.devices, cpus=2, memory=1024, extra=("--control", machine.control)) as guest:
             all_are_listed(guest, machine)
             digest = file_systems(guest, machine)

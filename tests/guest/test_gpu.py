@@ -10,8 +10,8 @@ import struct
 import subprocess
 import time
 
-from guest import (BUILD, CTL, PATIENCE, PEER, ROOT, Failure, Skip, boot_devices, check, equal, host, main, need,
-                   scratch)
+from guest import (BUILD, CTL, PATIENCE, PEER, Failure, Skip, boot_devices, build_program, check, equal, host, main,
+                   need, scratch)
 
 # The console goes to the screen as well, so that there is something to see.
 CMDLINE = "console=tty0 console=ttyS0"
@@ -80,11 +80,7 @@ def text_changes_the_picture(guest, screen, size):
 
 def pointer_program(folder):
     path = os.path.join(folder, "pointer")
-    built = subprocess.run(["gcc", "-static", "-O1", "-I/usr/include/libdrm", "-o", path,
-                            os.path.join(ROOT, "tests/guest/programs/pointer.c")], capture_output=True, check=False)
-    if built.returncode:
-        raise Skip(f"a static program cannot be built: {built.stderr.decode()[-300:]}")
-    os.truncate(path, (os.path.getsize(path) + 511) // 512 * 512)
+    build_program("pointer", path, "-I/usr/include/libdrm")
     return path
 
 

@@ -3,27 +3,13 @@
 
 time-limit: 900
 """
-from guest import CTL, PEER, Skip, boot_devices, check, equal, host, main, need, scratch
+from guest import CTL, PEER, Skip, boot_devices, check, equal, host, main, need, scratch, until
 
 import hashlib
 import os
 import struct
-import time
-
-from guest import PATIENCE
 
 KEYS = {"a": 30, "leftshift": 42, "102nd": 86}
-
-
-def until(what, look, seconds=30):
-    """Waits until `look` gives something; returns that."""
-    end = time.monotonic() + seconds * PATIENCE
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        check(time.monotonic() < end, f"{what}: not within {seconds} s")
-        time.sleep(0.3)
 
 
 def image(folder, name, megabytes):

@@ -3,37 +3,11 @@
 
 time-limit: 900
 """
-from guest import PEER, ROOT, Skip, boot_devices, check, equal, main, need, scratch
+from folders import in_guest, programs_run_and_files_are_shared, read, the_host_sees_locks, write
+from guest import PEER, Skip, boot_devices, build_program, check, equal, main, scratch
 
-import fcntl
-import hashlib
 import os
 import stat
-import subprocess
-
-
-def tool(path):
-    need("gcc")
-    built = subprocess.run(["gcc", "-static", "-O1", "-D_GNU_SOURCE", "-o", path,
-                            os.path.join(ROOT, "tests/guest/programs/share.c")], capture_output=True, check=False)
-    if built.returncode:
-        raise Skip(f"a static program cannot be built: {built.stderr.decode()[-300:]}")
-
-
-def write(path, data):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def in_guest(guest, case, folder, seconds=200):
-    """A case of the guest's program (tests/guest/programs/share.c)."""
-    text = guest.run(f"/mnt/work/share {case} {folder} || true", seconds)
-    check(text.splitlines()[-1:] == [f"{case}: ok"], f"in the guest, on {folder}: {text}")
 
 
 def linux_uses_shared_folders():
@@ -44,7 +18,7 @@ def linux_uses_shared_folders():
         for path in (work, look, direct):
             os.mkdir(path, 0o755)
             os.chmod(path, 0o755)
-        tool(os.path.join(work, "share"))
+        build_program("share", os.path.join(work, "share"))
         write(os.path.join(look, "there"), b"only to look at\n")
         write(os.path.join(folder, "outside"), b"not shared\n")
         devices = (f"virtio-fs,sharedDir={work},mountTag=work",
@@ -70,18 +44,6 @@ def linux_uses_shared_folders():
             equal(guest.wait(), 0, "exit status")
         equal(sorted(os.listdir(look)), ["there"], "the read-only folder afterwards")
         equal(read(os.path.join(folder, "outside")), b"not shared\n", "the file beside the folders")
-
-
-def programs_run_and_files_are_shared(guest, work):
-    """The program comes from the share itself: exec and mmap of its pages."""
-    data = os.urandom(8 << 20)
-    write(os.path.join(work, "from-host"), data)
-    digest = hashlib.sha256(data).hexdigest()
-    equal(guest.run("sha256sum < /mnt/work/from-host").split()[0], digest, "a file of the host's, read in the guest")
-    guest.run("cp /mnt/work/from-host /mnt/work/from-guest; cd /mnt/work; mkdir -p deep/er; mv from-guest deep/er/; cd /")
-    equal(hashlib.sha256(read(os.path.join(work, "deep/er/from-guest"))).hexdigest(), digest, "and copied back")
-    seen = guest.run("df -k /mnt/work | tail -1").split()
-    check(seen[0] == "work" and int(seen[1]) > 0, f"df says {seen}")
 
 
 def owners_are_the_guests(guest, work):
@@ -124,29 +86,6 @@ def the_host_changes_files(guest, work, direct):
         os.unlink(path)
         guest.run("sleep 1.1" if folder == work else "true")
         guest.run(f"test ! -e {mount}/changing")
-
-
-def the_host_sees_locks(guest, work):
-    path = os.path.join(work, "locked")
-    write(path, b"x")
-    guest.send("/mnt/work/share hold /mnt/work/locked\n")
-    guest.expect(r"^hold: locked$")
-    with open(path, "r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            check(False, "the host got a lock that a program in the guest has")
-        except BlockingIOError:
-            pass
-        guest.send("q\n")
-        guest.run("true")
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The other way round: the guest waits for the host.
-        guest.send("/mnt/work/share hold /mnt/work/locked\n")
-        guest.expect(r"hold /mnt/work/locked\n")
-        guest.send("\n")
-    guest.expect(r"^hold: locked$")
-    guest.send("q\n")
-    guest.run("true")
 
 
 def uncached_is_uncached(guest, direct):

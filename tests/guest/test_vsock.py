@@ -3,13 +3,12 @@
 
 time-limit: 900
 """
-from guest import PATIENCE, PEER, ROOT, Failure, Skip, boot_devices, check, equal, main, need, scratch
+from guest import PATIENCE, PEER, Failure, Skip, boot_devices, build_program, check, equal, main, scratch
 
 import hashlib
 import os
 import random
 import socket
-import subprocess
 import threading
 
 OUT, IN, NOBODY = 5, 6, 7  # the guest connects to the first and listens at the second
@@ -18,14 +17,8 @@ MIB = 1 << 20
 
 def tool(folder):
     """The guest's program as a disk: there is no other way in."""
-    need("gcc")
     path = os.path.join(folder, "tool")
-    built = subprocess.run(["gcc", "-static", "-O1", "-o", path, os.path.join(ROOT, "tests/guest/programs/vsock.c")],
-                           capture_output=True, check=False)
-    if built.returncode:
-        raise Skip(f"a static program cannot be built: {built.stderr.decode()[-300:]}")
-    size = os.path.getsize(path)
-    os.truncate(path, (size + 511) // 512 * 512)
+    build_program("vsock", path)
     return path
 
 
