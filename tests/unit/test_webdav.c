@@ -185,17 +185,12 @@ static char *await(Bench *b, int64_t id, const char *text)
     }
 }
 
-/* One request of a new client; returns all of the answer, whose end is that of the connection. */
-static char *ask(Bench *b, const char *method, const char *path, const char *headers, const char *body)
+/* Waits for the record without bytes; returns all that came before it. */
+static GString *await_end(Bench *b, int64_t id)
 {
-    static int64_t id = 1000;
-    g_autofree char *text = g_strdup_printf(
-        "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n%s\r\n%s", method,
-        path, strlen(body), headers, body);
-    int64_t end = g_get_monotonic_time() + TIMEOUT, mine = ++id;
+    int64_t end = g_get_monotonic_time() + TIMEOUT;
 
-    record(b, mine, text, (uint16_t)strlen(text));
-    for (;;) { /* the record without bytes */
+    for (;;) {
         bool over = false;
         g_mutex_lock(&b->lock);
         for (size_t at = 0; at + 10 <= b->got->len && !over;) {
@@ -203,16 +198,29 @@ static char *ask(Bench *b, const char *method, const char *path, const char *hea
             uint16_t len;
             memcpy(&whose, b->got->data + at, 8);
             memcpy(&len, b->got->data + at + 8, 2);
-            over = whose == mine && !len;
+            over = whose == id && !len;
             at += 10u + len;
         }
         g_mutex_unlock(&b->lock);
         if (over)
-            return g_string_free(stream_of(b, mine), FALSE);
+            return stream_of(b, id);
         if (g_get_monotonic_time() > end)
-            fail_msg("no end of the answer to %s %s", method, path);
+            fail_msg("client %d is not told the end of its connection", (int)id);
+        vmc_io_call_sync(b->io, do_writable, &(Call){.b = b});
         g_usleep(500);
     }
+}
+
+/* One request of a new client; returns all of the answer, whose end is that of the connection. */
+static char *ask(Bench *b, const char *method, const char *path, const char *headers, const char *body)
+{
+    static int64_t id = 1000;
+    g_autofree char *text = g_strdup_printf(
+        "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %zu\r\n%s\r\n%s", method,
+        path, strlen(body), headers, body);
+
+    record(b, ++id, text, (uint16_t)strlen(text));
+    return g_string_free(await_end(b, id), FALSE);
 }
 
 static int status(Bench *b, const char *method, const char *path, const char *headers, const char *body)
@@ -346,6 +354,151 @@ static void test_guest_that_does_not_read_gets_all_of_it_later(void **state)
     bench_free(b);
 }
 
+/* Something that does not repeat. */
+static GBytes *make_big(Bench *b, const char *name, size_t len)
+{
+    g_autofree char *path = g_build_filename(b->shared, name, NULL);
+    uint32_t *words = g_malloc(len);
+
+    for (size_t i = 0, x = 1; i < len / 4; i++, x = x * 6364136223846793005u + 1442695040888963407u)
+        words[i] = (uint32_t)(x >> 32);
+    assert_true(g_file_set_contents(path, (char *)words, (gssize)len, NULL));
+    return g_bytes_new_take(words, len);
+}
+
+static void expect_body(const GString *stream, GBytes *wanted)
+{
+    const char *body = g_strstr_len(stream->str, (gssize)stream->len, "\r\n\r\n");
+    gsize len;
+    const void *bytes = g_bytes_get_data(wanted, &len);
+
+    assert_non_null(body);
+    assert_int_equal(stream->len - (size_t)(body + 4 - stream->str), len);
+    assert_memory_equal(body + 4, bytes, len);
+}
+
+static void test_large_file_comes_whole(void **state)
+{
+    static const char text[] = "GET /big%20one HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    Bench *b = bench_new(true);
+    g_autoptr(GBytes) big = make_big(b, "big one", 5000004);
+
+    record(b, 1, text, sizeof(text) - 1);
+    GString *stream = await_end(b, 1);
+    assert_non_null(strstr(stream->str, "Content-Length: 5000004\r\n"));
+    expect_body(stream, big);
+    g_string_free(stream, TRUE);
+    bench_free(b);
+}
+
+/* A mapping of it would end the process. */
+static void test_file_that_becomes_shorter_ends_its_connection(void **state)
+{
+    static const char text[] = "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    Bench *b = bench_new(true);
+    g_autofree char *path = g_build_filename(b->shared, "big", NULL);
+
+    for (off_t left = 0; left <= 3000000; left += 3000000) {
+        g_bytes_unref(make_big(b, "big", 8 << 20));
+        b->allowance = 1000;
+        record(b, 1 + left, text, sizeof(text) - 1);
+        while (b->allowance)
+            g_usleep(500);
+        assert_int_equal(truncate(path, left), 0);
+        g_mutex_lock(&b->lock);
+        b->allowance = SIZE_MAX;
+        g_mutex_unlock(&b->lock);
+        GString *stream = await_end(b, 1 + left);
+        assert_non_null(strstr(stream->str, "Content-Length: 8388608\r\n"));
+        assert_in_range(stream->len, 1000, 4 << 20);
+        g_string_free(stream, TRUE);
+    }
+    g_autofree char *next = ask(b, "GET", "/file.txt", "", "");
+    assert_non_null(strstr(next, "\r\n\r\ninside"));
+    bench_free(b);
+}
+
+static void test_ranges_are_those_asked_for(void **state)
+{
+    static const struct {
+        const char *range, *status, *says;
+    } cases[] = {
+        {"bytes=1-3", "HTTP/1.1 206", "Content-Range: bytes 1-3/6\r\n"},
+        {"bytes=4-", "HTTP/1.1 206", "\r\n\r\nde"},
+        {"bytes=-2", "HTTP/1.1 206", "Content-Range: bytes 4-5/6\r\n"},
+        {"bytes=-99", "HTTP/1.1 206", "\r\n\r\ninside"},
+        {"bytes=2-99", "HTTP/1.1 206", "\r\n\r\nside"},
+        {"bytes=6-", "HTTP/1.1 416", "Content-Range: bytes */6\r\n"},
+        {"bytes=-0", "HTTP/1.1 416", "Content-Length: 0\r\n"},
+        {"bytes=3-1", "HTTP/1.1 200", "\r\n\r\ninside"},
+        {"bytes=0-0,2-2", "HTTP/1.1 200", "\r\n\r\ninside"},
+        {"bytes=-", "HTTP/1.1 200", "\r\n\r\ninside"},
+        {"bytes=99999999999999999999-", "HTTP/1.1 200", "\r\n\r\ninside"},
+        {"lines=1-2", "HTTP/1.1 200", "\r\n\r\ninside"},
+        {"bytes=1-3\r\nIf-Range: \"other\"", "HTTP/1.1 200", "\r\n\r\ninside"},
+    };
+    Bench *b = bench_new(true);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *header = g_strdup_printf("Range: %s\r\n", cases[i].range);
+        g_autofree char *got = ask(b, "GET", "/file.txt", header, "");
+        if (!g_str_has_prefix(got, cases[i].status) || !strstr(got, cases[i].says))
+            fail_msg("%s: %s", cases[i].range, got);
+    }
+    bench_free(b);
+}
+
+/* What follows a name in an answer, up to one of `ends`. */
+static char *value_of(const char *answer, const char *name, const char *ends)
+{
+    const char *at = strstr(answer, name);
+
+    assert_non_null(at);
+    at += strlen(name);
+    return g_strndup(at, strcspn(at, ends));
+}
+
+static void test_client_that_has_the_file_is_told_so(void **state)
+{
+    Bench *b = bench_new(true);
+    g_autofree char *head = ask(b, "HEAD", "/file.txt", "", "");
+    g_autofree char *list = ask(b, "PROPFIND", "/file.txt", "Depth: 0\r\n", "");
+    g_autofree char *etag = value_of(head, "ETag: ", "\r"), *listed = value_of(list, "getetag>", "<");
+    g_autofree char *modified = value_of(head, "Last-Modified: ", "\r");
+    g_autofree char *same = g_strdup_printf("If-None-Match: \"x\", W/%s\r\n", etag);
+    g_autofree char *since = g_strdup_printf("If-Modified-Since: %s\r\n", modified);
+    g_autofree char *go_on = g_strdup_printf("Range: bytes=2-\r\nIf-Range: %s\r\n", etag);
+
+    assert_true(g_str_has_prefix(head, "HTTP/1.1 200"));
+    assert_non_null(strstr(head, "Content-Length: 6\r\n"));
+    assert_non_null(strstr(head, "Content-Type: text/plain\r\n"));
+    assert_true(g_str_has_suffix(head, "\r\n\r\n"));
+    assert_string_equal(etag, listed);
+    assert_int_equal(status(b, "GET", "/file.txt", same, ""), 304);
+    assert_int_equal(status(b, "GET", "/file.txt", since, ""), 304);
+    assert_int_equal(status(b, "GET", "/file.txt", go_on, ""), 206);
+    assert_int_equal(status(b, "GET", "/file.txt", "If-None-Match: \"x\"\r\n", ""), 200);
+    assert_int_equal(
+        status(b, "GET", "/file.txt", "If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT\r\n", ""), 200);
+    assert_int_equal(status(b, "HEAD", "/none", "", ""), 404);
+    assert_int_equal(status(b, "BREW", "/file.txt", "", ""), 501);
+    bench_free(b);
+}
+
+static void test_folders_have_a_page(void **state)
+{
+    Bench *b = bench_new(true);
+    g_autofree char *name = g_build_filename(b->shared, "a & <b>", NULL);
+
+    assert_int_equal(g_mkdir(name, 0700), 0);
+    g_autofree char *page = ask(b, "GET", "/", "", "");
+    assert_non_null(strstr(page, "<a href=\"./a%20%26%20%3Cb%3E/\">a &amp; &lt;b&gt;/</a>"));
+    assert_non_null(strstr(page, ">file.txt</a>"));
+    assert_null(strstr(page, "link"));
+    assert_null(strstr(page, "fifo"));
+    bench_free(b);
+}
+
 static void test_clients_are_no_more_than_there_may_be(void **state)
 {
     static const char begin[] = "OPTIONS / HTTP/1.1\r\nHo", end[] = "st: localhost\r\n\r\n";
@@ -372,6 +525,11 @@ int main(void)
         cmocka_unit_test(test_there_is_no_way_out_of_the_folder),
         cmocka_unit_test(test_read_only_folder_stays_as_it_is),
         cmocka_unit_test(test_guest_that_does_not_read_gets_all_of_it_later),
+        cmocka_unit_test(test_large_file_comes_whole),
+        cmocka_unit_test(test_file_that_becomes_shorter_ends_its_connection),
+        cmocka_unit_test(test_ranges_are_those_asked_for),
+        cmocka_unit_test(test_client_that_has_the_file_is_told_so),
+        cmocka_unit_test(test_folders_have_a_page),
         cmocka_unit_test(test_clients_are_no_more_than_there_may_be),
     };
 

@@ -7,11 +7,12 @@
  * port of the network: each client is a socket pair, whose one end the server is given as an accepted
  * connection. What the guest sends waits in the guest while the server does not take it, and the other way
  * round: no more than one record each way is kept here. So is the number of clients capped, and the size of
- * what libphodav would read into memory before it looks at it.
+ * what libphodav would read into memory before it looks at it. Reading files is not left to it
+ * (webdav_get.c).
  *
  * Threads: the port and the clients on the I/O thread; the server on its own, to which sockets are handed.
  */
-#include "agent/webdav.h"
+#include "agent/webdav_internal.h"
 
 #include <errno.h>
 #include <gio/gunixsocketaddress.h>
@@ -107,18 +108,37 @@ static bool destination_is_good(const char *destination)
     return path_is_good(path);
 }
 
+/* What libphodav answers; of others it complains. */
+static bool method_is_known(const char *method)
+{
+    static const char *const methods[] = {"OPTIONS", "PUT",  "PROPFIND", "PROPPATCH", "MKCOL",
+                                          "DELETE",  "MOVE", "COPY",     "LOCK",      "UNLOCK"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(methods); i++)
+        if (strcmp(methods[i], method) == 0)
+            return true;
+    return false;
+}
+
 /* Before libphodav sees a request: what it would take for an absolute path it has no file for, and goes on
- * without one. */
+ * without one; and what is not for it. */
 static void look_early(SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query,
                        gpointer data)
 {
+    WebDav *dav = data;
     SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);
     const char *destination = soup_message_headers_get_one(headers, "Destination");
+    const char *method = soup_server_message_get_method(message);
 
-    if (path_is_good(g_uri_get_path(soup_server_message_get_uri(message))) && path_is_good(path) &&
-        (!destination || destination_is_good(destination)))
+    if (!path_is_good(g_uri_get_path(soup_server_message_get_uri(message))) || !path_is_good(path) ||
+        (destination && !destination_is_good(destination)))
+        soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
+    else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+        vmc_webdav_get(message, dav->folder, path);
+    else if (!method_is_known(method))
+        soup_server_message_set_status(message, SOUP_STATUS_NOT_IMPLEMENTED, NULL);
+    else
         return;
-    soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
     g_signal_stop_emission_by_name(message, "got-headers");
 }
 
@@ -136,7 +156,7 @@ static void *serve(void *data)
     g_object_set(dav->server, "read-only", dav->readonly, NULL);
     g_signal_connect(phodav_server_get_soup_server(dav->server), "request-started",
                      G_CALLBACK(request_started), NULL);
-    soup_server_add_early_handler(phodav_server_get_soup_server(dav->server), "/", look_early, NULL, NULL);
+    soup_server_add_early_handler(phodav_server_get_soup_server(dav->server), "/", look_early, dav, NULL);
     g_main_loop_run(dav->loop);
     soup_server_disconnect(phodav_server_get_soup_server(dav->server));
     g_clear_object(&dav->server);

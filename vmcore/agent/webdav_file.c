@@ -8,8 +8,7 @@
  * to be listed nor to be deleted. What is to be read is opened through its descriptor, so that nothing can be
  * put in its place between the look and the opening; files are made anew under a name of ours and renamed.
  *
- * An object keeps the descriptor by which it gave its path ("/proc/self/fd/N", which libphodav maps to read
- * from) for as long as it lives.
+ * An object keeps the descriptor by which it gave its path ("/proc/self/fd/N") for as long as it lives.
  *
  * Threads: an object on one thread at a time.
  */
@@ -20,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/webdav.h"
+#include "agent/webdav_internal.h"
 #include "fs/internal.h"
 #include "vmcore/error.h"
 
@@ -256,6 +255,14 @@ static GFile *dav_get_child_for_display_name(GFile *file, const char *name, GErr
 
 /* ---- what is there ---- */
 
+#define TIME_MAX 253402300799u /* the last second of the year 9999, behind which GLib makes no dates */
+
+static void clamp_time(GFileInfo *info, const char *attribute)
+{
+    if (g_file_info_get_attribute_uint64(info, attribute) > TIME_MAX)
+        g_file_info_set_attribute_uint64(info, attribute, TIME_MAX);
+}
+
 static void name_info(GFileInfo *info, const char *name)
 {
     g_autofree char *type = g_file_info_get_file_type(info) == G_FILE_TYPE_DIRECTORY
@@ -265,6 +272,8 @@ static void name_info(GFileInfo *info, const char *name)
     g_file_info_set_name(info, name);
     g_file_info_set_display_name(info, name);
     g_file_info_set_content_type(info, type);
+    clamp_time(info, G_FILE_ATTRIBUTE_TIME_CREATED);
+    clamp_time(info, G_FILE_ATTRIBUTE_TIME_MODIFIED);
 }
 
 static GFileInfo *dav_query_info(GFile *file, const char *attributes, GFileQueryInfoFlags flags,
@@ -397,6 +406,21 @@ static GFileInputStream *dav_read(GFile *file, GCancellable *cancellable, GError
     GFileInputStream *stream = g_file_read(real, cancellable, error);
     close(fd);
     return stream;
+}
+
+int vmc_webdav_open(GFile *file, struct stat *st)
+{
+    DavFile *self = DAV_FILE(file);
+    int fd = walk(self->root, self->path);
+
+    if (fd < 0)
+        return fd;
+    int opened = fstat(fd, st) < 0       ? -errno
+                 : S_ISDIR(st->st_mode)  ? -EISDIR
+                 : !S_ISREG(st->st_mode) ? -ENOENT
+                                         : vmc_fd_reopen(fd, O_RDONLY);
+    close(fd);
+    return opened;
 }
 
 /* ---- writing ---- */

@@ -1,0 +1,22 @@
+/*
+ * The inside of the WebDAV port: what its files share.
+ *
+ *   webdav.c        records, clients, and the server
+ *   webdav_get.c    what is read from files
+ *   webdav_file.c   the folder
+ *
+ * Threads: the server's.
+ */
+#pragma once
+
+#include <libsoup/soup.h>
+#include <sys/stat.h>
+
+#include "agent/webdav.h"
+
+/* Answers GET or HEAD of a path that begins with a slash. */
+void vmc_webdav_get(SoupServerMessage *message, GFile *folder, const char *path);
+
+/* Opens a regular file of the folder for reading; a descriptor that is the caller's, or a negative errno
+ * value: -EISDIR for a directory. */
+int vmc_webdav_open(GFile *file, struct stat *st);
