@@ -10,6 +10,7 @@
 #include <spice/vd_agent.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "vmcore/error.h"
@@ -249,6 +250,18 @@ static void on_progress(void *opaque, unsigned id, uint64_t sent, uint64_t total
                                error ? error->message : "arrived");
 }
 
+static void on_files(void *opaque, VmcSelection selection, VmcFileAction action, const char *const *paths)
+{
+    GString *told = ((Bench *)opaque)->told;
+
+    g_string_append_printf(told, "files %u %s", selection, action == VMC_FILES_CUT ? "cut" : "copy");
+    for (; paths && *paths; paths++) {
+        g_autofree char *name = g_path_get_basename(*paths);
+        g_string_append_printf(told, " %s", name);
+    }
+    g_string_append(told, paths ? "\n" : " none\n");
+}
+
 static const VmcAgentFrontend frontend = {
     .size = sizeof(frontend),
     .connected = on_connected,
@@ -259,6 +272,7 @@ static const VmcAgentFrontend frontend = {
     .received = on_received,
     .monitors_set = on_monitors,
     .file_progress = on_progress,
+    .files_received = on_files,
 };
 
 /* What the front end has been told since the last time. */
@@ -722,6 +736,151 @@ static void test_files_arrive_or_say_why_not(void **state)
     g_rmdir(dir);
 }
 
+/* ---- files on the clipboard ---- */
+
+/* A guest in whose machine a WebDAV port serves `dir`, and that uses it. */
+static Bench *webdav_guest(VmcClipboard policy, const char *dir)
+{
+    Bench *b = linux_guest(policy);
+
+    assert_true(vmc_exports_serve(vmc_agent_exports(b->agent), dir, NULL));
+    vmc_exports_set_open(vmc_agent_exports(b->agent), true);
+    return b;
+}
+
+/* The guest asks and is told of one file of that name; returns its path. */
+static char *expect_list(Bench *b, const char *action, const char *name)
+{
+    WORDS(b, VD_AGENT_CLIPBOARD_REQUEST, 0, VMC_CLIP_FILES);
+    g_autoptr(GByteArray) body = expect(b, VD_AGENT_CLIPBOARD);
+    const char *list = (char *)body->data + 8, *path = list + strlen(action) + 1;
+
+    assert_memory_equal(body->data, "\0\0\0\0\6\0\0\0", 8);
+    assert_string_equal(list, action);
+    assert_int_equal(body->len, 8 + strlen(action) + 1 + strlen(path) + 1);
+    assert_true(g_str_has_prefix(path, "/.spice-clipboard/"));
+    assert_true(g_str_has_suffix(path, name));
+    return g_strdup(path);
+}
+
+/* Whether the guest finds what it was told of. */
+static bool is_exported(Bench *b, const char *path)
+{
+    int fd = vmc_exports_open(vmc_agent_exports(b->agent), path + strlen("/.spice-clipboard/"));
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void test_guest_is_told_of_files_and_finds_them(void **state)
+{
+    g_autofree char *dir = g_dir_make_tmp("vmcore-agent-XXXXXX", NULL);
+    g_autofree char *one = make_file(dir, "one.txt", 5), *two = make_file(dir, "two.txt", 5);
+    const char *const first[] = {one, NULL}, *const second[] = {two, NULL};
+    Bench *b = webdav_guest(VMC_CLIPBOARD_BOTH, dir);
+    uint64_t later = vmc_now_ns() + 2 * VMC_EXPORTS_GRACE_NS;
+
+    assert_true(vmc_agent_offer_files(b->agent, 0, VMC_FILES_CUT, first, NULL));
+    EXPECT_WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 0, VMC_CLIP_FILES);
+    g_autofree char *there = expect_list(b, "cut", "/one.txt");
+    vmc_exports_expire(vmc_agent_exports(b->agent), later);
+    assert_true(is_exported(b, there));
+    assert_true(vmc_agent_grab(b->agent, 0, VMC_CLIP_BIT(VMC_CLIP_FILES))); /* takes its place, on demand */
+    EXPECT_WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 1, VMC_CLIP_FILES);
+    assert_true(is_exported(b, there)); /* for a while */
+    vmc_exports_expire(vmc_agent_exports(b->agent), later);
+    assert_false(is_exported(b, there));
+    WORDS(b, VD_AGENT_CLIPBOARD_REQUEST, 0, VMC_CLIP_FILES);
+    expect_told(b, "requested 0 6\n");
+    assert_true(vmc_agent_send_files(b->agent, 0, VMC_FILES_COPY, second, NULL));
+    g_autoptr(GByteArray) answer = expect(b, VD_AGENT_CLIPBOARD);
+    g_autofree char *demanded = g_strdup((char *)answer->data + 8 + strlen("copy") + 1);
+    assert_true(g_str_has_suffix(demanded, "/two.txt"));
+    assert_true(is_exported(b, demanded));
+    WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 2, VMC_CLIP_TEXT); /* the guest has something else now */
+    expect_told(b, "grabbed 0 0x2\n");
+    vmc_exports_expire(vmc_agent_exports(b->agent), later);
+    assert_false(is_exported(b, demanded));
+    bench_free(b);
+    g_unlink(one);
+    g_unlink(two);
+    g_rmdir(dir);
+}
+
+static void test_front_end_is_told_of_the_guests_files(void **state)
+{
+    g_autofree char *dir = g_dir_make_tmp("vmcore-agent-XXXXXX", NULL), *one = make_file(dir, "one.txt", 5);
+    Bench *b = webdav_guest(VMC_CLIPBOARD_BOTH, dir);
+    VmcFileAction action;
+
+    WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 0, VMC_CLIP_FILES);
+    expect_told(b, "grabbed 0 0x40\n");
+    assert_true(vmc_agent_request(b->agent, 0, VMC_CLIP_FILES));
+    EXPECT_WORDS(b, VD_AGENT_CLIPBOARD_REQUEST, 0, VMC_CLIP_FILES);
+    message(b, VD_AGENT_CLIPBOARD, "\0\0\0\0\6\0\0\0cut\0/one.txt", 20);
+    expect_told(b, "files 0 cut one.txt\n");
+    g_auto(GStrv) paths = vmc_agent_peek_files(b->agent, 0, &action, NULL);
+    assert_string_equal(paths[0], one);
+    static const char *const bad[] = {"cut%/two.txt", "cut%/../one.txt", "cut%", "/one.txt",
+                                      "nothing%/one.txt"};
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autofree char *body = g_strconcat("....%...", bad[i], NULL);
+        size_t len = strlen(body);
+        memcpy(body, "\0\0\0\0\6\0\0\0", 8);
+        if (strchr(body + 8, '%'))
+            *strchr(body + 8, '%') = 0;
+        assert_true(vmc_agent_request(b->agent, 0, VMC_CLIP_FILES));
+        message(b, VD_AGENT_CLIPBOARD, body, (uint32_t)len);
+        expect_told(b, "files 0 copy none\n");
+    }
+    bench_free(b);
+    g_unlink(one);
+    g_rmdir(dir);
+}
+
+static void test_files_need_a_port_and_leave(void **state)
+{
+    g_autofree char *dir = g_dir_make_tmp("vmcore-agent-XXXXXX", NULL), *one = make_file(dir, "one.txt", 5);
+    const char *const paths[] = {one, NULL};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) hello = text("hello");
+    Bench *b = linux_guest(VMC_CLIPBOARD_BOTH);
+    VmcFileAction action;
+
+    assert_false(vmc_agent_offer_files(b->agent, 0, VMC_FILES_COPY, paths, &error));
+    assert_non_null(strstr(error->message, "no WebDAV port"));
+    g_clear_error(&error);
+    assert_null(vmc_agent_peek_files(b->agent, 0, &action, &error));
+    assert_non_null(strstr(error->message, "no WebDAV port"));
+    g_clear_error(&error);
+    assert_false(vmc_agent_grab(b->agent, 0, VMC_CLIP_BIT(VMC_CLIP_FILES)));
+    assert_true(vmc_agent_grab(b->agent, 0, VMC_CLIP_BIT(VMC_CLIP_FILES) | VMC_CLIP_BIT(VMC_CLIP_TEXT)));
+    EXPECT_WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 0, VMC_CLIP_TEXT);
+    WORDS(b, VD_AGENT_CLIPBOARD_GRAB, 0, 1, VMC_CLIP_FILES); /* nor from the guest */
+    expect_told(b, "released 0\n");
+    bench_free(b);
+
+    b = webdav_guest(VMC_CLIPBOARD_TO_HOST, dir);
+    assert_false(vmc_agent_offer_files(b->agent, 0, VMC_FILES_COPY, paths, &error));
+    assert_non_null(strstr(error->message, "does not allow"));
+    bench_free(b);
+
+    b = webdav_guest(VMC_CLIPBOARD_BOTH, dir);
+    assert_false(vmc_agent_offer(b->agent, 0, VMC_CLIP_FILES, hello)); /* not as mere bytes */
+    assert_true(vmc_agent_grab(b->agent, 0, VMC_CLIP_BIT(VMC_CLIP_FILES)));
+    g_byte_array_unref(expect(b, VD_AGENT_CLIPBOARD_GRAB));
+    WORDS(b, VD_AGENT_CLIPBOARD_REQUEST, 0, VMC_CLIP_FILES);
+    expect_told(b, "requested 0 6\n");
+    assert_false(vmc_agent_send_files(b->agent, 0, VMC_FILES_COPY, (const char *[]){"/none", NULL}, NULL));
+    EXPECT_WORDS(b, VD_AGENT_CLIPBOARD, 0, VMC_CLIP_NONE);
+    assert_true(vmc_agent_send_files(b->agent, 0, VMC_FILES_COPY, paths, NULL)); /* nobody has asked */
+    expect_silence(b);
+    bench_free(b);
+    g_unlink(one);
+    g_rmdir(dir);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -739,6 +898,9 @@ int main(void)
         cmocka_unit_test(test_who_does_not_read_is_not_listened_to),
         cmocka_unit_test(test_guest_is_told_its_monitors),
         cmocka_unit_test(test_files_arrive_or_say_why_not),
+        cmocka_unit_test(test_guest_is_told_of_files_and_finds_them),
+        cmocka_unit_test(test_front_end_is_told_of_the_guests_files),
+        cmocka_unit_test(test_files_need_a_port_and_leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,7 +94,7 @@ static Bench *bench_new(bool readonly)
     assert_int_equal(symlink("../outside.txt", link), 0);
     assert_int_equal(symlink("..", up), 0);
     assert_int_equal(mkfifo(fifo, 0600), 0);
-    b->port = vmc_webdav_port_new(b->io, b->shared, readonly, NULL);
+    b->port = vmc_webdav_port_new(b->io, b->shared, readonly, NULL, NULL);
     assert_non_null(b->port);
     assert_true(vmc_port_host_open(b->port));
     vmc_port_attach(b->port, &guest, b);

@@ -171,6 +171,7 @@ static void work(void *data)
     g_mutex_lock(&agent->lock);
     uint64_t clips = vmc_agent_clip_expire(agent, now);
     uint64_t next = MIN(clips, vmc_agent_transfers_expire(agent, now));
+    next = MIN(next, vmc_exports_expire(agent->exports, now));
     if (next != UINT64_MAX)
         vmc_timer_arm(agent->timer, next);
     else
@@ -249,6 +250,7 @@ VmcAgent *vmc_agent_new(GMainContext *context, VmcClipboard policy)
     g_mutex_init(&agent->lock);
     agent->policy = policy;
     agent->context = g_main_context_ref(context);
+    agent->exports = vmc_exports_new();
     agent->transfers = g_ptr_array_new_with_free_func(vmc_transfer_unref);
     g_queue_init(&agent->out);
     return agent;
@@ -264,7 +266,8 @@ void vmc_agent_free(VmcAgent *agent)
         g_source_unref(agent->source);
     }
     for (unsigned i = 0; i < VMC_SELECTIONS; i++)
-        vmc_agent_clip_clear(&agent->clips[i]);
+        vmc_agent_clip_clear(agent, &agent->clips[i]);
+    vmc_exports_unref(agent->exports);
     vmc_agent_stream_reset(agent);
     g_ptr_array_unref(agent->transfers);
     g_main_context_unref(agent->context);

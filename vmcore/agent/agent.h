@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "agent/exports.h"
 #include "virtio/port.h"
 #include "vmcore/agent.h"
 #include "vmcore/config.h"
@@ -24,6 +25,13 @@ VmcPort *vmc_agent_port_new(VmcAgent *agent, VmcIo *io);
 /* The guest's clipboard for whoever can only ask now and then: the bytes if they are there. If not, they are
  * asked for; NULL with VMC_ERROR_STATE. What a front end asks for comes here as well. */
 GBytes *vmc_agent_peek(VmcAgent *agent, VmcSelection selection, VmcClipType type, GError **error);
+
+/* The same for VMC_CLIP_FILES: absolute paths, NULL-ended. NULL with `error` also if what the guest has named
+ * is not to be had. */
+char **vmc_agent_peek_files(VmcAgent *agent, VmcSelection selection, VmcFileAction *action, GError **error);
+
+/* What the WebDAV port of the same machine is to serve beside its folder; the agent's. */
+VmcExports *vmc_agent_exports(VmcAgent *agent);
 
 /* One line each on the agent and its transfers, those that have ended too. */
 void vmc_agent_describe(VmcAgent *agent, GString *text);

@@ -13,7 +13,7 @@
 
 #include "agent/internal.h"
 
-static bool to_guest(const VmcAgent *agent)
+bool vmc_agent_clip_to_guest(const VmcAgent *agent)
 {
     return agent->policy == VMC_CLIPBOARD_BOTH || agent->policy == VMC_CLIPBOARD_TO_GUEST;
 }
@@ -73,7 +73,7 @@ static bool is_of_type(VmcClipType type, const uint8_t *data, size_t len)
         return starts_with(data, len, "II*\0", 4) || starts_with(data, len, "MM\0*", 4);
     case VMC_CLIP_JPEG:
         return starts_with(data, len, "\xff\xd8\xff", 3);
-    case VMC_CLIP_FILES:
+    case VMC_CLIP_FILES: /* all of it is looked at by who wants it, on another thread */
         return starts_with(data, len, "copy", 5) || starts_with(data, len, "cut", 4);
     default:
         return false;
@@ -156,6 +156,25 @@ static void set_guest_types(VmcAgent *agent, VmcAgentClip *clip, unsigned types)
     vmc_agent_tell(agent);
 }
 
+/* What is kept of the host's content; what the guest was told of files in it stays for a while. */
+static void drop_offers(VmcAgent *agent, VmcAgentClip *clip)
+{
+    for (unsigned type = 0; type < VMC_CLIP_TYPES; type++)
+        g_clear_pointer(&clip->offer[type], g_bytes_unref);
+    if (!clip->files)
+        return;
+    vmc_exports_end(agent->exports, g_steal_pointer(&clip->files));
+    vmc_agent_ring(agent);
+}
+
+/* Without a WebDAV port files are out of reach. */
+static unsigned without_files(VmcAgent *agent, unsigned types)
+{
+    return types & VMC_CLIP_BIT(VMC_CLIP_FILES) && !vmc_exports_served(agent->exports)
+               ? types & ~VMC_CLIP_BIT(VMC_CLIP_FILES)
+               : types;
+}
+
 /* The guest has it now; the host's is no more. */
 static void on_grab(VmcAgent *agent, unsigned selection, const uint8_t *body, size_t len)
 {
@@ -180,10 +199,9 @@ static void on_grab(VmcAgent *agent, unsigned selection, const uint8_t *body, si
             types |= VMC_CLIP_BIT(word);
     }
     clip->host_types = clip->wanted = clip->tell_wanted = 0;
-    for (unsigned type = 0; type < VMC_CLIP_TYPES; type++)
-        g_clear_pointer(&clip->offer[type], g_bytes_unref);
+    drop_offers(agent, clip);
     if (to_host(agent))
-        set_guest_types(agent, clip, types);
+        set_guest_types(agent, clip, without_files(agent, types));
 }
 
 static void on_request(VmcAgent *agent, unsigned selection, uint32_t type)
@@ -321,11 +339,10 @@ uint64_t vmc_agent_clip_expire(VmcAgent *agent, uint64_t now)
     return next;
 }
 
-void vmc_agent_clip_clear(VmcAgentClip *clip)
+void vmc_agent_clip_clear(VmcAgent *agent, VmcAgentClip *clip)
 {
     forget_answers(clip);
-    for (unsigned type = 0; type < VMC_CLIP_TYPES; type++)
-        g_clear_pointer(&clip->offer[type], g_bytes_unref);
+    drop_offers(agent, clip);
 }
 
 /* ---- what the owner does ---- */
@@ -349,28 +366,34 @@ static void host_grabs(VmcAgent *agent, VmcSelection selection, unsigned types)
 
 bool vmc_agent_grab(VmcAgent *agent, VmcSelection selection, unsigned types)
 {
-    bool good = to_guest(agent) && (unsigned)selection < VMC_SELECTIONS && types & VMC_CLIP_ALL;
-
-    if (!good)
+    types = without_files(agent, types & VMC_CLIP_ALL);
+    if (!vmc_agent_clip_to_guest(agent) || (unsigned)selection >= VMC_SELECTIONS || !types)
         return false;
     g_mutex_lock(&agent->lock);
-    for (unsigned type = 0; type < VMC_CLIP_TYPES; type++)
-        g_clear_pointer(&agent->clips[selection].offer[type], g_bytes_unref);
-    host_grabs(agent, selection, types & VMC_CLIP_ALL);
+    drop_offers(agent, &agent->clips[selection]);
+    host_grabs(agent, selection, types);
     g_mutex_unlock(&agent->lock);
     return true;
 }
 
+void vmc_agent_clip_offer(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data,
+                          VmcExport *files)
+{
+    VmcAgentClip *clip = &agent->clips[selection];
+
+    drop_offers(agent, clip);
+    clip->offer[type] = g_bytes_ref(data);
+    clip->files = files;
+    host_grabs(agent, selection, VMC_CLIP_BIT(type));
+}
+
 bool vmc_agent_offer(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data)
 {
-    if (!to_guest(agent) || !is_clip(selection, type) || !data || g_bytes_get_size(data) > VMC_CLIP_MAX)
+    if (!vmc_agent_clip_to_guest(agent) || !is_clip(selection, type) || type == VMC_CLIP_FILES || !data ||
+        g_bytes_get_size(data) > VMC_CLIP_MAX)
         return false;
     g_mutex_lock(&agent->lock);
-    VmcAgentClip *clip = &agent->clips[selection];
-    for (unsigned i = 0; i < VMC_CLIP_TYPES; i++)
-        g_clear_pointer(&clip->offer[i], g_bytes_unref);
-    clip->offer[type] = g_bytes_ref(data);
-    host_grabs(agent, selection, VMC_CLIP_BIT(type));
+    vmc_agent_clip_offer(agent, selection, type, data, NULL);
     g_mutex_unlock(&agent->lock);
     return true;
 }
@@ -384,22 +407,30 @@ void vmc_agent_release(VmcAgent *agent, VmcSelection selection)
     if (clip->host_types)
         post(agent, VD_AGENT_CLIPBOARD_RELEASE, selection, NULL, 0, NULL);
     clip->host_types = clip->wanted = clip->tell_wanted = 0;
-    for (unsigned type = 0; type < VMC_CLIP_TYPES; type++)
-        g_clear_pointer(&clip->offer[type], g_bytes_unref);
+    drop_offers(agent, clip);
     g_mutex_unlock(&agent->lock);
+}
+
+bool vmc_agent_clip_answer(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data)
+{
+    VmcAgentClip *clip = &agent->clips[selection];
+
+    if (!(clip->wanted & VMC_CLIP_BIT(type)))
+        return false;
+    clip->wanted &= ~VMC_CLIP_BIT(type);
+    clip->tell_wanted &= ~VMC_CLIP_BIT(type);
+    post_answer(agent, selection, type, data);
+    return true;
 }
 
 void vmc_agent_send(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data)
 {
     if (!is_clip(selection, type))
         return;
+    if (type == VMC_CLIP_FILES || (data && g_bytes_get_size(data) > VMC_CLIP_MAX))
+        data = NULL;
     g_mutex_lock(&agent->lock);
-    VmcAgentClip *clip = &agent->clips[selection];
-    if (clip->wanted & VMC_CLIP_BIT(type)) {
-        clip->wanted &= ~VMC_CLIP_BIT(type);
-        clip->tell_wanted &= ~VMC_CLIP_BIT(type);
-        post_answer(agent, selection, type, data && g_bytes_get_size(data) <= VMC_CLIP_MAX ? data : NULL);
-    }
+    vmc_agent_clip_answer(agent, selection, type, data);
     g_mutex_unlock(&agent->lock);
 }
 
@@ -442,7 +473,8 @@ bool vmc_agent_request(VmcAgent *agent, VmcSelection selection, VmcClipType type
 
 GBytes *vmc_agent_peek(VmcAgent *agent, VmcSelection selection, VmcClipType type, GError **error)
 {
-    static const char *const names[] = {[VMC_CLIP_TEXT] = "text", [VMC_CLIP_PNG] = "PNG image"};
+    static const char *const names[] = {
+        [VMC_CLIP_TEXT] = "text", [VMC_CLIP_PNG] = "PNG image", [VMC_CLIP_FILES] = "files"};
     const char *name = (unsigned)type < G_N_ELEMENTS(names) && names[type] ? names[type] : "content";
     GBytes *data = NULL;
 

@@ -98,6 +98,16 @@ static bool tell_wanted(VmcAgent *agent, unsigned selection, const VmcAgentFront
     return true;
 }
 
+static void give_files(VmcAgent *agent, unsigned selection, GBytes *data, const VmcAgentFrontend *frontend,
+                       void *opaque)
+{
+    VmcFileAction action = VMC_FILES_COPY;
+    g_auto(GStrv) paths = data ? vmc_exports_resolve(agent->exports, data, &action, NULL) : NULL;
+
+    if (HAS(frontend, files_received))
+        frontend->files_received(opaque, selection, action, (const char *const *)paths);
+}
+
 static bool tell_data(VmcAgent *agent, unsigned selection, const VmcAgentFrontend *frontend, void *opaque)
 {
     VmcAgentClip *clip = &agent->clips[selection];
@@ -108,7 +118,9 @@ static bool tell_data(VmcAgent *agent, unsigned selection, const VmcAgentFronten
     g_autoptr(GBytes) data = clip->data[type] ? g_bytes_ref(clip->data[type]) : NULL;
     clip->tell_data &= ~VMC_CLIP_BIT(type);
     g_mutex_unlock(&agent->lock);
-    if (HAS(frontend, received))
+    if (type == VMC_CLIP_FILES)
+        give_files(agent, selection, data, frontend, opaque);
+    else if (HAS(frontend, received))
         frontend->received(opaque, selection, type, data);
     g_mutex_lock(&agent->lock);
     return true;

@@ -4,6 +4,7 @@
  *   agent.c       made and freed, the port's ends, monitors, capabilities
  *   stream.c      chunks and messages, both ways
  *   clipboard.c   grabs, requests and answers
+ *   clip_files.c  files on the clipboard
  *   transfer.c    files to the guest
  *   deliver.c     what the front end is told
  *
@@ -52,6 +53,7 @@ typedef struct VmcAgentClip {
     /* the host's */
     unsigned host_types;           /* what was grabbed */
     GBytes *offer[VMC_CLIP_TYPES]; /* what is kept of it */
+    VmcExport *files;              /* what the guest was told of, or NULL */
     unsigned wanted,
         tell_wanted;     /* types the guest waits for; of these, those the front end has not heard of */
     uint64_t want_until; /* ns */
@@ -119,6 +121,7 @@ struct VmcAgent {
     size_t stage_at, stage_len;
 
     VmcAgentClip clips[VMC_SELECTIONS];
+    VmcExports *exports;
     GPtrArray *transfers; /* of VmcTransfer; those that have ended until there are too many */
     unsigned last_id, next_turn;
 
@@ -163,7 +166,14 @@ void vmc_agent_clip_connected(VmcAgent *agent);
 void vmc_agent_clip_gone(VmcAgent *agent);
 /* What waits for too long is ended. Returns the next moment to look, ns, or UINT64_MAX. */
 uint64_t vmc_agent_clip_expire(VmcAgent *agent, uint64_t now);
-void vmc_agent_clip_clear(VmcAgentClip *clip);
+void vmc_agent_clip_clear(VmcAgent *agent, VmcAgentClip *clip);
+/* Whether the policy lets contents through to the guest. */
+bool vmc_agent_clip_to_guest(const VmcAgent *agent);
+/* The host has this, and nothing else any more. Takes `files` over, NULL if it has none. */
+void vmc_agent_clip_offer(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data,
+                          VmcExport *files);
+/* The answer to a request; NULL: there is nothing. False: the guest does not wait for one. */
+bool vmc_agent_clip_answer(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data);
 
 /* ---- transfer.c ---- */
 

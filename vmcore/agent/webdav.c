@@ -60,6 +60,8 @@ struct WebDav {
     GFile *folder;
     bool readonly;
     PhodavServer *server;
+
+    VmcExports *exports; /* or NULL */
 };
 
 static gboolean client_readable(gint fd, GIOCondition condition, gpointer data);
@@ -397,6 +399,8 @@ static void opened(void *opaque, bool guest_open)
     g_hash_table_remove_all(dav->clients);
     dav->header_have = 0;
     dav->stage_at = dav->stage_len = 0;
+    if (dav->exports)
+        vmc_exports_set_open(dav->exports, guest_open);
 }
 
 static gboolean stop_serving(gpointer data)
@@ -410,6 +414,8 @@ static void port_free(void *opaque)
     WebDav *dav = opaque;
 
     opened(dav, false);
+    if (dav->exports)
+        vmc_exports_unserve(dav->exports);
     GSource *source = g_idle_source_new();
     g_source_set_callback(source, stop_serving, dav->loop, NULL);
     g_source_attach(source, dav->context);
@@ -417,6 +423,7 @@ static void port_free(void *opaque)
     g_thread_join(dav->thread);
     g_hash_table_unref(dav->clients);
     g_object_unref(dav->folder);
+    vmc_exports_unref(dav->exports);
     g_main_loop_unref(dav->loop);
     g_main_context_unref(dav->context);
     g_free(dav);
@@ -429,16 +436,20 @@ static const VmcPortOps port_ops = {
     .free = port_free,
 };
 
-VmcPort *vmc_webdav_port_new(VmcIo *io, const char *folder, bool readonly, GError **error)
+VmcPort *vmc_webdav_port_new(VmcIo *io, const char *folder, bool readonly, VmcExports *exports,
+                             GError **error)
 {
-    GFile *root = vmc_webdav_folder_new(folder, readonly, error);
+    GFile *root = vmc_webdav_folder_new(folder, readonly, exports, error);
 
+    if (root && exports && !vmc_exports_serve(exports, folder, error))
+        g_clear_object(&root);
     if (!root)
         return NULL;
     WebDav *dav = g_new0(WebDav, 1);
     dav->io = io;
     dav->folder = root;
     dav->readonly = readonly;
+    dav->exports = vmc_exports_ref(exports);
     dav->clients = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, client_free);
     dav->context = g_main_context_new();
     dav->loop = g_main_loop_new(dav->context, FALSE);

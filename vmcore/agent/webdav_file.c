@@ -8,6 +8,10 @@
  * to be listed nor to be deleted. What is to be read is opened through its descriptor, so that nothing can be
  * put in its place between the look and the opening; files are made anew under a name of ours and renamed.
  *
+ * One directory at the top is not of the folder: VMC_EXPORTS_NAME, with what the clipboard offers
+ * (exports.h). It is there while something is offered, hides what else has that name, and nothing below it is
+ * written to.
+ *
  * An object keeps the descriptor by which it gave its path ("/proc/self/fd/N") for as long as it lives.
  *
  * Threads: an object on one thread at a time.
@@ -32,6 +36,7 @@ typedef struct Root {
     gatomicrefcount refs;
     int fd;
     bool readonly;
+    VmcExports *exports; /* or NULL */
     VmcWalk walk;
 } Root;
 
@@ -58,8 +63,23 @@ static bool fail(GError **error, int err)
     return false;
 }
 
+/* The part of a path that is below the directory of exports; NULL: it is of the folder. */
+static const char *export_path(const Root *root, const char *path)
+{
+    size_t len = strlen(VMC_EXPORTS_NAME);
+
+    if (!root->exports || strncmp(path, VMC_EXPORTS_NAME, len) != 0 || (path[len] && path[len] != '/'))
+        return NULL;
+    return path[len] ? path + len + 1 : path + len;
+}
+
+/* -EISDIR: a directory that only exports have, where there is nothing to open. */
 static int walk(const Root *root, const char *path)
 {
+    const char *below = export_path(root, path);
+
+    if (below)
+        return vmc_exports_open(root->exports, below);
     int fd =
         *path ? vmc_walk_path((VmcWalk *)&root->walk, root->fd, path) : fcntl(root->fd, F_DUPFD_CLOEXEC, 0);
 
@@ -82,13 +102,20 @@ static int reach(DavFile *self, struct stat *st, GError **error)
     return -1;
 }
 
-/* The directory that the file is or is to be in, and its name there. */
+static bool may_write(DavFile *self, GError **error)
+{
+    return (!self->root->readonly && !export_path(self->root, self->path)) || fail(error, EROFS);
+}
+
+/* The directory that the file is or is to be in, and its name there, for who changes something. */
 static int reach_parent(DavFile *self, char **name, GError **error)
 {
     const char *slash = strrchr(self->path, '/');
     g_autofree char *folder = slash ? g_strndup(self->path, (gsize)(slash - self->path)) : g_strdup("");
     const char *last = slash ? slash + 1 : self->path;
 
+    if (!may_write(self, error))
+        return -1;
     if (!vmc_walk_name_valid(last)) {
         fail(error, EACCES);
         return -1;
@@ -101,11 +128,6 @@ static int reach_parent(DavFile *self, char **name, GError **error)
     return MAX(fd, -1);
 }
 
-static bool may_write(DavFile *self, GError **error)
-{
-    return !self->root->readonly || fail(error, EROFS);
-}
-
 /* ---- the object ---- */
 
 static void root_unref(Root *root)
@@ -113,6 +135,7 @@ static void root_unref(Root *root)
     if (!g_atomic_ref_count_dec(&root->refs))
         return;
     close(root->fd);
+    vmc_exports_unref(root->exports);
     g_free(root);
 }
 
@@ -276,19 +299,41 @@ static void name_info(GFileInfo *info, const char *name)
     clamp_time(info, G_FILE_ATTRIBUTE_TIME_MODIFIED);
 }
 
+/* Of a directory that only exports have. */
+static GFileInfo *export_info(const char *name, int64_t made)
+{
+    GFileInfo *info = g_file_info_new();
+    g_autofree char *etag = g_strdup_printf("%" G_GINT64_FORMAT ":0", made);
+
+    g_file_info_set_file_type(info, G_FILE_TYPE_DIRECTORY);
+    g_file_info_set_is_hidden(info, *name == '.');
+    g_file_info_set_is_symlink(info, FALSE);
+    g_file_info_set_size(info, 0);
+    g_file_info_set_attribute_uint64(info, G_FILE_ATTRIBUTE_TIME_CREATED, (guint64)made);
+    g_file_info_set_attribute_uint64(info, G_FILE_ATTRIBUTE_TIME_MODIFIED, (guint64)made);
+    g_file_info_set_attribute_string(info, G_FILE_ATTRIBUTE_ETAG_VALUE, etag);
+    name_info(info, name);
+    return info;
+}
+
 static GFileInfo *dav_query_info(GFile *file, const char *attributes, GFileQueryInfoFlags flags,
                                  GCancellable *cancellable, GError **error)
 {
+    DavFile *self = DAV_FILE(file);
     struct stat st;
     char path[VMC_FD_PATH];
-    int fd = reach(DAV_FILE(file), &st, error);
+    int64_t made;
+    const char *below = export_path(self->root, self->path);
+    g_autofree char *name = dav_get_basename(file);
 
+    if (below && vmc_exports_list(self->root->exports, below, NULL, &made))
+        return export_info(name, made);
+    int fd = reach(self, &st, error);
     if (fd < 0)
         return NULL;
     vmc_fd_path(fd, path);
     g_autoptr(GFile) real = g_file_new_for_path(path);
     GFileInfo *info = g_file_query_info(real, ATTRIBUTES, G_FILE_QUERY_INFO_NONE, cancellable, error);
-    g_autofree char *name = dav_get_basename(file);
     if (info)
         name_info(info, *name ? name : "/");
     close(fd);
@@ -312,33 +357,63 @@ G_DECLARE_FINAL_TYPE(DavList, dav_list, DAV, LIST, GFileEnumerator)
 
 struct _DavList {
     GFileEnumerator parent_instance;
-    GFileEnumerator *real;
-    int fd;
+    GFileEnumerator *real; /* or NULL */
+    int fd;                /* or -1 */
+    GPtrArray *exports;    /* names of what comes after that, or NULL */
+    unsigned at;
+    bool hides; /* what has the name of the exports' directory */
 };
 
 G_DEFINE_TYPE(DavList, dav_list, G_TYPE_FILE_ENUMERATOR)
 
+static bool is_listed(const DavList *self, GFileInfo *info)
+{
+    GFileType type = g_file_info_get_file_type(info);
+
+    return (type == G_FILE_TYPE_REGULAR || type == G_FILE_TYPE_DIRECTORY) &&
+           !g_file_info_get_is_symlink(info) &&
+           !(self->hides && strcmp(g_file_info_get_name(info), VMC_EXPORTS_NAME) == 0);
+}
+
+/* What has gone since it was offered is passed over. */
+static GFileInfo *next_export(DavList *self)
+{
+    GFile *container = g_file_enumerator_get_container(G_FILE_ENUMERATOR(self));
+    GFileInfo *info = NULL;
+
+    while (!info && self->exports && self->at < self->exports->len) {
+        const char *name = g_ptr_array_index(self->exports, self->at++);
+        g_autoptr(GFile) child = dav_resolve_relative_path(container, name);
+        info = dav_query_info(child, ATTRIBUTES, G_FILE_QUERY_INFO_NONE, NULL, NULL);
+    }
+    return info;
+}
+
 static GFileInfo *dav_list_next(GFileEnumerator *enumerator, GCancellable *cancellable, GError **error)
 {
     DavList *self = DAV_LIST(enumerator);
+    GError *cause = NULL;
     GFileInfo *info;
 
-    while ((info = g_file_enumerator_next_file(self->real, cancellable, error))) {
-        GFileType type = g_file_info_get_file_type(info);
-        if ((type == G_FILE_TYPE_REGULAR || type == G_FILE_TYPE_DIRECTORY) &&
-            !g_file_info_get_is_symlink(info)) {
+    while (self->real && (info = g_file_enumerator_next_file(self->real, cancellable, &cause))) {
+        if (is_listed(self, info)) {
             g_autofree char *name = g_strdup(g_file_info_get_name(info));
             name_info(info, name);
             return info;
         }
         g_object_unref(info);
     }
+    if (!cause)
+        return next_export(self);
+    g_propagate_error(error, cause);
     return NULL;
 }
 
 static gboolean dav_list_close(GFileEnumerator *enumerator, GCancellable *cancellable, GError **error)
 {
-    return g_file_enumerator_close(DAV_LIST(enumerator)->real, cancellable, error);
+    GFileEnumerator *real = DAV_LIST(enumerator)->real;
+
+    return !real || g_file_enumerator_close(real, cancellable, error);
 }
 
 static void dav_list_dispose(GObject *object)
@@ -347,6 +422,7 @@ static void dav_list_dispose(GObject *object)
 
     G_OBJECT_CLASS(dav_list_parent_class)->dispose(object);
     g_clear_object(&self->real);
+    g_clear_pointer(&self->exports, g_ptr_array_unref);
     if (self->fd >= 0)
         close(self->fd);
     self->fd = -1;
@@ -364,12 +440,21 @@ static void dav_list_init(DavList *self)
     self->fd = -1;
 }
 
-static GFileEnumerator *dav_enumerate_children(GFile *file, const char *attributes, GFileQueryInfoFlags flags,
-                                               GCancellable *cancellable, GError **error)
+static DavList *list_new(GFile *file, GFileEnumerator *real, int fd)
+{
+    DavList *self = g_object_new(DAV_TYPE_LIST, "container", file, NULL);
+
+    self->real = real;
+    self->fd = fd;
+    return self;
+}
+
+/* A directory that is really there. */
+static DavList *list_real(DavFile *file, GCancellable *cancellable, GError **error)
 {
     struct stat st;
     char path[VMC_FD_PATH];
-    int fd = reach(DAV_FILE(file), &st, error);
+    int fd = reach(file, &st, error);
 
     if (fd < 0)
         return NULL;
@@ -381,14 +466,33 @@ static GFileEnumerator *dav_enumerate_children(GFile *file, const char *attribut
                                          error);
     else
         fail(error, ENOTDIR);
-    if (!list) {
-        close(fd);
-        return NULL;
+    if (list)
+        return list_new(G_FILE(file), list, fd);
+    close(fd);
+    return NULL;
+}
+
+static GFileEnumerator *dav_enumerate_children(GFile *file, const char *attributes, GFileQueryInfoFlags flags,
+                                               GCancellable *cancellable, GError **error)
+{
+    DavFile *self = DAV_FILE(file);
+    VmcExports *exports = self->root->exports;
+    const char *below = export_path(self->root, self->path);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    DavList *list;
+
+    if (below && vmc_exports_list(exports, below, names, NULL)) {
+        list = list_new(file, NULL, -1);
+    } else {
+        list = list_real(self, cancellable, error);
+        if (!list || *self->path || !exports)
+            return list ? G_FILE_ENUMERATOR(list) : NULL;
+        list->hides = true;
+        if (vmc_exports_list(exports, "", NULL, NULL))
+            g_ptr_array_add(names, g_strdup(VMC_EXPORTS_NAME));
     }
-    DavList *self = g_object_new(DAV_TYPE_LIST, "container", file, NULL);
-    self->real = list;
-    self->fd = fd;
-    return G_FILE_ENUMERATOR(self);
+    list->exports = g_steal_pointer(&names);
+    return G_FILE_ENUMERATOR(list);
 }
 
 /* ---- reading ---- */
@@ -500,8 +604,6 @@ static GFileOutputStream *open_output(GFile *file, bool exclusive, GError **erro
     char *name = NULL;
     struct stat st;
 
-    if (!may_write(self, error))
-        return NULL;
     int folder = reach_parent(self, &name, error);
     if (folder < 0)
         return NULL;
@@ -541,7 +643,7 @@ static GFileOutputStream *dav_replace(GFile *file, const char *etag, gboolean ba
 static gboolean dav_make_directory(GFile *file, GCancellable *cancellable, GError **error)
 {
     g_autofree char *name = NULL;
-    int folder = may_write(DAV_FILE(file), error) ? reach_parent(DAV_FILE(file), &name, error) : -1;
+    int folder = reach_parent(DAV_FILE(file), &name, error);
 
     if (folder < 0)
         return FALSE;
@@ -629,7 +731,7 @@ static void dav_file_iface_init(GFileIface *iface)
     iface->move = dav_move;
 }
 
-GFile *vmc_webdav_folder_new(const char *folder, bool readonly, GError **error)
+GFile *vmc_webdav_folder_new(const char *folder, bool readonly, VmcExports *exports, GError **error)
 {
     int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -642,6 +744,7 @@ GFile *vmc_webdav_folder_new(const char *folder, bool readonly, GError **error)
     g_atomic_ref_count_init(&root->refs);
     root->fd = fd;
     root->readonly = readonly;
+    root->exports = vmc_exports_ref(exports);
     GFile *file = file_new(root, g_strdup(""));
     root_unref(root);
     return file;

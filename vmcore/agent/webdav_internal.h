@@ -3,7 +3,7 @@
  *
  *   webdav.c        records, clients, and the server
  *   webdav_get.c    what is read from files
- *   webdav_file.c   the folder
+ *   webdav_file.c   the folder, and what the clipboard offers beside it (exports.h)
  *
  * Threads: the server's.
  */

@@ -37,13 +37,19 @@ typedef enum VmcClipType {
     VMC_CLIP_BMP,
     VMC_CLIP_TIFF,
     VMC_CLIP_JPEG,
-    VMC_CLIP_FILES, /* "copy" or "cut", then paths below the folder of the WebDAV port, each ended by a NUL */
+    VMC_CLIP_FILES, /* files and folders, by way of the WebDAV port: functions of their own, see below */
     VMC_CLIP_TYPES
 } VmcClipType;
 
 /* Sets of types. */
 #define VMC_CLIP_BIT(type) (1u << (type))
 #define VMC_CLIP_ALL       (((1u << VMC_CLIP_TYPES) - 1) & ~1u)
+
+/* What is to become of files when they are pasted. */
+typedef enum VmcFileAction { VMC_FILES_COPY, VMC_FILES_CUT } VmcFileAction;
+
+/* How many files and folders a clipboard has at most, either way. */
+#define VMC_AGENT_FILES_MAX 1024u
 
 /* The bytes of one clipboard content are at most this many, either way. */
 #define VMC_CLIP_MAX (64u << 20)
@@ -78,7 +84,7 @@ typedef struct VmcAgentFrontend {
     /* The guest has nothing any more. */
     void (*released)(void *opaque, VmcSelection selection);
     /* The guest wants what was promised with vmc_agent_grab: answer with vmc_agent_send, soon; after ten
-     * seconds it is told that there is nothing. */
+     * seconds it is told that there is nothing. For VMC_CLIP_FILES the answer is vmc_agent_send_files. */
     void (*requested)(void *opaque, VmcSelection selection, VmcClipType type);
     /* The answer to vmc_agent_request, NULL if there is none: the guest has it not, any more, does not
      * answer, or it is too large. Nothing has looked at what is in it. `data` is good during the call. */
@@ -89,6 +95,12 @@ typedef struct VmcAgentFrontend {
      * this id. */
     void (*file_progress)(void *opaque, unsigned id, uint64_t sent, uint64_t total, bool done,
                           const GError *error);
+    /* The answer to vmc_agent_request for VMC_CLIP_FILES, in place of `received`: absolute paths, NULL-ended,
+     * of files and folders that are below the folder of the WebDAV port and no links; NULL: there is no
+     * answer, or it names anything else. A guest that has the same folder in another way, too, may put a link
+     * in their place afterwards: do not follow any. */
+    void (*files_received)(void *opaque, VmcSelection selection, VmcFileAction action,
+                           const char *const *paths);
 } VmcAgentFrontend;
 
 /* Makes `frontend` the one that is told, and tells it soon what there is now; NULL: nobody. Both pointers
@@ -100,10 +112,11 @@ void vmc_agent_set_frontend(VmcAgent *agent, const VmcAgentFrontend *frontend, v
 unsigned vmc_agent_caps(VmcAgent *agent);
 
 /* The host has something of these types (VMC_CLIP_BIT), which the guest may ask for. False: the policy is
- * against it. If no agent is there, one that comes is told. */
+ * against it, or they are VMC_CLIP_FILES and the machine has no WebDAV port; beside others, that type is left
+ * out then. If no agent is there, one that comes is told. */
 bool vmc_agent_grab(VmcAgent *agent, VmcSelection selection, unsigned types);
 /* The same with the bytes themselves, which are kept and given to the guest whenever it asks for them, so
- * that the front end is not. NULL is no type of its own. */
+ * that the front end is not. NULL is no type of its own, and VMC_CLIP_FILES not one for this. */
 bool vmc_agent_offer(VmcAgent *agent, VmcSelection selection, VmcClipType type, GBytes *data);
 /* The host has nothing any more. */
 void vmc_agent_release(VmcAgent *agent, VmcSelection selection);
@@ -114,6 +127,30 @@ unsigned vmc_agent_guest_types(VmcAgent *agent, VmcSelection selection);
 /* Asks the guest for what it has; `received` brings it within half a minute. False: it has not grabbed that,
  * or the policy is against it. Asking for what is on its way is good, and answered once. */
 bool vmc_agent_request(VmcAgent *agent, VmcSelection selection, VmcClipType type);
+
+/* ---- files on the clipboard ----
+ *
+ * A guest reads them where it reads the shared folder: from the WebDAV port, which the machine must have (a
+ * spice-webdav device) and the guest must use (spice-webdavd). What is offered is there under a random name,
+ * read-only, with all that is below folders but for links and what is neither file nor folder; a while after
+ * it is not offered any more it has gone. A guest that is told to cut has no way of removing the host's
+ * files.
+ *
+ * Agents do not say whether they know VMC_CLIP_FILES. Those that do not pass it over; their guests get files
+ * by vmc_agent_send_file or a shared folder. Of spice-vdagent 0.22, one that was built without GTK takes such
+ * a list, and none gives one.
+ */
+
+/* The host has these, whose absolute paths are `paths`, NULL-ended and at most VMC_AGENT_FILES_MAX; the guest
+ * is given them whenever it asks, without the front end. False with `error` (VMC_ERROR): there is no WebDAV
+ * port or the guest does not use it, the policy is against it, or one of them cannot be read, is a link, or
+ * has the name of another; then nothing has changed. */
+bool vmc_agent_offer_files(VmcAgent *agent, VmcSelection selection, VmcFileAction action,
+                           const char *const *paths, GError **error);
+/* Answers a request for what was promised with vmc_agent_grab, in the same way. On errors the guest is told
+ * that there is nothing. */
+bool vmc_agent_send_files(VmcAgent *agent, VmcSelection selection, VmcFileAction action,
+                          const char *const *paths, GError **error);
 
 /* Tells the guest what monitors it has, also one that comes later. False: too many, or a size beyond 32767.
  */

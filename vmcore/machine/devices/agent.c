@@ -27,13 +27,28 @@ static bool make_port(VmcGuest *guest, guint index, VmcConsolePort *port, GError
 
 /* ---- actions ---- */
 
-enum { SET_TEXT, SET_IMAGE, GET_TEXT, GET_IMAGE, SEND_FILE, CANCEL_FILE, MONITORS, STATUS };
+enum {
+    SET_TEXT,
+    SET_IMAGE,
+    SET_FILES,
+    GET_TEXT,
+    GET_IMAGE,
+    GET_FILES,
+    SEND_FILE,
+    CANCEL_FILE,
+    MONITORS,
+    STATUS
+};
 
 static const VmcAction actions[] = {
     [SET_TEXT] = {"clipboard-set", "TEXT", 1, 1, "puts a text into the clipboard"},
     [SET_IMAGE] = {"clipboard-set-image", "FILE", 1, 1, "puts a PNG image into the clipboard"},
+    [SET_FILES] = {"clipboard-set-files", "copy|cut FILE...", 2, VMC_AGENT_FILES_MAX + 1,
+                   "puts files and folders into the clipboard, through the WebDAV port"},
     [GET_TEXT] = {"clipboard-get", "", 0, 0, "says the text that the guest's clipboard has"},
     [GET_IMAGE] = {"clipboard-get-image", "FILE", 1, 1, "writes the guest's clipboard to a PNG file"},
+    [GET_FILES] = {"clipboard-get-files", "", 0, 0,
+                   "says copy or cut, and what of the shared folder the guest's clipboard has"},
     [SEND_FILE] = {"send-file", "FILE", 1, 1, "sends a file to the guest, and says its number"},
     [CANCEL_FILE] = {"cancel-file", "NUMBER", 1, 1, "ends the sending of a file"},
     [MONITORS] = {"monitors", "WIDTHxHEIGHT[+X+Y]...", 1, VMC_AGENT_MONITORS_MAX,
@@ -95,6 +110,31 @@ static bool get_image(VmcAgent *agent, const char *path, GError **error)
            g_file_set_contents(path, g_bytes_get_data(data, NULL), (gssize)g_bytes_get_size(data), error);
 }
 
+static bool set_files(VmcAgent *agent, const char *const *words, GError **error)
+{
+    bool cut = strcmp(words[0], "cut") == 0;
+
+    if (cut || strcmp(words[0], "copy") == 0)
+        return vmc_agent_offer_files(agent, VMC_SELECTION_CLIPBOARD, cut ? VMC_FILES_CUT : VMC_FILES_COPY,
+                                     words + 1, error);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                "“%s” is not what can be done with files; say copy or cut", words[0]);
+    return false;
+}
+
+static bool get_files(VmcAgent *agent, GString *reply, GError **error)
+{
+    VmcFileAction action;
+    g_auto(GStrv) paths = vmc_agent_peek_files(agent, VMC_SELECTION_CLIPBOARD, &action, error);
+
+    if (!paths)
+        return false;
+    g_string_append(reply, action == VMC_FILES_CUT ? "cut\n" : "copy\n");
+    for (char **path = paths; *path; path++)
+        g_string_append_printf(reply, "%s\n", *path);
+    return true;
+}
+
 static bool send_file(VmcAgent *agent, const char *path, GString *reply, GError **error)
 {
     unsigned id = vmc_agent_send_file(agent, path, error);
@@ -148,6 +188,10 @@ static bool act_on_agent(VmcGuest *guest, guint index, unsigned action, const ch
         return set_text(agent, arguments[0], error);
     case SET_IMAGE:
         return set_image(agent, arguments[0], error);
+    case SET_FILES:
+        return set_files(agent, arguments, error);
+    case GET_FILES:
+        return get_files(agent, reply, error);
     case GET_TEXT:
         return get_text(agent, reply, error);
     case GET_IMAGE:
@@ -194,7 +238,7 @@ static void check_webdav(VmcCheck *check, const VmcDeviceConfig *device)
         vmc_check_fault(check, "sharedDir", "no folder is given; give the path of the folder to share");
         return;
     }
-    folder = vmc_webdav_folder_new(device->share.path, device->share.readonly, &error);
+    folder = vmc_webdav_folder_new(device->share.path, device->share.readonly, NULL, &error);
     if (!folder)
         vmc_check_error(check, "sharedDir", error);
     g_clear_object(&folder);
@@ -204,9 +248,11 @@ static void check_webdav(VmcCheck *check, const VmcDeviceConfig *device)
 static bool make_webdav(VmcGuest *guest, guint index, VmcConsolePort *port, GError **error)
 {
     const VmcShareConfig *config = &vmc_guest_config(guest, index)->share;
+    VmcAgent *agent = guest->machine->agent;
 
     port->name = VMC_WEBDAV_PORT_NAME;
-    port->port = vmc_webdav_port_new(guest->io, config->path, config->readonly, error);
+    port->port = vmc_webdav_port_new(guest->io, config->path, config->readonly,
+                                     agent ? vmc_agent_exports(agent) : NULL, error);
     return port->port;
 }
 
