@@ -297,6 +297,8 @@ static void test_there_is_no_way_out_of_the_folder(void **state)
     assert_true(status(b, "MOVE", "/file.txt", "Destination: http://localhost/up/moved\r\n", "") >= 400);
     assert_int_equal(status(b, "COPY", "/file.txt", "Destination: http://localhost//moved\r\n", ""), 400);
     assert_int_equal(status(b, "COPY", "/file.txt", "Destination: http://[\r\n", ""), 400);
+    assert_int_equal(status(b, "COPY", "/", "Destination: http://localhost/within\r\n", ""), 400);
+    assert_int_equal(status(b, "COPY", "/file.txt/", "Destination: http://localhost/file.txt\r\n", ""), 400);
     g_autofree char *outside = g_build_filename(b->dir, "outside.txt", NULL);
     g_autofree char *moved = g_build_filename(b->dir, "moved", NULL);
     g_autofree char *link = g_build_filename(b->shared, "link", NULL);

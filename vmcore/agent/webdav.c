@@ -102,12 +102,17 @@ static bool path_is_good(const char *path)
     return path && path[0] == '/' && path[1] != '/';
 }
 
-static bool destination_is_good(const char *destination)
+/* Nor may anything be copied into itself, which libphodav would do until the disk is full. */
+static bool destination_is_good(GFile *folder, const char *path, const char *destination)
 {
     g_autoptr(GUri) uri = g_uri_parse(destination, SOUP_HTTP_URI_FLAGS, NULL);
-    g_autofree char *path = uri ? g_uri_unescape_string(g_uri_get_path(uri), NULL) : NULL;
+    g_autofree char *to = uri ? g_uri_unescape_string(g_uri_get_path(uri), NULL) : NULL;
 
-    return path_is_good(path);
+    if (!path_is_good(to))
+        return false;
+    g_autoptr(GFile) source = g_file_resolve_relative_path(folder, path + 1);
+    g_autoptr(GFile) target = g_file_resolve_relative_path(folder, to + 1);
+    return !g_file_equal(source, target) && !g_file_has_prefix(target, source);
 }
 
 /* What libphodav answers; of others it complains. */
@@ -133,7 +138,7 @@ static void look_early(SoupServer *server, SoupServerMessage *message, const cha
     const char *method = soup_server_message_get_method(message);
 
     if (!path_is_good(g_uri_get_path(soup_server_message_get_uri(message))) || !path_is_good(path) ||
-        (destination && !destination_is_good(destination)))
+        (destination && !destination_is_good(dav->folder, path, destination)))
         soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
     else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
         vmc_webdav_get(message, dav->folder, path);
