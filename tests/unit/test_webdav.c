@@ -501,6 +501,54 @@ static void test_folders_have_a_page(void **state)
     bench_free(b);
 }
 
+static void test_lock_is_given_to_everyone(void **state)
+{
+    Bench *b = bench_new(false), *closed = bench_new(true);
+    g_autofree char *first = ask(b, "LOCK", "/new.txt", "", "<lockinfo xmlns='DAV:'/>");
+    g_autofree char *second = ask(b, "LOCK", "/new.txt", "", "");
+    g_autofree char *token = value_of(first, "Lock-Token: <", ">");
+    g_autofree char *condition = g_strdup_printf("If: (<%s>)\r\n", token);
+    g_autofree char *again = ask(b, "LOCK", "/new.txt", condition, "");
+    g_autofree char *made = contents(b, "new.txt");
+
+    assert_string_equal(made, "");
+    assert_true(g_str_has_prefix(first, "HTTP/1.1 201"));
+    assert_true(g_str_has_prefix(second, "HTTP/1.1 200"));
+    assert_null(strstr(second, token));
+    assert_true(g_str_has_prefix(again, "HTTP/1.1 200"));
+    assert_non_null(strstr(again, token));
+    assert_int_equal(status(b, "PUT", "/new.txt", condition, "written"), 200);
+    g_autofree char *written = contents(b, "new.txt");
+    assert_string_equal(written, "written");
+    assert_int_equal(status(b, "UNLOCK", "/new.txt", "Lock-Token: <x>\r\n", ""), 204);
+    assert_int_equal(status(b, "UNLOCK", "/new.txt", "", ""), 400);
+    assert_int_equal(status(b, "LOCK", "/none/new.txt", "", ""), 409);
+    assert_int_equal(status(closed, "LOCK", "/file.txt", "", ""), 403);
+    bench_free(closed);
+    bench_free(b);
+}
+
+/* With what libphodav would loop or end the process. */
+static void test_conditions_and_properties_of_any_form_do_no_harm(void **state)
+{
+    static const char *const conditions[] = {"If: x\r\n",   "If: (\r\n",          "If: (<\r\n",
+                                             "If: (x)\r\n", "If: ([\"a\\)\r\n",   "If: <a> (x\r\n",
+                                             "If: \r\n",    "If: ([W/\"a\"])\r\n"};
+    static const char *const bodies[] = {"<propertyupdate xmlns='DAV:'><set><prop/></set></propertyupdate>",
+                                         "<propertyupdate xmlns='DAV:'><remove/></propertyupdate>", "<", ""};
+    Bench *b = bench_new(false);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(conditions); i++) {
+        status(b, "LOCK", "/file.txt", conditions[i], "");
+        assert_int_equal(status(b, "PUT", "/file.txt", conditions[i], "inside"), 200);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(bodies); i++)
+        assert_int_equal(status(b, "PROPPATCH", "/file.txt", "", bodies[i]), 207);
+    g_autofree char *text = contents(b, "file.txt");
+    assert_string_equal(text, "inside");
+    bench_free(b);
+}
+
 static void test_clients_are_no_more_than_there_may_be(void **state)
 {
     static const char begin[] = "OPTIONS / HTTP/1.1\r\nHo", end[] = "st: localhost\r\n\r\n";
@@ -532,6 +580,8 @@ int main(void)
         cmocka_unit_test(test_ranges_are_those_asked_for),
         cmocka_unit_test(test_client_that_has_the_file_is_told_so),
         cmocka_unit_test(test_folders_have_a_page),
+        cmocka_unit_test(test_lock_is_given_to_everyone),
+        cmocka_unit_test(test_conditions_and_properties_of_any_form_do_no_harm),
         cmocka_unit_test(test_clients_are_no_more_than_there_may_be),
     };
 

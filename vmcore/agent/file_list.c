@@ -48,12 +48,13 @@ char **vmc_file_list_parse(GBytes *list, VmcFileAction *action)
     VmcFileAction what = VMC_FILES_COPY;
     bool first = true;
 
-    for (const char *end = data + len; data < end; first = false) {
-        size_t word = strnlen(data, (size_t)(end - data));
+    for (; len; first = false) {
+        size_t word = strnlen(data, len), taken = word + (word < len); /* and its NUL */
         if (word > PATH_BYTES_MAX || paths->len == VMC_AGENT_FILES_MAX)
             return NULL;
         g_autofree char *text = g_strndup(data, word);
-        data += word + (data + word < end); /* and its NUL */
+        data += taken;
+        len -= taken;
         if (first && take_action(text, &what))
             continue;
         if (first || *text != '/' || !path_valid(text + 1))

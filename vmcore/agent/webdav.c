@@ -118,8 +118,7 @@ static bool destination_is_good(GFile *folder, const char *path, const char *des
 /* What libphodav answers; of others it complains. */
 static bool method_is_known(const char *method)
 {
-    static const char *const methods[] = {"OPTIONS", "PUT",  "PROPFIND", "PROPPATCH", "MKCOL",
-                                          "DELETE",  "MOVE", "COPY",     "LOCK",      "UNLOCK"};
+    static const char *const methods[] = {"OPTIONS", "PUT", "PROPFIND", "MKCOL", "DELETE", "MOVE", "COPY"};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(methods); i++)
         if (strcmp(methods[i], method) == 0)
@@ -142,10 +141,14 @@ static void look_early(SoupServer *server, SoupServerMessage *message, const cha
         soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
     else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
         vmc_webdav_get(message, dav->folder, path);
+    else if (vmc_webdav_lock(message, dav->folder, path))
+        ;
     else if (!method_is_known(method))
         soup_server_message_set_status(message, SOUP_STATUS_NOT_IMPLEMENTED, NULL);
-    else
+    else {
+        soup_message_headers_remove(headers, "If"); /* webdav_lock.c says why */
         return;
+    }
     g_signal_stop_emission_by_name(message, "got-headers");
 }
 
