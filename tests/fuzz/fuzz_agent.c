@@ -2,8 +2,8 @@
  * The agent's port: a guest that sends messages, whole, cut and wrong, and reads when it likes, while a front
  * end grabs, asks, answers, sends files and sets monitors.
  *
- * covers: vmcore/agent/agent.c vmcore/agent/stream.c vmcore/agent/clipboard.c vmcore/agent/transfer.c
- * vmcore/agent/deliver.c
+ * covers: vmcore/agent/agent.c vmcore/agent/stream.c vmcore/agent/clipboard.c vmcore/agent/clip_files.c
+ * vmcore/agent/transfer.c vmcore/agent/deliver.c
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +87,14 @@ static void on_received(void *opaque, VmcSelection selection, VmcClipType type, 
         abort();
 }
 
+/* All of /etc is served, where there are no files but the host's. */
+static void on_files(void *opaque, VmcSelection selection, VmcFileAction action, const char *const *paths)
+{
+    for (; paths && *paths; paths++)
+        if (!g_str_has_prefix(*paths, "/etc/") || strstr(*paths, "/../"))
+            abort();
+}
+
 static void on_progress(void *opaque, unsigned id, uint64_t sent, uint64_t total, bool done,
                         const GError *error)
 {
@@ -99,6 +107,7 @@ static const VmcAgentFrontend frontend = {
     .requested = on_requested,
     .received = on_received,
     .file_progress = on_progress,
+    .files_received = on_files,
 };
 
 static const VmcAgentFrontend small = {.size = 16};
@@ -179,6 +188,18 @@ static void step_read(World *w)
     settle(w);
 }
 
+static void host_files(World *w, VmcSelection selection, bool answer)
+{
+    static const char *const paths[] = {"/etc/passwd", NULL};
+
+    if ((unsigned)selection >= VMC_SELECTIONS)
+        return;
+    if (answer)
+        vmc_agent_send_files(w->agent, selection, VMC_FILES_COPY, paths, NULL);
+    else
+        vmc_agent_offer_files(w->agent, selection, VMC_FILES_CUT, paths, NULL);
+}
+
 static void step_host_clip(World *w)
 {
     uint8_t how = fuzz_u8(&w->in);
@@ -186,6 +207,7 @@ static void step_host_clip(World *w)
     VmcClipType type = (how >> 2) % 8;
     g_autoptr(GBytes) data = g_bytes_new("a\nb\r\n", 5);
     GBytes *seen = NULL;
+    VmcFileAction action;
 
     switch (fuzz_below(&w->in, 6)) {
     case 0:
@@ -193,11 +215,15 @@ static void step_host_clip(World *w)
         break;
     case 1:
         vmc_agent_offer(w->agent, selection, type, data);
+        if (type == VMC_CLIP_FILES)
+            host_files(w, selection, false);
         break;
     case 2:
         vmc_agent_release(w->agent, selection);
         break;
     case 3:
+        if (type == VMC_CLIP_FILES)
+            host_files(w, selection, true);
         vmc_agent_send(w->agent, selection, type, data);
         break;
     case 4:
@@ -208,6 +234,8 @@ static void step_host_clip(World *w)
     default:
         if ((unsigned)selection < VMC_SELECTIONS && type > VMC_CLIP_NONE && type < VMC_CLIP_TYPES)
             seen = vmc_agent_peek(w->agent, selection, type, NULL);
+        if (type == VMC_CLIP_FILES && (unsigned)selection < VMC_SELECTIONS)
+            g_strfreev(vmc_agent_peek_files(w->agent, selection, &action, NULL));
         g_bytes_unref(seen ? seen : g_bytes_new(NULL, 0));
         break;
     }
@@ -282,6 +310,9 @@ static void run(void *data)
     w->port = vmc_agent_port_new(w->agent, io);
     vmc_port_attach(w->port, &guest, w);
     vmc_agent_set_frontend(w->agent, &frontend, w);
+    if (!vmc_exports_serve(vmc_agent_exports(w->agent), "/etc", NULL))
+        abort();
+    vmc_exports_set_open(vmc_agent_exports(w->agent), true);
     w->room = 1 << 20;
     vmc_port_set_guest_open(w->port, true);
     for (unsigned n = 0; fuzz_more(&w->in) && n < 200; n++)
