@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -549,6 +550,29 @@ static void test_conditions_and_properties_of_any_form_do_no_harm(void **state)
     bench_free(b);
 }
 
+/* Made in another way: through the port there is none that deep. */
+static void test_folders_too_deep_end_before_the_stack_does(void **state)
+{
+    Bench *b = bench_new(false);
+    int at = open(b->shared, O_RDONLY | O_DIRECTORY);
+
+    for (unsigned i = 0; i < 3000; i++) {
+        assert_int_equal(mkdirat(at, "d", 0700), 0);
+        int below = openat(at, "d", O_RDONLY | O_DIRECTORY);
+        assert_true(below >= 0);
+        close(at);
+        at = below;
+    }
+    close(at);
+    assert_int_equal(status(b, "PROPFIND", "/", "Depth: infinity\r\n", ""), 403);
+    assert_true(status(b, "COPY", "/d", "Destination: http://localhost/e\r\n", "") >= 200);
+    assert_true(status(b, "DELETE", "/d", "", "") >= 200);
+    assert_int_equal(status(b, "GET", "/file.txt", "", ""), 200);
+    char *remove[] = {"rm", "-rf", b->shared, NULL};
+    assert_true(g_spawn_sync(NULL, remove, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL));
+    bench_free(b);
+}
+
 static void test_clients_are_no_more_than_there_may_be(void **state)
 {
     static const char begin[] = "OPTIONS / HTTP/1.1\r\nHo", end[] = "st: localhost\r\n\r\n";
@@ -582,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_folders_have_a_page),
         cmocka_unit_test(test_lock_is_given_to_everyone),
         cmocka_unit_test(test_conditions_and_properties_of_any_form_do_no_harm),
+        cmocka_unit_test(test_folders_too_deep_end_before_the_stack_does),
         cmocka_unit_test(test_clients_are_no_more_than_there_may_be),
     };
 

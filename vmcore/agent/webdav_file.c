@@ -18,6 +18,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,6 +79,8 @@ static int walk(const Root *root, const char *path)
 {
     const char *below = export_path(root, path);
 
+    if (strlen(path) >= PATH_MAX) /* libphodav goes down one call for each directory */
+        return -ENAMETOOLONG;
     if (below)
         return vmc_exports_open(root->exports, below);
     int fd =
