@@ -22,11 +22,13 @@ enum VmcSeededBug {
     VMC_BUG_FREED_IN_USE,  /* the same of a disk, whose requests are still under way */
     VMC_BUG_SPECIAL_FILE,  /* special files opened through a shared folder */
     VMC_BUG_SETGID,        /* setgid lost on create */
+    VMC_BUG_UMASK,         /* what the host's umask took off is lost on create */
     VMC_BUG_USB_LENGTH,    /* a USB setup length that nobody checked */
     VMC_BUG_IMAGE_FORMAT,  /* an image format guessed from content the guest can write */
     VMC_BUG_CURSOR_SIZE,   /* a cursor image of another size than its buffer */
     VMC_BUG_FRAME_LENGTH,  /* lengths within a frame that are not checked against it */
     VMC_BUG_DIVISION,      /* division by a guest's zero */
+    VMC_BUG_CLIP_TYPE,     /* clipboard content taken for the type it is said to be */
 };
 
 #ifdef VMC_SEEDED_BUG

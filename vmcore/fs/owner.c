@@ -216,7 +216,8 @@ int vmc_owner_init(VmcShareNode *node, int fd, const VmcOwner *dir, const VmcSha
     }
     now.uid = node->share->uid;
     now.gid = node->share->gid;
-    now.mode = st.stx_mode & own_bits(node->type);
+    /* Not what the file was made with: the host's umask may have taken something off that. */
+    now.mode = VMC_SEEDED(UMASK) ? wanted.mode : st.stx_mode & own_bits(node->type);
     now.kept = false;
     if (!can_keep(node))
         wanted.uid = now.uid, wanted.gid = now.gid, wanted.mode &= 0777;
