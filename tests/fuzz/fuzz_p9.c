@@ -108,6 +108,7 @@ static void make_folder(void)
     if (mkdir(at("d"), 0755) || mkfifo(at("p"), 0644) || symlink(secret, at("l")))
         fuzz_finding("%s cannot be filled", inside);
     put(at("d/b"), "more");
+    setxattr(at("a"), "user.a", "value", 5, 0); /* where that is kept */
 }
 
 static void check_secret(void)
@@ -354,8 +355,8 @@ static const FuzzMessage messages[] = {{FUZZ_ANY_QUEUE, request}};
 
 /* ---- steps ---- */
 
-/* What a driver does first, so that the rest need not guess it: a version, the root as fid 0, a file as 1, an
- * attribute as 3, a folder as 2. */
+/* What a driver does first, so that the rest need not guess it: a version, the root as fid 0, an open file as
+ * 1, an attribute that is written as 3 and one that is read as 4, an open folder as 2, a link as 5. */
 static void step_mount(FuzzMachine *m, FuzzInput *in)
 {
     static const char version[] = "\x15\0\0\0\x64\0\0\0\0\1\0\x08\0"
@@ -372,13 +373,18 @@ static void step_mount(FuzzMachine *m, FuzzInput *in)
                       create_x[] = "\x1f\0\0\0\x20\0\0\3\0\0\0\6\0"
                                    "user.a\2\0\0\0\0\0\0\0\0\0\0\0",
                       write_x[] = "\x19\0\0\0\x76\0\0\3\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0"
-                                  "xy";
+                                  "xy",
+                      read_x[] = "\x17\0\0\0\x1e\0\0\1\0\0\0\4\0\0\0\6\0"
+                                 "user.a",
+                      walk_l[] = "\x14\0\0\0\x6e\0\0\0\0\0\0\5\0\0\0\1\0\1\0"
+                                 "l";
     static const FuzzChain chains[] = {
         {.out = version, .len = sizeof(version) - 1}, {.out = attach, .len = sizeof(attach) - 1},
         {.out = walk_a, .len = sizeof(walk_a) - 1},   {.out = open_a, .len = sizeof(open_a) - 1},
         {.out = walk_x, .len = sizeof(walk_x) - 1},   {.out = create_x, .len = sizeof(create_x) - 1},
         {.out = write_x, .len = sizeof(write_x) - 1}, {.out = walk_d, .len = sizeof(walk_d) - 1},
-        {.out = open_d, .len = sizeof(open_d) - 1},
+        {.out = open_d, .len = sizeof(open_d) - 1},   {.out = read_x, .len = sizeof(read_x) - 1},
+        {.out = walk_l, .len = sizeof(walk_l) - 1},
     };
     unsigned n = 2 + fuzz_below(in, G_N_ELEMENTS(chains) - 1);
 
