@@ -8,7 +8,7 @@ FUZZ_ALL     := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # What clang warns of and gcc does not: a table's entries may end before the fields that are 0.
 FUZZ_WARN      := -Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers
 FUZZ_FLAGS     := $(FUZZ_WARN) -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
-COVERAGE_FLAGS := $(FUZZ_WARN) -O1 -g -fprofile-instr-generate -fcoverage-mapping
+COVERAGE_FLAGS := $(FUZZ_WARN) -O1 -g -fprofile-instr-generate=$(CURDIR)/build-fuzz/coverage/default.profraw -fcoverage-mapping
 FUZZ_BUILD      = $(MAKE) B=build-fuzz CC="$(FUZZ_CC)" CFLAGS="$(FUZZ_FLAGS)"
 COVERAGE_BUILD  = $(MAKE) B=build-fuzz/coverage CC="$(FUZZ_CC)" CFLAGS="$(COVERAGE_FLAGS)"
 # With its own compiler, so that what is built for one is not taken for the other.

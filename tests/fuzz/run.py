@@ -153,8 +153,9 @@ def corpus(options):
         shutil.rmtree(merged, ignore_errors=True)
         os.makedirs(merged)
         # The smallest set that reaches all that is reached; how often a line is reached does not count.
-        status, output = libfuzzer(f"{BUILD}/fuzz/{target}", ["-set_cover_merge=1", "-use_counters=0"] + LIMITS +
-                                   [merged] + corpora(target), os.path.join(BUILD, target + "-merge.log"), 3600)
+        arguments = ["-set_cover_merge=1", "-use_counters=0", f"-artifact_prefix={BUILD}/{target}-"] + LIMITS
+        status, output = libfuzzer(f"{BUILD}/fuzz/{target}", arguments + [merged] + corpora(target),
+                                   os.path.join(BUILD, target + "-merge.log"), 3600)
         if status != 0:
             print(f"fuzz-corpus: {target}: the merge failed:\n{output[-2000:]}", file=sys.stderr)
             return 1
@@ -228,7 +229,8 @@ def how_it_ended(output):
 
 def is_clean(target, path):
     """Whether the target without a seeded bug has nothing against that input."""
-    status, _ = libfuzzer(f"{BUILD}/fuzz/{target}", ["-timeout=20", path], f"{path}.log", 60)
+    status, _ = libfuzzer(f"{BUILD}/fuzz/{target}", ["-timeout=20", f"-artifact_prefix={path}-", path],
+                          f"{path}.log", 60)
     return status == 0
 
 
