@@ -3,6 +3,7 @@
  * can be made larger while requests are under way, and is found by io_uring or by worker threads.
  *
  * covers: vmcore/virtio/block.c vmcore/virtio/block_request.c vmcore/block/engine.c
+ * vmcore/virtio/linger.c
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>

@@ -2,8 +2,8 @@
  * virtio-fs: FUSE messages on a real folder, most of them as a driver would write them, while the host
  * changes the folder, too.
  *
- * covers: vmcore/virtio/fs.c vmcore/fs/fuse.c vmcore/fs/fuse_node.c vmcore/fs/fuse_file.c
- * vmcore/fs/fuse_dir.c
+ * covers: vmcore/virtio/fs.c vmcore/virtio/share_device.c vmcore/fs/fuse.c vmcore/fs/fuse_node.c
+ * vmcore/fs/fuse_file.c vmcore/fs/fuse_dir.c
  *
  * The folder is in memory where there is such a file system, as a guest may ask for all of the host's disks
  * to be synced. Beside it lies a file that nothing may change. Files cannot grow beyond FILE_MAX: the

@@ -2,8 +2,8 @@
  * virtio-9p: 9P2000.L messages on a real folder, most of them as a driver would write them, while the host
  * changes the folder, too.
  *
- * covers: vmcore/virtio/p9.c vmcore/fs/p9.c vmcore/fs/p9_fid.c vmcore/fs/p9_node.c vmcore/fs/p9_file.c
- * vmcore/fs/p9_xattr.c
+ * covers: vmcore/virtio/p9.c vmcore/virtio/share_device.c vmcore/fs/p9.c vmcore/fs/p9_fid.c
+ * vmcore/fs/p9_node.c vmcore/fs/p9_file.c vmcore/fs/p9_xattr.c
  *
  * The folder is in memory where that keeps extended attributes. Beside it lies a file that nothing may
  * change. Files cannot grow beyond FILE_MAX: the process's limit sees to that, so that no input fills the

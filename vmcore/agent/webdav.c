@@ -141,13 +141,11 @@ static void look_early(SoupServer *server, SoupServerMessage *message, const cha
         soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
     else if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
         vmc_webdav_get(message, dav->folder, path);
-    else if (vmc_webdav_lock(message, dav->folder, path))
-        ;
-    else if (!method_is_known(method))
-        soup_server_message_set_status(message, SOUP_STATUS_NOT_IMPLEMENTED, NULL);
-    else {
+    else if (!vmc_webdav_lock(message, dav->folder, path)) {
         soup_message_headers_remove(headers, "If"); /* webdav_lock.c says why */
-        return;
+        if (method_is_known(method))
+            return;
+        soup_server_message_set_status(message, SOUP_STATUS_NOT_IMPLEMENTED, NULL);
     }
     g_signal_stop_emission_by_name(message, "got-headers");
 }
