@@ -29,11 +29,11 @@ def disk_of(guest, serial, present=True):
     return until(f"the end of the disk {serial}", lambda: not guest.run(script).strip())
 
 
-def event_node(guest, name, n=0):
-    """The n-th event device of that name, once it is there."""
-    script = f"coldplug; for e in /sys/class/input/event*; do [ \"$(cat $e/device/name)\" = '{name}' ] && echo ${{e##*/}}; done; true"
-    return until(f"the event device of {name}",
-                 lambda: (guest.run(script).split()[n:n + 1] or [None])[0])
+def event_node(guest, name, port):
+    """The event device of what is plugged into a port, once it is there; in which order they come is the kernel's matter."""
+    script = (f"coldplug; for e in /sys/class/input/event*; do [ \"$(cat $e/device/name)\" = '{name}' ] && "
+              f"readlink -f $e | grep -q '/{port}/' && echo ${{e##*/}}; done; true")
+    return until(f"the event device of {name}", lambda: guest.run(script).strip())
 
 
 def listen(guest, node):
@@ -63,7 +63,7 @@ def keyboard_and_tablet(guest, socket, view):
     # What is behind the fourth port is a hub, and the last tablet on it.
     check(["1-4", "480", "Hub"] in view, f"no hub on port 4: {view}")
     check(["1-4.1", "480", "Tablet"] in view, f"no tablet behind the hub: {view}")
-    keyboard, tablet = event_node(guest, "Espalier Keyboard"), event_node(guest, "Espalier Tablet")
+    keyboard, tablet = event_node(guest, "Espalier Keyboard", "1-1"), event_node(guest, "Espalier Tablet", "1-2")
     listen(guest, keyboard)
     listen(guest, tablet)
     act(socket, "1", "key", str(KEYS["leftshift"]), "down")
@@ -189,7 +189,7 @@ def with_a_wire():
             check("MSI" not in guest.run("grep xhci /proc/interrupts"), "messages")
             equal(guest.run(f"cat /sys/block/{disk}/ro").strip(), "1", "read-only")
             guest.run(f"dd if=/dev/{disk} of=/dev/null bs=64k count=32 2>/dev/null", 120)
-            keyboard = event_node(guest, "Espalier Keyboard")
+            keyboard = event_node(guest, "Espalier Keyboard", "1-1")
             listen(guest, keyboard)
             act(socket, "1", "key", str(KEYS["a"]))
             until("a key", lambda: (1, 30, 0) in events(guest, keyboard))
