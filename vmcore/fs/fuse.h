@@ -19,7 +19,7 @@
 #include "vmcore/config.h"
 
 #define VMC_FUSE_WRITE_MAX   (1u << 20)
-#define VMC_FUSE_AT_ONCE_MAX (128u << 10)
+#define VMC_FUSE_AT_ONCE_MAX (1u << 20)
 
 typedef struct VmcFuse VmcFuse;
 
