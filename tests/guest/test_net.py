@@ -214,9 +214,12 @@ def nat_and_tap():
         with boot_devices(devices=devices, cpus=2, extra=("--control", machine)) as guest:
             lease(guest, machine)
             download(guest, "10.0.2.2", web)
-            before = status(machine, 1)["sent"]
-            upload(guest, "10.0.2.2")
-            length = frame_bytes(before, status(machine, 1)["sent"])
+            for _ in range(5):  # a slow stretch is sent in short segments, by Linux's own choice
+                before = status(machine, 1)["sent"]
+                upload(guest, "10.0.2.2")
+                length = frame_bytes(before, status(machine, 1)["sent"])
+                if length > FRAME_MAX:
+                    break
             check(length > FRAME_MAX, f"{length:.0f} bytes in a frame; large segments are not used")
             forward(guest, port)
             until(guest, "ip -6 addr show eth0 | grep -c fec0::", "1")
