@@ -16,6 +16,7 @@
 
 #include "agent/webdav.h"
 #include "vmcore/error.h"
+#include "tests/unit/folder.h"
 
 #define CLIENTS_MAX 64
 
@@ -197,20 +198,6 @@ static Bench *bench_new(bool open)
     return b;
 }
 
-static void remove_all(const char *path)
-{
-    GDir *dir = g_file_test(path, G_FILE_TEST_IS_SYMLINK) ? NULL : g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *below = g_build_filename(path, name, NULL);
-        remove_all(below);
-    }
-    if (dir)
-        g_dir_close(dir);
-    g_remove(path);
-}
-
 static void bench_free(Bench *b)
 {
     g_object_unref(b->session);
@@ -226,7 +213,7 @@ static void bench_free(Bench *b)
     vmc_io_free(b->io);
     g_object_unref(b->listener);
     g_object_unref(b->stop);
-    remove_all(b->dir);
+    remove_folder(b->dir);
     g_byte_array_unref(b->got);
     g_free(b->dir);
     g_free(b->shared);

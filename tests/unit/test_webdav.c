@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/webdav.h"
+#include "tests/unit/folder.h"
 
 #define TIMEOUT (20 * G_TIME_SPAN_SECOND)
 
@@ -103,25 +104,11 @@ static Bench *bench_new(bool readonly)
     return b;
 }
 
-static void remove_all(const char *path)
-{
-    GDir *dir = g_file_test(path, G_FILE_TEST_IS_SYMLINK) ? NULL : g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *below = g_build_filename(path, name, NULL);
-        remove_all(below);
-    }
-    if (dir)
-        g_dir_close(dir);
-    g_remove(path);
-}
-
 static void bench_free(Bench *b)
 {
     vmc_port_free(b->port);
     vmc_io_free(b->io);
-    remove_all(b->dir);
+    remove_folder(b->dir);
     g_byte_array_unref(b->got);
     g_free(b->dir);
     g_free(b->shared);

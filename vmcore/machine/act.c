@@ -3,14 +3,7 @@
 
 #include "machine/devices/kind.h"
 
-const VmcConfig *vmc_machine_get_config(VmcMachine *machine)
-{
-    return machine->config;
-}
-
-static bool refuse(GError **error, VmcError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-static bool refuse(GError **error, VmcError code, const char *format, ...)
+bool vmc_machine_refuse(GError **error, VmcError code, const char *format, ...)
 {
     va_list args;
 
@@ -20,6 +13,11 @@ static bool refuse(GError **error, VmcError code, const char *format, ...)
     return false;
 }
 
+const VmcConfig *vmc_machine_get_config(VmcMachine *machine)
+{
+    return machine->config;
+}
+
 static bool unknown_action(const VmcDeviceInfo *info, unsigned index, const char *name, GError **error)
 {
     g_autoptr(GString) list = g_string_new(NULL);
@@ -27,10 +25,10 @@ static bool unknown_action(const VmcDeviceInfo *info, unsigned index, const char
     for (unsigned i = 0; i < info->n_actions; i++)
         g_string_append_printf(list, "%s%s", i ? ", " : "", info->actions[i].name);
     if (!list->len)
-        return refuse(error, VMC_ERROR_CONFIG, "Nothing can be done with device %u, %s, while it runs", index,
-                      info->name);
-    return refuse(error, VMC_ERROR_CONFIG, "Device %u, %s, does not know “%s”; it can do %s", index,
-                  info->name, name, list->str);
+        return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
+                                  "Nothing can be done with device %u, %s, while it runs", index, info->name);
+    return vmc_machine_refuse(error, VMC_ERROR_CONFIG, "Device %u, %s, does not know “%s”; it can do %s",
+                              index, info->name, name, list->str);
 }
 
 /* The number of the action, or -1 with `error` set. */
@@ -46,8 +44,8 @@ static int find_action(const VmcDeviceInfo *info, unsigned index, const char *na
             continue;
         if (n >= action->min && n <= action->max)
             return (int)i;
-        refuse(error, VMC_ERROR_CONFIG, "“%s” of device %u, %s, takes %s", name, index, info->name,
-               action->max ? action->arguments : "no arguments");
+        vmc_machine_refuse(error, VMC_ERROR_CONFIG, "“%s” of device %u, %s, takes %s", name, index,
+                           info->name, action->max ? action->arguments : "no arguments");
         return -1;
     }
     unknown_action(info, index, name, error);
@@ -63,13 +61,15 @@ char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *name, con
     int action;
 
     if (!machine->guest || (state != VMC_MACHINE_RUNNING && state != VMC_MACHINE_PAUSED)) {
-        refuse(error, VMC_ERROR_STATE, "Nothing can be done with a device: the machine is %s, not running",
-               vmc_machine_state_name(state));
+        vmc_machine_refuse(error, VMC_ERROR_STATE,
+                           "Nothing can be done with a device: the machine is %s, not running",
+                           vmc_machine_state_name(state));
         return NULL;
     }
     if (index >= machine->config->devices->len) {
-        refuse(error, VMC_ERROR_CONFIG, "There is no device %u; the machine has %u, counted from 0", index,
-               machine->config->devices->len);
+        vmc_machine_refuse(error, VMC_ERROR_CONFIG,
+                           "There is no device %u; the machine has %u, counted from 0", index,
+                           machine->config->devices->len);
         return NULL;
     }
     ops = vmc_device_kind_ops(vmc_guest_config(machine->guest, index)->kind);

@@ -41,6 +41,9 @@ void vmc_mailbox_post(VmcMailbox *mailbox, VmcEventKind kind, unsigned run, cons
 void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, const char *text,
                           const GError *error);
 
+/* Sets `error` (VMC_ERROR, this code) and returns false. */
+bool vmc_machine_refuse(GError **error, VmcError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
 /* Why vCPUs stand at the barrier; a bit each. */
 enum {
     VMC_HOLD_PAUSE = 1, /* until vmc_vcpus_release */

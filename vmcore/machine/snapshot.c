@@ -15,18 +15,6 @@
 #include "vmcore/disk.h"
 #include "vmcore/error.h"
 
-static bool refuse(GError **error, VmcError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-static bool refuse(GError **error, VmcError code, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    g_propagate_error(error, g_error_new_valist(VMC_ERROR, (int)code, format, args));
-    va_end(args);
-    return false;
-}
-
 static bool is_kept(const VmcDeviceConfig *device)
 {
     return device->kind == VMC_DEVICE_VIRTIO_BLOCK && !device->block.readonly;
@@ -35,7 +23,7 @@ static bool is_kept(const VmcDeviceConfig *device)
 static bool check_disk(const char *path, VmcDiskFormat format, const char *name, GError **error)
 {
     if (format != VMC_DISK_QCOW2)
-        return refuse(
+        return vmc_machine_refuse(
             error, VMC_ERROR_CONFIG,
             "Disk “%s” is a raw image, and only qcow2 images have snapshots: put such a one on top of it "
             "with “espalierctl disk clone”, or make it read-only",
@@ -44,8 +32,9 @@ static bool check_disk(const char *path, VmcDiskFormat format, const char *name,
     for (guint i = 0; list && i < list->len; i++) {
         const VmcSnapshot *snapshot = g_ptr_array_index(list, i);
         if (strcmp(snapshot->name, name) == 0)
-            return refuse(error, VMC_ERROR_CONFIG,
-                          "Disk “%s” already has a snapshot “%s”; choose another name", path, name);
+            return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
+                                      "Disk “%s” already has a snapshot “%s”; choose another name", path,
+                                      name);
     }
     return list != NULL;
 }
@@ -66,9 +55,9 @@ static GArray *find_disks(const VmcGuest *guest, const char *name, GError **erro
     }
     if (disks->len)
         return g_steal_pointer(&disks);
-    refuse(error, VMC_ERROR_CONFIG,
-           "The machine has no disk that a snapshot could be taken of: a qcow2 image "
-           "that it writes to");
+    vmc_machine_refuse(error, VMC_ERROR_CONFIG,
+                       "The machine has no disk that a snapshot could be taken of: a qcow2 image "
+                       "that it writes to");
     return NULL;
 }
 
@@ -105,9 +94,10 @@ bool vmc_machine_take_snapshot(VmcMachine *machine, const char *name, GError **e
     bool runs = state == VMC_MACHINE_RUNNING;
 
     if (!machine->guest || (!runs && state != VMC_MACHINE_PAUSED))
-        return refuse(error, VMC_ERROR_STATE,
-                      "A snapshot of a machine's disks is taken while it runs or is paused; it is %s",
-                      vmc_machine_state_name(state));
+        return vmc_machine_refuse(
+            error, VMC_ERROR_STATE,
+            "A snapshot of a machine's disks is taken while it runs or is paused; it is %s",
+            vmc_machine_state_name(state));
     g_autoptr(GArray) disks = find_disks(machine->guest, name, error);
     if (!disks || (runs && !vmc_machine_pause(machine, error)))
         return false;
