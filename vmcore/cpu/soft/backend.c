@@ -78,40 +78,44 @@ static void soft_vm_free(VmcCpuVm *vm)
     g_free(vm);
 }
 
+/* A CPU and what it looks up all the time, at fixed distances from it. */
+struct cpu_room {
+    VmcCpu cpu;
+    struct vmc_tlb_entry tlbs[VMC_TLB_COUNT][VMC_TLB_SIZE] __attribute__((aligned(4096)));
+    struct vmc_tlb_code code[VMC_CODE_COUNT][VMC_TLB_CODE_SIZE];
+};
+
 static void soft_cpu_free(VmcCpu *c)
 {
     if (!c)
         return;
     c->vm->cpus[c->index] = NULL;
     vmc_blocks_clear(c);
-    for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
-        if (c->tlbs[i])
-            munmap(c->tlbs[i], VMC_TLB_SIZE * sizeof(struct vmc_tlb_entry));
     g_free(c->jump);
     g_mutex_clear(&c->sleep_lock);
     g_cond_clear(&c->sleep_cond);
     g_clear_error(&c->fatal);
-    free(c);
+    munmap(c, sizeof(struct cpu_room));
 }
 
 static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lapic, GError **error)
 {
-    VmcCpu *c = aligned_alloc(64, (sizeof(VmcCpu) + 63) & ~63ul);
+    struct cpu_room *room =
+        mmap(NULL, sizeof *room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    VmcCpu *c = room == MAP_FAILED ? NULL : &room->cpu;
     bool ok = c != NULL;
     if (ok) {
-        memset(c, 0, sizeof *c);
         c->vm = vm;
         c->index = index;
         g_mutex_init(&c->sleep_lock);
         g_cond_init(&c->sleep_cond);
         c->jump = g_new0(struct vmc_jump_entry, VMC_JUMP_SIZE);
-        for (unsigned i = 0; i < VMC_TLB_COUNT; i++) {
-            void *p = mmap(NULL, VMC_TLB_SIZE * sizeof(struct vmc_tlb_entry), PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            c->tlbs[i] = p == MAP_FAILED ? NULL : p;
-            ok = ok && c->tlbs[i];
-        }
-        ok = vmc_blocks_init(c) && ok;
+        for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
+            c->tlbs[i] = room->tlbs[i];
+        for (unsigned i = 0; i < VMC_CODE_COUNT; i++)
+            c->tlb_code[i] = room->code[i];
+        vmc_tlb_init(c);
+        ok = vmc_blocks_init(c);
     }
     if (!ok) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "not enough memory for CPU %u", index);
@@ -121,7 +125,6 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
     }
     if (lapic)
         c->lapic = *lapic;
-    c->tlb_gen = 1;
     c->delivering = -1;
     vm->cpus[index] = c;
     vmc_soft_reset(c, false);

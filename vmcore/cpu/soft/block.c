@@ -63,7 +63,7 @@ static void drop_all(VmcCpu *c)
 
 static uint16_t mode_key(const VmcCpu *c)
 {
-    return (uint16_t)(c->mode | c->stack32 << 2);
+    return c->kind;
 }
 
 static struct vmc_block **hash_at(VmcCpu *c, uint64_t pa, uint16_t key)
@@ -341,12 +341,4 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
         chain(c, link, b);
     }
     return b;
-}
-
-void vmc_jump_flush_page(VmcCpu *c, uint64_t va)
-{
-    struct vmc_jump_entry *first = vmc_jump_at(c, va & VMC_PAGE_MASK);
-    for (unsigned i = 0; i < 64; i++)
-        if (!((first[i].rip ^ va) & VMC_PAGE_MASK))
-            first[i].key = 0;
 }

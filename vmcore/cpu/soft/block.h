@@ -39,7 +39,6 @@ struct vmc_block *vmc_block_single(VmcCpu *c);
 void vmc_block_page_written(VmcCpu *c, _Atomic uint32_t *word);
 /* Serves REQ_CODE: another CPU made a page hold code. */
 void vmc_block_serve_code_request(VmcCpu *c);
-void vmc_jump_flush_page(VmcCpu *c, uint64_t va);
 
 /* Ends a block that ran to its last instruction without a branch. */
 void vmc_op_block_end(VmcCpu *c, const struct vmc_uop *u);
@@ -49,7 +48,6 @@ static inline bool vmc_block_valid(const struct vmc_block *b)
     return atomic_load_explicit(b->word, memory_order_acquire) == b->word_value;
 }
 
-/* The 64 entries of a page lie together, so that INVLPG finds them. */
 static inline struct vmc_jump_entry *vmc_jump_at(VmcCpu *c, uint64_t rip)
 {
     return &c->jump[((rip >> 6) ^ (rip & 63)) & (VMC_JUMP_SIZE - 1)];

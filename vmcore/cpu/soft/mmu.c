@@ -22,6 +22,7 @@
 #define PTE_A  0x20ull
 #define PTE_D  0x40ull
 #define PTE_PS 0x80ull
+#define PTE_G  0x100ull
 #define PTE_NX (1ull << 63)
 
 #define PF_P    1u
@@ -37,7 +38,8 @@
 
 struct mapping {
     uint64_t pa;
-    bool writable;  /* for this privilege, D already set */
+    bool writable; /* for this privilege, D already set */
+    bool global;
     uint32_t error; /* page-fault code when the walk failed */
 };
 
@@ -134,16 +136,24 @@ static const struct level levels_32[] = {
     {12, false, 0, 0},
 };
 
-/* Remembers that entries of a large page may be in the TLB (state.h, large_2m). */
+/* Remembers that entries of a large page may be in the TLB (state.h, large). */
 static void note_large(VmcCpu *c, uint64_t va, unsigned shift)
 {
+    struct vmc_large *large = &c->large[va >> 47 & 1];
     if (shift == 30)
-        c->large_1g |= 1ull << (va >> 30 & 63);
+        large->gib |= 1ull << (va >> 30 & 63);
     else if (shift > VMC_PAGE_SHIFT)
         for (unsigned i = 0; i < (shift == 22 ? 2 : 1); i++) {
             unsigned n = (unsigned)(((va >> shift << shift >> 21) + (shift == 22 ? i : 0)) & 1023);
-            c->large_2m[n / 64] |= 1ull << (n % 64);
+            large->mib[n / 64] |= 1ull << (n % 64);
         }
+}
+
+static bool in_large(const VmcCpu *c, uint64_t va)
+{
+    const struct vmc_large *large = &c->large[va >> 47 & 1];
+    unsigned n = (unsigned)(va >> 21 & 1023);
+    return (large->mib[n / 64] >> (n % 64) & 1) || (large->gib >> (va >> 30 & 63) & 1);
 }
 
 /* One walk. 1: done; 0: fault, m->error set; -1: an entry changed under us. */
@@ -205,6 +215,7 @@ static int walk_once(VmcCpu *c, uint64_t va, enum vmc_access access, bool user, 
             frame = (entry & 0xffc00000u) | ((entry >> 13 & 0xffull) << 32);
         m->pa = frame | (va & offset_mask);
         note_large(c, va, level->shift);
+        m->global = (entry & PTE_G) && (c->cr4 & CR4_PGE);
         m->writable = ((entry | bits) & PTE_D) && allowed(c, &w, VMC_WRITE, user, smap);
         return 1;
     }
@@ -250,68 +261,115 @@ bool vmc_load_pdptes(VmcCpu *c, uint64_t cr3)
 
 /* ---- TLB ---- */
 
+static void clear_entry(VmcCpu *c, unsigned t, unsigned i)
+{
+    c->tlbs[t][i].tag_read = c->tlbs[t][i].tag_write = VMC_TLB_NO_TAG(i);
+}
+
+/* Clears what has been filled; but for `global`, if given. */
+static void clear_used(VmcCpu *c, unsigned t, bool keep_global)
+{
+    for (unsigned w = 0; w < VMC_TLB_SIZE / 64; w++) {
+        uint64_t kept = keep_global ? c->tlb_global[t][w] : 0;
+        uint64_t gone = c->tlb_used[t][w] & ~kept;
+        c->tlb_used[t][w] &= kept;
+        c->tlb_global[t][w] = kept;
+        for (; gone; gone &= gone - 1)
+            clear_entry(c, t, w * 64 + (unsigned)__builtin_ctzll(gone));
+    }
+}
+
+static void clear_code(VmcCpu *c, unsigned t)
+{
+    for (unsigned i = 0; i < VMC_TLB_CODE_SIZE; i++)
+        c->tlb_code[t][i].tag = 1;
+}
+
+void vmc_tlb_init(VmcCpu *c)
+{
+    for (unsigned t = 0; t < VMC_TLB_COUNT; t++)
+        for (unsigned i = 0; i < VMC_TLB_SIZE; i++)
+            clear_entry(c, t, i);
+    for (unsigned t = 0; t < VMC_CODE_COUNT; t++)
+        clear_code(c, t);
+}
+
+void vmc_jumps_flush(VmcCpu *c, bool user_only)
+{
+    for (unsigned i = 0; i < VMC_KINDS; i++)
+        if (!user_only || (i & VMC_KIND_USER))
+            c->kind_tags[i] = 0;
+    memset(c->code_pages, 0, sizeof c->code_pages);
+    clear_code(c, VMC_CODE_USER);
+    if (!user_only) {
+        clear_code(c, VMC_CODE_SUPER);
+        c->code_not_global = false;
+    }
+    vmc_soft_update_mode(c);
+}
+
 void vmc_tlb_flush(VmcCpu *c)
 {
-    if (++c->tlb_gen > 0xfff) {
-        for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
-            memset(c->tlbs[i], 0, VMC_TLB_SIZE * sizeof *c->tlbs[i]);
-        memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
-        c->tlb_gen = 1;
-    }
-    memset(c->large_2m, 0, sizeof c->large_2m);
-    c->large_1g = 0;
-    vmc_soft_update_mode(c);
+    for (unsigned t = 0; t < VMC_TLB_NEVER; t++)
+        clear_used(c, t, false);
+    memset(c->large, 0, sizeof c->large);
+    vmc_jumps_flush(c, false);
+}
+
+void vmc_tlb_flush_space(VmcCpu *c)
+{
+    for (unsigned t = 0; t < VMC_TLB_NEVER; t++)
+        clear_used(c, t, true);
+    memset(&c->large[0], 0, sizeof c->large[0]);
+    vmc_jumps_flush(c, !c->code_not_global);
 }
 
 void vmc_tlb_flush_page(VmcCpu *c, uint64_t va)
 {
-    unsigned n = (unsigned)(va >> 21 & 1023);
-    if ((c->large_2m[n / 64] >> (n % 64) & 1) || (c->large_1g >> (va >> 30 & 63) & 1)) {
+    uint64_t page = va >> VMC_PAGE_SHIFT;
+    if (in_large(c, va)) {
         vmc_tlb_flush(c);
         return;
     }
-    for (unsigned i = 0; i < VMC_TLB_COUNT; i++) {
-        struct vmc_tlb_entry *e = &c->tlbs[i][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
-        e->tag_read = e->tag_write = e->tag_exec = 0;
-    }
-    vmc_jump_flush_page(c, va);
+    for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
+        clear_entry(c, i, page & (VMC_TLB_SIZE - 1));
+    if (c->code_pages[page / 64 % 16] >> (page % 64) & 1)
+        vmc_jumps_flush(c, false);
 }
 
 void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page)
 {
-    for (unsigned t = 0; t < VMC_TLB_NEVER; t++) {
-        struct vmc_tlb_entry *e = c->tlbs[t];
-        for (unsigned i = 0; i < VMC_TLB_SIZE; i++)
-            if ((e[i].tag_write & VMC_PAGE_MASK) + e[i].addend == host_page)
-                e[i].tag_write = 0;
-    }
+    vmc_tlb_protect_range(c, host_page, VMC_PAGE_SIZE);
 }
 
 void vmc_tlb_protect_range(VmcCpu *c, uintptr_t host, uint64_t size)
 {
-    for (unsigned t = 0; t < VMC_TLB_NEVER; t++) {
-        struct vmc_tlb_entry *e = c->tlbs[t];
-        for (unsigned i = 0; i < VMC_TLB_SIZE; i++)
-            if ((e[i].tag_write & VMC_PAGE_MASK) + e[i].addend - host < size)
-                e[i].tag_write = 0;
-    }
+    for (unsigned t = 0; t < VMC_TLB_NEVER; t++)
+        for (unsigned w = 0; w < VMC_TLB_SIZE / 64; w++)
+            for (uint64_t used = c->tlb_used[t][w]; used; used &= used - 1) {
+                unsigned i = w * 64 + (unsigned)__builtin_ctzll(used);
+                if (c->tlbs[t][i].host - host < size)
+                    c->tlbs[t][i].tag_write = VMC_TLB_NO_TAG(i);
+            }
 }
 
 /* Enters a translation into table `t`. Writes tell the owner of decoded code. */
 static void fill(VmcCpu *c, unsigned t, uint64_t va, enum vmc_access access, const struct mapping *m,
                  const VmcMemSlot *slot, uint64_t offset)
 {
-    struct vmc_tlb_entry *e = &c->tlbs[t][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
-    uint64_t tag = (va & VMC_PAGE_MASK) | c->tlb_gen;
+    unsigned i = (va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1);
+    struct vmc_tlb_entry *e = &c->tlbs[t][i];
+    uint64_t tag = va & VMC_PAGE_MASK, bit = 1ull << (i % 64);
     uint64_t addend = (uint64_t)(slot->host + offset) - va;
-    if (e->addend != addend || (e->tag_read != tag && e->tag_exec != tag && e->tag_write != tag)) {
-        e->tag_read = e->tag_write = e->tag_exec = 0;
+    if (e->addend != addend || (e->tag_read != tag && e->tag_write != tag)) {
+        clear_entry(c, t, i);
         e->addend = addend;
+        e->host = tag + addend;
     }
-    if (access == VMC_EXEC) {
-        e->tag_exec = tag;
-        return;
-    }
+    c->tlb_used[t][i / 64] |= bit;
+    c->tlb_global[t][i / 64] &= ~bit;
+    if (m->global)
+        c->tlb_global[t][i / 64] |= bit;
     e->tag_read = tag;
     _Atomic uint32_t *word = &slot->code_words[offset >> VMC_PAGE_SHIFT];
     if (access == VMC_WRITE)
@@ -364,7 +422,7 @@ static void *access_page(VmcCpu *c, uint64_t va, enum vmc_access access, bool sy
     bool smap = (c->cr4 & CR4_SMAP) && (sys || !(c->eflags & FL_AC));
     unsigned table = sys ? VMC_TLB_SUPER : data_table(c);
     const struct vmc_tlb_entry *e = &c->tlbs[table][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
-    uint64_t tag = (va & VMC_PAGE_MASK) | c->tlb_gen;
+    uint64_t tag = va & VMC_PAGE_MASK;
     if ((access == VMC_WRITE ? e->tag_write : e->tag_read) == tag)
         return (void *)(va + e->addend);
     if (!translate(c, va, access, user, smap, true, &m))
@@ -634,29 +692,25 @@ const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa)
 {
     struct mapping m;
     bool user = c->cpl == 3;
-    unsigned table = user ? VMC_TLB_USER : VMC_TLB_SUPER;
-    const struct vmc_tlb_entry *e = &c->tlbs[table][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
+    uint64_t page = va >> VMC_PAGE_SHIFT, in_page = va & ~VMC_PAGE_MASK;
+    struct vmc_tlb_code *e = &c->tlb_code[user ? VMC_CODE_USER : VMC_CODE_SUPER][page % VMC_TLB_CODE_SIZE];
     if (c->long_mode && !canonical(va))
         vmc_gp0(c);
-    if (e->tag_exec == ((va & VMC_PAGE_MASK) | c->tlb_gen)) {
-        const uint8_t *host = (const uint8_t *)(va + e->addend);
-        for (unsigned i = 0; i < c->vm->memory->n_slots; i++) {
-            const VmcMemSlot *s = &c->vm->memory->slots[i];
-            if ((uint64_t)(host - s->host) < s->size) {
-                *pa = s->movable ? VMC_NO_PA : s->gpa + (uint64_t)(host - s->host);
-                return host;
-            }
-        }
+    if (e->tag != (va & VMC_PAGE_MASK)) {
+        if (!translate(c, va, VMC_EXEC, user, false, true, &m))
+            vmc_page_fault(c, va, m.error);
+        uint64_t offset;
+        const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, m.pa, &offset);
+        if (!slot)
+            return NULL;
+        e->tag = va & VMC_PAGE_MASK;
+        e->host = slot->host + (offset & VMC_PAGE_MASK);
+        e->pa = slot->movable ? VMC_NO_PA : m.pa & VMC_PAGE_MASK;
+        c->code_pages[page / 64 % 16] |= 1ull << (page % 64);
+        c->code_not_global |= !user && !m.global;
     }
-    if (!translate(c, va, VMC_EXEC, user, false, true, &m))
-        vmc_page_fault(c, va, m.error);
-    uint64_t offset;
-    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, m.pa, &offset);
-    if (!slot)
-        return NULL;
-    *pa = slot->movable ? VMC_NO_PA : m.pa;
-    fill(c, table, va, VMC_EXEC, &m, slot, offset);
-    return slot->host + offset;
+    *pa = e->pa == VMC_NO_PA ? VMC_NO_PA : e->pa | in_page;
+    return e->host + in_page;
 }
 
 /* ---- segmentation of 16- and 32-bit code ---- */

@@ -48,8 +48,13 @@ void vmc_sys_st(VmcCpu *c, uint64_t va, unsigned size, uint64_t value);
 #define VMC_PHYS_BITS 46 /* MAXPHYADDR: CPUID 8000_0008 says the same */
 
 /* TLB maintenance. */
-void vmc_tlb_flush(VmcCpu *c);                   /* everything: new generation */
+void vmc_tlb_init(VmcCpu *c);                    /* all empty */
+void vmc_tlb_flush(VmcCpu *c);                   /* everything */
+void vmc_tlb_flush_space(VmcCpu *c);             /* CR3 was written: all but global pages */
 void vmc_tlb_flush_page(VmcCpu *c, uint64_t va); /* INVLPG */
+/* Code of user or of all privileges may have changed or moved: nothing cached by virtual address is good any
+ * more. */
+void vmc_jumps_flush(VmcCpu *c, bool user_only);
 /* Takes the write tag from every entry that leads to this host page. */
 void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page);
 /* The same for all pages of [host, host + size). */
@@ -85,19 +90,19 @@ static inline struct vmc_tlb_entry *vmc_tlb_at(VmcCpu *c, uint64_t va)
 {
     return &c->tlb[(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
 }
-static inline uint64_t vmc_tlb_want(const VmcCpu *c, uint64_t va, unsigned size)
+static inline uint64_t vmc_tlb_want(uint64_t va, unsigned size)
 {
-    return ((va + size - 1) & VMC_PAGE_MASK) | c->tlb_gen;
+    return (va + size - 1) & VMC_PAGE_MASK;
 }
 static inline void *vmc_host_r(VmcCpu *c, uint64_t va, unsigned size)
 {
     const struct vmc_tlb_entry *e = vmc_tlb_at(c, va);
-    return vmc_likely(e->tag_read == vmc_tlb_want(c, va, size)) ? (void *)(va + e->addend) : NULL;
+    return vmc_likely(e->tag_read == vmc_tlb_want(va, size)) ? (void *)(va + e->addend) : NULL;
 }
 static inline void *vmc_host_w(VmcCpu *c, uint64_t va, unsigned size)
 {
     const struct vmc_tlb_entry *e = vmc_tlb_at(c, va);
-    return vmc_likely(e->tag_write == vmc_tlb_want(c, va, size)) ? (void *)(va + e->addend) : NULL;
+    return vmc_likely(e->tag_write == vmc_tlb_want(va, size)) ? (void *)(va + e->addend) : NULL;
 }
 
 #define VMC_DEFINE_ACCESS(bits, type)                                                                        \

@@ -34,6 +34,17 @@ static bool breakpoints_on_code(const VmcCpu *c)
     return false;
 }
 
+/* Tags are never used twice: when they run out, everything that carries one goes. */
+static void new_tag(VmcCpu *c)
+{
+    if (++c->last_tag == 0) {
+        memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
+        memset(c->kind_tags, 0, sizeof c->kind_tags);
+        c->last_tag = 1;
+    }
+    c->kind_tags[c->kind] = c->last_tag;
+}
+
 void vmc_soft_update_mode(VmcCpu *c)
 {
     uint16_t cs = c->seg[VMC_CS].attr;
@@ -44,14 +55,18 @@ void vmc_soft_update_mode(VmcCpu *c)
     c->stack32 = c->seg[VMC_SS].attr & SEG_DB;
 
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC);
+    bool ac = c->cpl != 3 && (c->eflags & FL_AC);
     if (align || (c->dr[7] & 0xff))
         c->tlb = c->tlbs[VMC_TLB_NEVER];
     else if (c->cpl == 3)
         c->tlb = c->tlbs[VMC_TLB_USER];
     else
-        c->tlb = c->tlbs[(c->eflags & FL_AC) ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER];
-    c->jump_key = c->tlb_gen | (uint64_t)(c->cpl == 3) << 12 | (uint64_t)c->mode << 13 |
-                  (uint64_t)c->stack32 << 15 | 1ull << 16;
+        c->tlb = c->tlbs[ac ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER];
+    c->kind = (uint8_t)(c->mode | (c->stack32 ? VMC_KIND_STACK32 : 0) | (c->cpl == 3 ? VMC_KIND_USER : 0) |
+                        (ac ? VMC_KIND_AC : 0) | (c->fx_guard & FXG_SSE_FP ? VMC_KIND_NO_SSE : 0));
+    if (vmc_unlikely(!c->kind_tags[c->kind]))
+        new_tag(c);
+    c->jump_key = c->kind_tags[c->kind];
 
     if ((c->eflags & FL_TF) || c->inhibit || c->db_pending || breakpoints(c))
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);

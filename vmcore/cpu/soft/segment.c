@@ -53,7 +53,7 @@ void vmc_desc_mark(VmcCpu *c, const struct vmc_desc *d, uint8_t bits)
     uint64_t va = d->address + 5;
     uint8_t old = (uint8_t)vmc_sys_ld(c, va, 1);
     const struct vmc_tlb_entry *e = &c->tlbs[VMC_TLB_SUPER][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
-    if (e->tag_write == ((va & VMC_PAGE_MASK) | c->tlb_gen))
+    if (e->tag_write == (va & VMC_PAGE_MASK))
         __atomic_fetch_or((uint8_t *)(va + e->addend), bits, __ATOMIC_SEQ_CST);
     else
         vmc_sys_st(c, va, 1, old | bits);

@@ -158,14 +158,16 @@ struct vmc_seg {
 /* Index into seg_base[]: the six segment registers, then one that is always zero. */
 #define VMC_SEG_FLAT 6
 
-/* Software TLB. A tag is the page address with the TLB generation in its low 12 bits, so that a flush is a
- * new generation. `addend` turns a guest linear address into a host address. */
+/* Software TLB of data accesses. A tag is the address of the page; one that is not valid is that of a page
+ * whose entry is another one, so that neither it nor its neighbour is ever looked for here (VMC_TLB_NO_TAG).
+ * `addend` turns a guest linear address into a host address, `host` is the page's. */
 struct vmc_tlb_entry {
-    uint64_t tag_read, tag_write, tag_exec;
-    uint64_t addend;
+    uint64_t tag_read, tag_write;
+    uint64_t host, addend;
 };
-#define VMC_TLB_BITS 11
-#define VMC_TLB_SIZE (1u << VMC_TLB_BITS)
+#define VMC_TLB_NO_TAG(index) ((uint64_t)((index) ^ 2) << 12)
+#define VMC_TLB_BITS          11
+#define VMC_TLB_SIZE          (1u << VMC_TLB_BITS)
 enum {
     VMC_TLB_SUPER,    /* CPL 0..2, EFLAGS.AC clear (SMAP in force) */
     VMC_TLB_USER,     /* CPL 3 */
@@ -174,6 +176,23 @@ enum {
                          way */
     VMC_TLB_COUNT,
 };
+
+/* The same for instruction fetches, filled and asked by block.c alone. */
+struct vmc_tlb_code {
+    uint64_t tag; /* 1: not valid */
+    const uint8_t *host;
+    uint64_t pa;
+};
+#define VMC_TLB_CODE_SIZE 256u
+enum { VMC_CODE_SUPER, VMC_CODE_USER, VMC_CODE_COUNT };
+
+/* What a jump cache entry is good for: the kind of code (mode, stack, privilege, table, vector unit). Each
+ * kind in use has a tag of its own, and a new one when translations of code may have changed. */
+#define VMC_KIND_STACK32 0x04u
+#define VMC_KIND_USER    0x08u
+#define VMC_KIND_AC      0x10u
+#define VMC_KIND_NO_SSE  0x20u /* vector instructions fault, or have to look for exceptions */
+#define VMC_KINDS        64u
 
 /* Direct-mapped cache from virtual address to block, in front of the physical one. */
 struct vmc_jump_entry {
@@ -208,12 +227,12 @@ struct VmcCpu {
     uint64_t eflags; /* all but the six arithmetic bits, bit 1 set */
     uint64_t seg_base[8];
     struct vmc_tlb_entry *tlb; /* the one of the current privilege */
-    uint64_t tlb_gen;          /* 1..4095 */
-    uint64_t jump_key;         /* generation, privilege and code mode: see vmc_soft_update_mode */
+    uint64_t jump_key;         /* tag of the running kind of code, 1..65535: see vmc_soft_update_mode */
     struct vmc_block *block;   /* running */
     const struct vmc_uop *cur; /* the micro-operation a fault belongs to; set on slow paths */
     uint8_t cpl;
     uint8_t mode;     /* enum vmc_width */
+    uint8_t kind;     /* of the running code: mode and VMC_KIND_* */
     bool stack32;     /* SS.B */
     bool long_mode;   /* EFER.LMA */
     bool xm_unmasked; /* guest MXCSR unmasks something: SSE arithmetic must look at flags afterwards */
@@ -269,11 +288,21 @@ struct VmcCpu {
     uint64_t apic_base; /* copy of IA32_APIC_BASE for the MMU's look */
     _Atomic uint8_t sipi_vector;
 
-    /* Hashed sets of the 2 (4) MiB and 1 GiB regions with large pages since the last flush: INVLPG inside one
-     * must drop all its 4 KiB entries, so it flushes everything. */
-    uint64_t large_2m[16], large_1g;
+    /* Hashed sets of the 2 (4) MiB and 1 GiB regions with large pages since the last flush, for the lower and
+     * the upper half of the address space: INVLPG inside one must drop all its 4 KiB entries, so it flushes
+     * everything. */
+    struct vmc_large {
+        uint64_t mib[16], gib;
+    } large[2];
+
+    /* Entries of each TLB filled since its last flush, and those of them that are global. */
+    uint64_t tlb_used[VMC_TLB_COUNT][VMC_TLB_SIZE / 64], tlb_global[VMC_TLB_COUNT][VMC_TLB_SIZE / 64];
+    uint64_t code_pages[16]; /* hashed set of pages that code was fetched from since it last got new tags */
+    bool code_not_global;    /* some of the supervisor's were not global */
+    uint16_t kind_tags[VMC_KINDS], last_tag;
 
     struct vmc_tlb_entry *tlbs[VMC_TLB_COUNT];
+    struct vmc_tlb_code *tlb_code[VMC_CODE_COUNT];
     struct vmc_jump_entry *jump;
     struct vmc_block_cache *blocks; /* block.c */
 

@@ -107,7 +107,7 @@ VMC_ALWAYS_INLINE uint64_t vmc_ea_aligned(VmcCpu *c, const struct vmc_uop *u)
 #define FAST_HOST_AT(va, GUARD, size, odd, TAG, slow)                                                        \
     const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va);                                                    \
     if (vmc_unlikely(c->fx_guard & (GUARD)) ||                                                               \
-        vmc_unlikely(tlb_->TAG != vmc_tlb_want(c, va, size) || ((va) & (odd)))) {                            \
+        vmc_unlikely(tlb_->TAG != vmc_tlb_want(va, size) || ((va) & (odd)))) {                               \
         slow(c, u);                                                                                          \
         return;                                                                                              \
     }                                                                                                        \

@@ -159,7 +159,7 @@ static inline uint64_t vmc_ea_base(const VmcCpu *c, const struct vmc_uop *u)
     ({                                                                                                       \
         uint64_t va_ = (va);                                                                                 \
         const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va_);                                               \
-        if (vmc_unlikely(tlb_->TAG != vmc_tlb_want(c, va_, BITS / 8)))                                       \
+        if (vmc_unlikely(tlb_->TAG != vmc_tlb_want(va_, BITS / 8)))                                          \
             FAST_LEAVE(S)                                                                                    \
         (T##BITS *)(va_ + tlb_->addend);                                                                     \
     })

@@ -72,7 +72,7 @@ static void write_cr3(VmcCpu *c, uint64_t value)
     if (pae_not_long(c->cr0, c->cr4, c->efer) && !vmc_load_pdptes(c, value))
         vmc_gp0(c);
     c->cr3 = value;
-    vmc_tlb_flush(c);
+    vmc_tlb_flush_space(c);
 }
 
 static void write_cr4(VmcCpu *c, uint64_t value)
