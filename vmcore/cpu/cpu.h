@@ -9,8 +9,8 @@
  * set_gsi and send_msi. Otherwise the board has its own chips: each CPU is given a VmcLocalApic to ask,
  * and the board calls notify/nmi/init/sipi when there is something to ask for.
  *
- * Threads: vm_new, cpu_new, reset, get_state, set_state and the frees while no CPU runs; run on the CPU's own
- * thread; kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
+ * Threads: vm_new, cpu_new, reset, get_state, set_state, get_stats and the frees while no CPU runs; run on
+ * the CPU's own thread; kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
  */
 #pragma once
 
@@ -20,6 +20,7 @@
 
 #include "base/bus.h"
 #include "base/memory.h"
+#include "vmcore/cpu.h"
 
 typedef struct VmcCpuVm VmcCpuVm; /* each backend's own struct */
 typedef struct VmcCpu VmcCpu;
@@ -86,6 +87,10 @@ typedef struct VmcCpuVmParams {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    /* The software CPU's; other backends ignore them. */
+    VmcCpuEngine engine;
+    bool lockstep;           /* run each block by both engines and compare (slow: for tests) */
+    unsigned code_cache_mib; /* host code the translator keeps, 8..1024; 0: 64 */
 } VmcCpuVmParams;
 
 typedef struct VmcCpuBackend {
@@ -121,6 +126,9 @@ typedef struct VmcCpuBackend {
     /* Guest TSC ticks per second; the guest TSC as it reads now (any thread). */
     uint64_t (*tsc_hz)(VmcCpuVm *vm);
     uint64_t (*tsc_now)(VmcCpuVm *vm);
+
+    /* What the CPU has counted so far; false: nothing. NULL where the backend does not count. */
+    bool (*get_stats)(VmcCpu *cpu, VmcCpuStats *stats);
 } VmcCpuBackend;
 
 extern const VmcCpuBackend vmc_cpu_soft;

@@ -48,6 +48,52 @@ static uint64_t measure_tsc(void)
     return (hz + 50000) / 100000 * 100000;
 }
 
+/* What ESPALIER_CPU_ENGINE names, for whole test runs with either engine; DEFAULT when it is not set. */
+static bool engine_of_environment(VmcCpuEngine *engine, GError **error)
+{
+    const char *name = g_getenv("ESPALIER_CPU_ENGINE");
+
+    *engine = VMC_ENGINE_DEFAULT;
+    if (!name || !*name)
+        return true;
+    if (strcmp(name, "interpreter") == 0) {
+        *engine = VMC_ENGINE_INTERPRETER;
+    } else if (strcmp(name, "translator") == 0) {
+        *engine = VMC_ENGINE_TRANSLATOR;
+    } else {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    "ESPALIER_CPU_ENGINE is “%s” in the environment; make it interpreter or translator",
+                    name);
+        return false;
+    }
+    return true;
+}
+
+bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
+{
+    VmcCpuEngine engine = params->engine;
+
+    if (engine == VMC_ENGINE_DEFAULT && !engine_of_environment(&engine, error))
+        return false;
+    if (engine == VMC_ENGINE_DEFAULT)
+        engine = VMC_ENGINE_INTERPRETER;
+    if (engine == VMC_ENGINE_TRANSLATOR) {
+        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                            "the software CPU has no translator in this version; use its interpreter");
+        return false;
+    }
+    if (params->lockstep) {
+        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                            "lockstep compares the translator with the interpreter, and the interpreter runs "
+                            "alone; leave it out or use the translator");
+        return false;
+    }
+    vm->engine = engine;
+    vm->lockstep = params->lockstep;
+    vm->code_cache_mib = params->code_cache_mib ? params->code_cache_mib : VMC_CODE_CACHE_DEFAULT;
+    return true;
+}
+
 static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
 {
     if (params->n_cpus > G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus)) {
@@ -60,6 +106,10 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->pio = params->pio;
     vm->mmio = params->mmio;
     vm->n_cpus = params->n_cpus;
+    if (!vmc_soft_engine(vm, params, error)) {
+        g_free(vm);
+        return NULL;
+    }
     vm->tsc_hz = measure_tsc();
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);
@@ -174,6 +224,12 @@ static uint64_t soft_tsc_now(VmcCpuVm *vm)
     return __rdtsc() - vm->tsc_start;
 }
 
+static bool soft_get_stats(VmcCpu *c, VmcCpuStats *stats)
+{
+    *stats = c->stats;
+    return true;
+}
+
 const VmcCpuBackend vmc_cpu_soft = {
     .name = "soft",
     .in_kernel_irqchip = false,
@@ -192,4 +248,5 @@ const VmcCpuBackend vmc_cpu_soft = {
     .sipi = soft_sipi,
     .tsc_hz = soft_tsc_hz,
     .tsc_now = soft_tsc_now,
+    .get_stats = soft_get_stats,
 };

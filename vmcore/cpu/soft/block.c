@@ -220,8 +220,10 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
 {
     struct vmc_block_cache *cache = c->blocks;
     size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
-    if (cache->used + worst > ARENA_BYTES)
+    if (cache->used + worst > ARENA_BYTES) {
         drop_all(c);
+        c->stats.evictions++;
+    }
     struct vmc_block *b = (struct vmc_block *)(cache->arena + cache->used);
     uint64_t offset;
     const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, pa, &offset);
@@ -232,6 +234,7 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
     b->link[0] = b->link[1] = NULL;
     if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK)))
         return NULL;
+    c->stats.blocks_decoded++;
     cache->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
 
     struct vmc_block **head = hash_at(c, pa, b->mode_key);
@@ -314,6 +317,7 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
 
     c->link_from = NULL;
     c->cur = NULL;
+    c->stats.lookups++;
     if (c->mode != VMC_MODE_64 && c->rip > c->seg[VMC_CS].limit)
         vmc_gp0(c);
     if (jump->rip == c->rip && jump->key == c->jump_key && c->mode == VMC_MODE_64 &&
@@ -321,6 +325,7 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
         chain(c, link, jump->block);
         return jump->block;
     }
+    c->stats.lookup_misses++;
     const uint8_t *host = vmc_code_host(c, linear, &pa);
     if (!host || pa == VMC_NO_PA)
         return vmc_block_single(c);

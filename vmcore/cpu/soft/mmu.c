@@ -310,6 +310,7 @@ void vmc_jumps_flush(VmcCpu *c, bool user_only)
 
 void vmc_tlb_flush(VmcCpu *c)
 {
+    c->stats.flushes++;
     for (unsigned t = 0; t < VMC_TLB_NEVER; t++)
         clear_used(c, t, false);
     memset(c->large, 0, sizeof c->large);
@@ -318,6 +319,7 @@ void vmc_tlb_flush(VmcCpu *c)
 
 void vmc_tlb_flush_space(VmcCpu *c)
 {
+    c->stats.flushes++;
     for (unsigned t = 0; t < VMC_TLB_NEVER; t++)
         clear_used(c, t, true);
     memset(&c->large[0], 0, sizeof c->large[0]);
@@ -511,6 +513,7 @@ static unsigned bytes_to_page_end(uint64_t va)
 uint64_t vmc_ld_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size)
 {
     uint64_t pa, value = 0;
+    c->stats.tlb_slow++;
     check_access(c, u, va, size, VMC_READ);
     if (bytes_to_page_end(va) < size) {
         vmc_read_bytes(c, u, va, &value, size);
@@ -545,6 +548,7 @@ static void put(void *p, unsigned size, uint64_t value)
 void vmc_st_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, uint64_t value)
 {
     uint64_t pa;
+    c->stats.tlb_slow++;
     check_access(c, u, va, size, VMC_WRITE);
     if (bytes_to_page_end(va) < size) {
         vmc_write_bytes(c, u, va, &value, size);
@@ -560,18 +564,21 @@ void vmc_st_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size,
 __m128i vmc_ld128_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va)
 {
     __m128i v;
+    c->stats.tlb_slow++;
     vmc_read_bytes(c, u, va, &v, 16);
     return v;
 }
 
 void vmc_st128_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, __m128i value)
 {
+    c->stats.tlb_slow++;
     vmc_write_bytes(c, u, va, &value, 16);
 }
 
 void *vmc_host_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, enum vmc_access access)
 {
     uint64_t pa;
+    c->stats.tlb_slow++;
     check_access(c, u, va, size, access);
     if (bytes_to_page_end(va) < size) {
         vmc_probe(c, u, va, size, access);

@@ -246,11 +246,14 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
     for (;;) {
         if (vmc_unlikely(vmc_requested(c) || (c->intr_waiting && (c->eflags & FL_IF)) || c->shutdown ||
                          c->fatal)) {
+            c->stats.requests++;
             if (!serve_requests(c, &exit))
                 break;
             continue;
         }
-        run_block(c, vmc_block_find(c));
+        struct vmc_block *b = vmc_block_find(c);
+        c->stats.exits++;
+        run_block(c, b);
     }
     vmc_fx_leave(c);
     atomic_store(&c->running, false);

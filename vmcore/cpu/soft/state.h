@@ -313,12 +313,17 @@ struct VmcCpu {
     struct vmc_block **link_from;     /* where the next block found may be chained (block.c), or NULL */
     _Atomic uint32_t code_epoch_seen; /* handshake of REQ_CODE */
     _Atomic uint64_t dirty_seen;      /* the last of vm->dirty_epoch that REQ_DIRTY was served for */
+
+    VmcCpuStats stats; /* last: counted off the fast paths only */
 };
 
 struct VmcCpuVm {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    VmcCpuEngine engine; /* never VMC_ENGINE_DEFAULT */
+    bool lockstep;
+    unsigned code_cache_mib;
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
     uint64_t tsc_start; /* host TSC that is guest 0 */

@@ -3,6 +3,7 @@
 
 #include <vmcore/agent.h>
 #include <vmcore/config.h>
+#include <vmcore/cpu.h>
 #include <vmcore/disk.h>
 #include <vmcore/display.h>
 #include <vmcore/error.h>

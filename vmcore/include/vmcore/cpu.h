@@ -1,0 +1,43 @@
+/* What a user may say about CPUs, and what CPUs say about themselves. */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+G_BEGIN_DECLS
+
+/* How the software CPU executes guest code. */
+typedef enum VmcCpuEngine {
+    VMC_ENGINE_DEFAULT,     /* what ESPALIER_CPU_ENGINE in the environment says, else the best there is */
+    VMC_ENGINE_INTERPRETER, /* decoded blocks, one handler after the other */
+    VMC_ENGINE_TRANSLATOR,  /* blocks as host code */
+} VmcCpuEngine;
+
+/* Host code that the translator keeps, in MiB. */
+#define VMC_CODE_CACHE_MIN     8u
+#define VMC_CODE_CACHE_MAX     1024u
+#define VMC_CODE_CACHE_DEFAULT 64u
+
+/* What one CPU has done since it was made; resets of the guest do not clear it. All fields are counts but the
+ * two that end on bytes, and all are uint64_t. What an engine does not do, or could not count without being
+ * slower, stays 0. */
+typedef struct VmcCpuStats {
+    uint64_t blocks_decoded;     /* stretches of guest code that were read and decoded */
+    uint64_t blocks_translated;  /* of them, those that were made host code */
+    uint64_t insns_translated;   /* guest instructions in those */
+    uint64_t code_bytes;         /* host code there is now */
+    uint64_t code_bytes_total;   /* host code that was ever made */
+    uint64_t evictions;          /* times that decoded blocks or host code were thrown away to make room */
+    uint64_t flushes;            /* of the TLB, whole or but for global pages */
+    uint64_t blocks_interpreted; /* runs of blocks by the translator's fallback, the interpreter */
+    uint64_t lookups;       /* blocks the run loop asked for; jumps that find theirs themselves are not in */
+    uint64_t lookup_misses; /* of them, those that were not in the jump cache */
+    uint64_t tlb_slow;      /* memory accesses that the inline TLB look-up could not serve */
+    uint64_t bails;         /* instructions that the translator gave to the interpreter */
+    uint64_t exits;         /* returns of guest code to the run loop */
+    uint64_t requests;      /* times the run loop served requests: interrupts, kicks, single steps */
+    uint64_t lockstep_blocks; /* blocks that both engines ran and that were compared */
+} VmcCpuStats;
+
+G_END_DECLS
