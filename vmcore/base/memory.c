@@ -289,6 +289,7 @@ bool vmc_memory_write(VmcMemory *mem, uint64_t gpa, const void *buf, uint64_t le
 void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len)
 {
     uint64_t last;
+    bool code = false;
 
     if (!len)
         return;
@@ -307,11 +308,13 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len)
         from = (from - base) >> VMC_PAGE_SHIFT;
         to = (to - base) >> VMC_PAGE_SHIFT;
         for (uint64_t page = from; page <= to; page++) {
-            vmc_code_word_kill(&slot->code_words[page]);
+            code |= vmc_code_word_kill(&slot->code_words[page]);
             if (slot->dirty)
                 vmc_memory_note_dirty(slot, page << VMC_PAGE_SHIFT);
         }
     }
+    if (code && mem->ops && mem->ops->code_written)
+        mem->ops->code_written(mem->ops_opaque);
 }
 
 /* A hole in the memfd and not madvise: the pages belong to the file, and a mapping that lets go of them (this

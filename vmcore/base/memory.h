@@ -63,6 +63,9 @@ typedef struct VmcMemoryOps {
      * Both may be NULL: sync_dirty does that as well. */
     uint64_t (*protect)(void *opaque, unsigned slot);
     bool (*settled)(void *opaque, uint64_t ticket);
+    /* A page with code was written to by something other than a CPU; its code word has moved on. May be NULL.
+     */
+    void (*code_written)(void *opaque);
 } VmcMemoryOps;
 
 #define VMC_MEM_SLOTS_MAX 8
@@ -144,11 +147,12 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len);
  * alone. */
 uint64_t vmc_memory_discard(VmcMemory *mem, uint64_t gpa, uint64_t len);
 
-/* Moves one page's code word on; `word` must have been read from it or not, both are fine. */
-static inline void vmc_code_word_kill(_Atomic uint32_t *word)
+/* Moves one page's code word on if it says that there is code; false: it did not. */
+static inline bool vmc_code_word_kill(_Atomic uint32_t *word)
 {
     uint32_t old = atomic_load_explicit(word, memory_order_relaxed);
     while ((old & 1u) && !atomic_compare_exchange_weak_explicit(word, &old, (old + 2u) & ~1u,
                                                                 memory_order_release, memory_order_relaxed))
         ;
+    return old & 1u;
 }

@@ -12,6 +12,7 @@
 #include "cpu/soft/reset.h"
 #include "cpu/soft/run.h"
 #include "cpu/soft/slots.h"
+#include "cpu/soft/translate/translator.h"
 #include "vmcore/error.h"
 
 struct instant {
@@ -77,12 +78,7 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
         return false;
     if (engine == VMC_ENGINE_DEFAULT)
         engine = VMC_ENGINE_INTERPRETER;
-    if (engine == VMC_ENGINE_TRANSLATOR) {
-        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                            "the software CPU has no translator in this version; use its interpreter");
-        return false;
-    }
-    if (params->lockstep) {
+    if (params->lockstep && engine != VMC_ENGINE_TRANSLATOR) {
         g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
                             "lockstep compares the translator with the interpreter, and the interpreter runs "
                             "alone; leave it out or use the translator");
@@ -133,6 +129,7 @@ struct cpu_room {
     VmcCpu cpu;
     struct vmc_tlb_entry tlbs[VMC_TLB_COUNT][VMC_TLB_SIZE] __attribute__((aligned(4096)));
     struct vmc_tlb_code code[VMC_CODE_COUNT][VMC_TLB_CODE_SIZE];
+    struct vmc_target targets[VMC_TARGETS];
 };
 
 static void soft_cpu_free(VmcCpu *c)
@@ -141,6 +138,7 @@ static void soft_cpu_free(VmcCpu *c)
         return;
     c->vm->cpus[c->index] = NULL;
     vmc_blocks_clear(c);
+    vmc_translator_free(c->translator);
     g_free(c->jump);
     g_mutex_clear(&c->sleep_lock);
     g_cond_clear(&c->sleep_cond);
@@ -164,8 +162,16 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
             c->tlbs[i] = room->tlbs[i];
         for (unsigned i = 0; i < VMC_CODE_COUNT; i++)
             c->tlb_code[i] = room->code[i];
+        c->targets = room->targets;
         vmc_tlb_init(c);
         ok = vmc_blocks_init(c);
+    }
+    if (ok && vm->engine == VMC_ENGINE_TRANSLATOR) {
+        c->translator = vmc_translator_new(c, MAX(vm->code_cache_mib / vm->n_cpus, 4u), error);
+        if (!c->translator) {
+            soft_cpu_free(c);
+            return NULL;
+        }
     }
     if (!ok) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "not enough memory for CPU %u", index);

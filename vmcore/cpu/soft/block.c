@@ -17,6 +17,7 @@
 
 #include "cpu/soft/exec/fuse.h"
 #include "cpu/soft/exec/flagless.h"
+#include "cpu/soft/translate/translator.h"
 
 #define ARENA_BYTES  (12u << 20)
 #define HASH_BITS    16
@@ -52,13 +53,15 @@ void vmc_blocks_clear(VmcCpu *c)
     c->blocks = NULL;
 }
 
-static void drop_all(VmcCpu *c)
+void vmc_blocks_drop(VmcCpu *c)
 {
     c->blocks->used = 0;
     memset(c->blocks->hash, 0, sizeof c->blocks->hash);
     memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
     c->link_from = NULL;
     c->block = NULL;
+    if (c->translator)
+        vmc_translator_reset(c);
 }
 
 static uint16_t mode_key(const VmcCpu *c)
@@ -79,6 +82,12 @@ void vmc_block_page_written(VmcCpu *c, _Atomic uint32_t *word)
     if (!(atomic_load_explicit(word, memory_order_relaxed) & 1))
         return;
     vmc_code_word_kill(word);
+    if (c->translator) {
+        vmc_jumps_flush(c, false);
+        for (unsigned i = 0; i < c->vm->n_cpus; i++)
+            if (c->vm->cpus[i] && c->vm->cpus[i] != c)
+                atomic_fetch_or(&c->vm->cpus[i]->request, REQ_STALE);
+    }
     if (c->block && c->block->word == word && c->cur) {
         /* The running block is dead and ours alone: make its next step the way out. */
         struct vmc_uop *last = &c->block->uops[c->block->n_uops - 1];
@@ -221,7 +230,7 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
     struct vmc_block_cache *cache = c->blocks;
     size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
     if (cache->used + worst > ARENA_BYTES) {
-        drop_all(c);
+        vmc_blocks_drop(c);
         c->stats.evictions++;
     }
     struct vmc_block *b = (struct vmc_block *)(cache->arena + cache->used);
@@ -232,6 +241,9 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
     b->word = &slot->code_words[offset >> VMC_PAGE_SHIFT];
     b->word_value = mark_code(c, b->word, (uintptr_t)host & VMC_PAGE_MASK);
     b->link[0] = b->link[1] = NULL;
+    b->code = NULL;
+    b->heat = 0;
+    b->narrow = false;
     if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK)))
         return NULL;
     c->stats.blocks_decoded++;
@@ -263,7 +275,8 @@ static struct vmc_block *look_up(VmcCpu *c, uint64_t pa, uint16_t key)
  * physical. */
 static void chain(const VmcCpu *c, struct vmc_block **link, struct vmc_block *b)
 {
-    if (link && !((b->pa ^ c->block->pa) & VMC_PAGE_MASK) && !((c->rip ^ c->block_rip) & VMC_PAGE_MASK))
+    if (link && !c->translator && !((b->pa ^ c->block->pa) & VMC_PAGE_MASK) &&
+        !((c->rip ^ c->block_rip) & VMC_PAGE_MASK))
         *link = b;
 }
 
@@ -341,7 +354,7 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
         if (c->blocks->used < used)
             link = NULL; /* the arena was thrown away */
     }
-    if (c->mode == VMC_MODE_64) {
+    if (c->mode == VMC_MODE_64 && !c->translator) {
         *jump = (struct vmc_jump_entry){.rip = c->rip, .key = c->jump_key, .block = b};
         chain(c, link, b);
     }

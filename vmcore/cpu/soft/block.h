@@ -19,6 +19,9 @@ struct vmc_block {
     uint32_t word_value;    /* as it was when the bytes were read */
     uint16_t mode_key;
     uint16_t n_uops;
+    uint16_t heat;       /* how often it was run before it had code */
+    bool narrow;         /* spans of memory accesses are not checked together */
+    const uint8_t *code; /* translated, or NULL */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */
     struct vmc_uop uops[];
@@ -26,6 +29,8 @@ struct vmc_block {
 
 bool vmc_blocks_init(VmcCpu *c);
 void vmc_blocks_clear(VmcCpu *c);
+/* Forgets all blocks; not while one runs. */
+void vmc_blocks_drop(VmcCpu *c);
 
 /* The block at c->rip, from the caches or decoded now. Faults as an instruction fetch does (c->rip is then
  * the fault's RIP). */
@@ -56,6 +61,12 @@ static inline struct vmc_jump_entry *vmc_jump_at(VmcCpu *c, uint64_t rip)
 static inline bool vmc_requested(VmcCpu *c)
 {
     return atomic_load_explicit(&c->request, memory_order_relaxed) != 0;
+}
+
+/* Something is to be done before the next block. */
+static inline bool vmc_attention(VmcCpu *c)
+{
+    return vmc_requested(c) || (c->intr_waiting && (c->eflags & FL_IF)) || c->shutdown || c->fatal;
 }
 
 /* Goes on at `rip` (64-bit code: linear = offset): straight into the block if it is known, else by way of the

@@ -128,3 +128,44 @@ bool vmc_condition(const VmcCpu *c, unsigned cond)
         return vmc_cc_condition(c, CC_FLAGS, cond);
     }
 }
+
+void vmc_cc_settle(VmcCpu *c)
+{
+    unsigned raw = c->cc_op, size = raw & 3;
+    if (!(raw & CC_RAW))
+        return;
+    uint64_t mask = vmc_cc_mask(size), sign = vmc_cc_sign(size);
+    uint64_t dst = c->cc_dst & mask, src = c->cc_src & mask, carry = c->cc_src & 1;
+    c->cc_dst = dst;
+    switch (raw & CC_RAW_KIND) {
+    case CC_RAW_ADD:
+        c->cc_op = CC_ADD | size, c->cc_src = src;
+        break;
+    case CC_RAW_SUB:
+        c->cc_op = CC_SUB | size, c->cc_src = src;
+        break;
+    case CC_RAW_CMP:
+        c->cc_op = CC_SUB | size, c->cc_src = src, c->cc_dst = (dst - src) & mask;
+        break;
+    case CC_RAW_NEG:
+        c->cc_op = CC_SUB | size, c->cc_src = -dst & mask;
+        break;
+    case CC_RAW_INC:
+        c->cc_op = CC_INC | size, c->cc_src = carry;
+        break;
+    case CC_RAW_DEC:
+        c->cc_op = CC_DEC | size, c->cc_src = carry;
+        break;
+    case CC_RAW_SHL:
+        c->cc_op = CC_SHL | size, c->cc_src = carry ? sign : 0;
+        break;
+    case CC_RAW_SHR:
+        c->cc_op = CC_SAR | size, c->cc_src = (dst << 1 & sign) | carry;
+        break;
+    case CC_RAW_SAR:
+        c->cc_op = CC_SAR | size, c->cc_src = (dst & sign) | carry;
+        break;
+    default:
+        c->cc_op = CC_LOGIC | size, c->cc_src = 0;
+    }
+}

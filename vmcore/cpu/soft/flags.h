@@ -146,6 +146,8 @@ VMC_INLINE bool vmc_cc_condition(const VmcCpu *c, unsigned op, unsigned cond)
 
 /* The six arithmetic bits as the last flag-setting operation left them. */
 uint64_t vmc_arith_flags(const VmcCpu *c);
+/* Flags as translated code left them become those of enum vmc_cc. */
+void vmc_cc_settle(VmcCpu *c);
 /* RFLAGS whole. */
 static inline uint64_t vmc_get_rflags(const VmcCpu *c)
 {

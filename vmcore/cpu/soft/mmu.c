@@ -587,6 +587,26 @@ void *vmc_host_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned si
     return access_page(c, va, access, false, &pa);
 }
 
+void *vmc_host_try(VmcCpu *c, uint64_t va, unsigned size, bool writable, bool stores)
+{
+    struct mapping m;
+    uint64_t offset;
+    unsigned table = data_table(c);
+    bool smap = (c->cr4 & CR4_SMAP) && !(c->eflags & FL_AC);
+    if (c->tlb == c->tlbs[VMC_TLB_NEVER] || bytes_to_page_end(va) < size || !canonical(va))
+        return NULL;
+    if (!translate(c, va, stores ? VMC_WRITE : VMC_READ, c->cpl == 3, smap, true, &m))
+        return NULL;
+    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, m.pa, &offset);
+    if (!slot)
+        return NULL;
+    if (writable && (slot->readonly || (slot->code_words[offset >> VMC_PAGE_SHIFT] & 1)))
+        return NULL;
+    fill(c, table, va, stores ? VMC_WRITE : VMC_READ, &m, slot, offset);
+    const struct vmc_tlb_entry *e = &c->tlbs[table][(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
+    return writable && e->tag_write != (va & VMC_PAGE_MASK) ? NULL : slot->host + offset;
+}
+
 void vmc_probe(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned len, enum vmc_access access)
 {
     check_access(c, u, va, len, access);

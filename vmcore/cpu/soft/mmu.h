@@ -33,6 +33,10 @@ void vmc_st128_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, __m128i val
  * watched); faults if the access is not allowed (both pages checked when it crosses). */
 void *vmc_host_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, enum vmc_access access);
 
+/* The same without faults and side effects beyond those of an access that is going to happen: NULL whatever
+ * the reason. `stores`: it writes; `writable`: only a pointer that may be written through is of use. */
+void *vmc_host_try(VmcCpu *c, uint64_t va, unsigned size, bool writable, bool stores);
+
 /* Checks that all of [va, va+len) may be accessed, faulting otherwise; then nothing commits before it can
  * fault. */
 void vmc_probe(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned len, enum vmc_access access);

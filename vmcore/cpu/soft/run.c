@@ -13,6 +13,7 @@
 #include "cpu/soft/flags.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/slots.h"
+#include "cpu/soft/translate/translator.h"
 
 #define DR6_BS (1u << 14)
 
@@ -39,6 +40,7 @@ static void new_tag(VmcCpu *c)
 {
     if (++c->last_tag == 0) {
         memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
+        memset(c->targets, 0, VMC_TARGETS * sizeof *c->targets);
         memset(c->kind_tags, 0, sizeof c->kind_tags);
         c->last_tag = 1;
     }
@@ -67,6 +69,7 @@ void vmc_soft_update_mode(VmcCpu *c)
     if (vmc_unlikely(!c->kind_tags[c->kind]))
         new_tag(c);
     c->jump_key = c->kind_tags[c->kind];
+    c->jump_xor = c->jump_key << 48;
 
     if ((c->eflags & FL_TF) || c->inhibit || c->db_pending || breakpoints(c))
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);
@@ -182,6 +185,10 @@ static bool serve_requests(VmcCpu *c, VmcCpuExit *exit)
         vmc_block_serve_code_request(c);
     if (request & (REQ_DIRTY | REQ_MOVED))
         vmc_soft_serve_slot_requests(c);
+    if (request & REQ_STALE) {
+        atomic_fetch_and(&c->request, ~REQ_STALE);
+        vmc_jumps_flush(c, false);
+    }
     if (c->shutdown || c->fatal)
         return *exit = c->shutdown ? VMC_EXIT_SHUTDOWN : VMC_EXIT_ERROR, false;
     if (request & REQ_KICK) {
@@ -244,8 +251,7 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
         vmc_deliver_fault(c);
     }
     for (;;) {
-        if (vmc_unlikely(vmc_requested(c) || (c->intr_waiting && (c->eflags & FL_IF)) || c->shutdown ||
-                         c->fatal)) {
+        if (vmc_unlikely(vmc_attention(c))) {
             c->stats.requests++;
             if (!serve_requests(c, &exit))
                 break;

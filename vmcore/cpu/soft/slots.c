@@ -63,7 +63,16 @@ void vmc_soft_serve_slot_requests(VmcCpu *c)
     atomic_store(&c->dirty_seen, epoch);
 }
 
-static const VmcMemoryOps slot_ops = {.moved = moved, .protect = protect, .settled = settled};
+static void code_written(void *opaque)
+{
+    const VmcCpuVm *vm = opaque;
+
+    if (vm->engine == VMC_ENGINE_TRANSLATOR)
+        ask_all(opaque, REQ_STALE);
+}
+
+static const VmcMemoryOps slot_ops = {
+    .moved = moved, .protect = protect, .settled = settled, .code_written = code_written};
 
 void vmc_soft_watch_slots(VmcCpuVm *vm)
 {

@@ -124,6 +124,20 @@ enum vmc_cc {
     CC_CF = 0x200,
     CC_OF_SET = 0x400, /* OF is CC_OF */
     CC_OF = 0x800,
+    /* What translated code leaves: operands not cut to size, to be settled before anyone looks
+     * (vmc_cc_settle). From INC on, bit 0 of cc_src is the carry. */
+    CC_RAW = 0x1000,
+    CC_RAW_KIND = 0x10fc,
+    CC_RAW_LOGIC = CC_RAW | 4, /* dst = result */
+    CC_RAW_ADD = CC_RAW | 8,   /* dst = result, src = second operand */
+    CC_RAW_SUB = CC_RAW | 12,
+    CC_RAW_CMP = CC_RAW | 16, /* dst = first operand, src = second */
+    CC_RAW_NEG = CC_RAW | 20, /* dst = result */
+    CC_RAW_INC = CC_RAW | 24, /* dst = result */
+    CC_RAW_DEC = CC_RAW | 28,
+    CC_RAW_SHL = CC_RAW | 32, /* dst = result, the last bit shifted out is the carry */
+    CC_RAW_SHR = CC_RAW | 36, /* SHR and SAR */
+    CC_RAW_SAR = CC_RAW | 40,
 };
 
 /* Bits of VmcCpu.request; anything set makes the CPU leave its blocks at the next block boundary. */
@@ -131,13 +145,14 @@ enum {
     REQ_INTR = 1, /* ask the local APIC */
     REQ_NMI = 2,
     REQ_INIT = 4,
-    REQ_SIPI = 8,    /* vector in sipi_vector */
-    REQ_KICK = 16,   /* return VMC_EXIT_KICKED */
-    REQ_STEP = 32,   /* own: interrupt shadow, TF or RF pending: run one instruction by itself */
-    REQ_CODE = 64,   /* drop write permission of pages that now hold code (block.c) */
-    REQ_HALT = 128,  /* own: HLT executed or waiting for SIPI */
-    REQ_DIRTY = 256, /* the dirty log of a slot was taken (slots.c) */
-    REQ_MOVED = 512, /* a slot was given another place */
+    REQ_SIPI = 8,     /* vector in sipi_vector */
+    REQ_KICK = 16,    /* return VMC_EXIT_KICKED */
+    REQ_STEP = 32,    /* own: interrupt shadow, TF or RF pending: run one instruction by itself */
+    REQ_CODE = 64,    /* drop write permission of pages that now hold code (block.c) */
+    REQ_HALT = 128,   /* own: HLT executed or waiting for SIPI */
+    REQ_DIRTY = 256,  /* the dirty log of a slot was taken (slots.c) */
+    REQ_MOVED = 512,  /* a slot was given another place */
+    REQ_STALE = 1024, /* a page of code was written to: translated jumps to it must go */
 };
 
 struct vmc_seg {
@@ -281,6 +296,16 @@ struct VmcCpu {
     bool nmi_waiting;    /* one came meanwhile; IRET lets it in */
     bool event_taken;    /* set by every delivery: an INT n has no single-step trap behind it */
     uint64_t db_pending; /* DR6 bits of debug traps to deliver after this instruction */
+
+    /* The translator's (translate/translator.h); NULL: there is none. */
+    struct vmc_translator *translator;
+    struct vmc_target *targets;
+    uint64_t jump_xor;          /* the running kind's tag in the upper 16 bits */
+    struct vmc_link *exit_link; /* the jump that left translated code for want of a target */
+    uint32_t branch;            /* VMC_BRANCH_*: the last indirect jump */
+    bool bail;                  /* the instruction at rip is for the interpreter */
+    bool vectors_here;          /* XMM registers are in the host's, not in fx */
+    bool helper_done;
 
     unsigned index;
     VmcCpuVm *vm;

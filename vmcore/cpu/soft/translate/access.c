@@ -1,0 +1,219 @@
+/*
+ * Guest memory from translated code.
+ *
+ * An address is looked up in the TLB of the running privilege: index, XOR with the tag, which leaves the
+ * offset in the page if it is the right one, and one comparison that also tells whether the access stays in
+ * the page. What fails goes to a stub behind the block, which brings the guest's flags up to date and asks
+ * vmc_translated_access: it fills the TLB and returns, or leaves the instruction to the interpreter.
+ *
+ * Accesses by the same base register that follow each other are checked together: the first look-up covers
+ * the bytes of all and S1 stays. Where such a span fails too often, because it lies across two pages, the
+ * block is translated again with a look-up for each.
+ */
+#include "cpu/soft/translate/context.h"
+
+#define SPAN_MAX 256
+
+static bool plain(const struct vmc_insn *d, const struct vmc_plan *p)
+{
+    bool explicit = d->has_modrm && d->is_mem && p->form != FORM_LEAVE;
+    return !explicit || (d->index == VMC_NO_REG && d->addrsize == 8);
+}
+
+static uint8_t segment(const struct vmc_insn *d, const struct vmc_plan *p)
+{
+    bool explicit = d->has_modrm && d->is_mem && p->form != FORM_LEAVE;
+    return explicit && (d->seg == VMC_FS || d->seg == VMC_GS) ? d->seg : VMC_NO_REG;
+}
+
+/* An instruction that needs S1 for itself. */
+static bool uses_s1(const struct vmc_insn *d, const struct vmc_plan *p)
+{
+    return p->form == FORM_HELPER ||
+           (p->form == FORM_GENERIC && !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE);
+}
+
+/* How far accesses like that of instruction i reach, from there on: [*lo, *hi) around its base. */
+static void span(const struct vmc_tr *t, unsigned i, int32_t *lo, int32_t *hi, bool *stores, bool *several)
+{
+    const struct vmc_plan *first = &t->plan[i];
+    uint8_t seg = segment(&t->insn[i], first);
+    int32_t delta = 0;
+    *lo = first->disp;
+    *hi = first->disp + first->size;
+    *stores = first->stores;
+    *several = false;
+    if (t->narrow || !plain(&t->insn[i], first) || first->base == VMC_NO_REG)
+        return;
+    for (unsigned j = i; j < t->n; j++) {
+        const struct vmc_plan *p = &t->plan[j];
+        const struct vmc_insn *d = &t->insn[j];
+        if (j > i && p->memory) {
+            if (p->base != first->base || !plain(d, p) || segment(d, p) != seg)
+                return;
+            int32_t from = p->disp + delta, to = from + p->size;
+            int32_t new_lo = MIN(*lo, from), new_hi = MAX(*hi, to);
+            if (new_hi - new_lo > SPAN_MAX)
+                return;
+            *lo = new_lo, *hi = new_hi;
+            *stores |= p->stores;
+            *several = true;
+        }
+        if (j > i && uses_s1(d, p))
+            return;
+        if (first->base < 16 && (p->gpr_write >> first->base & 1)) {
+            if (!p->steps || p->stepped != first->base)
+                return;
+            delta += p->step;
+        }
+    }
+}
+
+/* Base, index and displacement of instruction i as a host operand; registers that are in VmcCpu come to S1,
+ * S2. */
+static struct vmc_rm address(struct vmc_tr *t, unsigned i, int32_t disp)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    const struct vmc_plan *p = &t->plan[i];
+    bool explicit = d->has_modrm && d->is_mem && p->form != FORM_LEAVE;
+    unsigned base = H_NONE, index = H_NONE, scale = 0;
+    if (p->base == VMC_RIP_REG) {
+        vmc_load(&t->e, S1, CPU_AT(block_rip));
+        base = S1;
+    } else if (p->base != VMC_NO_REG) {
+        base = vmc_host_reg(p->base);
+        if (base == H_NONE) {
+            vmc_load(&t->e, S1, vmc_gpr_slot(p->base));
+            base = S1;
+        }
+    }
+    if (explicit && d->index != VMC_NO_REG) {
+        scale = d->scale;
+        index = vmc_host_reg(d->index);
+        if (index == H_NONE) {
+            vmc_load(&t->e, S2, vmc_gpr_slot(d->index));
+            index = S2;
+        }
+    }
+    if (base == H_NONE) { /* none: the constant zero */
+        vmc_load(&t->e, S1, CPU_AT(slot_zero));
+        base = S1;
+    }
+    return vmc_mx(base, index, scale, disp);
+}
+
+/* S1 = linear address of instruction i's operand, `disp` instead of its own displacement. */
+static void linear(struct vmc_tr *t, unsigned i, int32_t disp)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    uint8_t seg = segment(d, &t->plan[i]);
+    struct vmc_rm rm = address(t, i, disp);
+    bool narrow = d->has_modrm && d->is_mem && d->addrsize == 4 && t->plan[i].form != FORM_LEAVE;
+    if (narrow)
+        vmc_emit(&t->e, VMC_OP(0x8d), S1, rm);
+    else if (rm.index == H_NONE && disp == 0)
+        vmc_store(&t->e, vmc_r(S1), rm.base);
+    else
+        vmc_lea(&t->e, S1, rm);
+    if (seg != VMC_NO_REG)
+        vmc_emit(&t->e, VMC_OP(0x03) | VMC_OP_W, S1,
+                 vmc_m(H_RBP, (int32_t)(offsetof(VmcCpu, seg_base) + seg * 8u) - CPU_BIAS));
+}
+
+void vmc_address(struct vmc_tr *t, unsigned i, unsigned reg)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    struct vmc_rm rm = address(t, i, t->plan[i].disp);
+    bool wide = d->opsize == 8 && d->addrsize == 8;
+    vmc_emit(&t->e, VMC_OP(0x8d) | (wide ? VMC_OP_W : 0), reg, rm);
+    if (rm.base == S1)
+        t->pointer.valid = false;
+}
+
+/* S1 = host address for the linear address in S1, `length` bytes from there being accessible. */
+static void look_up(struct vmc_tr *t, unsigned length, bool writable, uint32_t info)
+{
+    int32_t entry = t->t->tlb_at[t->tlb];
+    int32_t tag = entry + (int32_t)(writable ? offsetof(struct vmc_tlb_entry, tag_write)
+                                             : offsetof(struct vmc_tlb_entry, tag_read));
+    struct vmc_emit *e = &t->e;
+    if (t->t->bmi2) { /* rorx r10d, r11d, 7 */
+        static const uint8_t rorx[] = {0xc4, 0x43, 0x7b, 0xf0, 0xd3, VMC_PAGE_SHIFT - 5};
+        for (unsigned i = 0; i < sizeof rorx; i++)
+            vmc_put8(e, rorx[i]);
+    } else {
+        vmc_emit(e, VMC_OP(0x89), S1, vmc_r(S2));
+        vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(S2));
+        vmc_put8(e, VMC_PAGE_SHIFT - 5);
+    }
+    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(S2));
+    vmc_put32(e, (VMC_TLB_SIZE - 1) * (uint32_t)sizeof(struct vmc_tlb_entry));
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, tag));
+    vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 7, vmc_r(S1));
+    vmc_put32(e, VMC_PAGE_SIZE - length);
+    struct vmc_stub *s = &t->stubs[t->n_stubs++];
+    s->from = vmc_jcc_later(e, 7); /* above */
+    vmc_emit(e, VMC_OP(0x03) | VMC_OP_W, S1,
+             vmc_mx(H_RBP, S2, 0, entry + (int32_t)offsetof(struct vmc_tlb_entry, host)));
+    s->back = e->p;
+    s->info = info;
+    s->tag = tag;
+    s->flags = t->flags;
+}
+
+struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_plan *p = &t->plan[i];
+    const struct vmc_insn *d = &t->insn[i];
+    struct vmc_pointer *ptr = &t->pointer;
+    uint8_t seg = segment(d, p);
+    if (ptr->valid && plain(d, p) && p->base == ptr->base && seg == ptr->seg) {
+        int32_t from = p->disp + ptr->delta;
+        if (from >= ptr->lo && from + p->size <= ptr->hi && (ptr->writable || !p->stores))
+            return vmc_m(S1, from - ptr->off);
+    }
+    int32_t lo, hi;
+    bool stores, several;
+    span(t, i, &lo, &hi, &stores, &several);
+    vmc_flags_release(t);
+    linear(t, i, lo);
+    uint32_t info = t->off[i] | (uint32_t)(hi - lo - 1) << VMC_ACCESS_LENGTH_SHIFT |
+                    (p->stores ? VMC_ACCESS_STORES : 0) | (stores ? VMC_ACCESS_WRITABLE : 0);
+    look_up(t, (unsigned)(hi - lo), stores, info);
+    *ptr = (struct vmc_pointer){.valid = plain(d, p) && p->base != VMC_NO_REG,
+                                .writable = stores,
+                                .base = p->base,
+                                .seg = seg,
+                                .off = lo,
+                                .lo = lo,
+                                .hi = hi};
+    return vmc_m(S1, p->disp - lo);
+}
+
+void vmc_pointer_after(struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_plan *p = &t->plan[i];
+    struct vmc_pointer *ptr = &t->pointer;
+    if (!ptr->valid || ptr->base >= 16 || !(p->gpr_write >> ptr->base & 1))
+        return;
+    if (p->steps && p->stepped == ptr->base)
+        ptr->delta += p->step;
+    else
+        ptr->valid = false;
+}
+
+void vmc_emit_stubs(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    for (unsigned i = 0; i < t->n_stubs; i++) {
+        struct vmc_stub *s = &t->stubs[i];
+        vmc_patch(s->from, e->p);
+        vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, s->tag)); /* the address again */
+        if (s->flags.described && !s->flags.stored)
+            vmc_flags_emit_stores(e, &s->flags);
+        vmc_put8(e, 0x68); /* push */
+        vmc_put32(e, s->info);
+        vmc_call(e, t->t->access);
+        vmc_jump(e, s->back);
+    }
+}

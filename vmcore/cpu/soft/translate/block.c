@@ -1,0 +1,181 @@
+/*
+ * Translating one block: decode, look ahead, write the code, then what stands behind it.
+ *
+ * Behind the code come the stubs of its memory accesses, the ways out with their links, and the interpreter's
+ * uops of instructions that its handlers run. All of that is addressed relative to the code.
+ */
+#include "cpu/soft/translate/context.h"
+
+static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
+{
+    unsigned off = start;
+    bool sse = !(t->c->kind & VMC_KIND_NO_SSE);
+    while (t->n < VMC_BLOCK_INSNS && off < VMC_PAGE_SIZE) {
+        uint8_t copy[15];
+        unsigned have = MIN(VMC_PAGE_SIZE - off, 15u);
+        struct vmc_insn *d = &t->insn[t->n];
+        struct vmc_plan *p = &t->plan[t->n];
+        struct vmc_uop uop = {.off = (uint16_t)off};
+        memcpy(copy, bytes + (off - start), have);
+        if (vmc_decode(copy, have, VMC_MODE_64, d) != VMC_DECODE_OK)
+            break;
+        uop.len = d->length;
+        enum vmc_bound bound = vmc_bind(d, &uop);
+        if (bound == VMC_BIND_OK || bound == VMC_BIND_END) {
+            vmc_classify(d, sse, p);
+        } else {
+            *p = (struct vmc_plan){.form = FORM_HELPER};
+            uop.fn = vmc_op_ud;
+        }
+        if (p->form == FORM_HELPER) {
+            p->ends = bound != VMC_BIND_OK || (d->map == VMC_MAP_0F && d->opcode == 0xae);
+            t->helpers[t->n_helpers++].uop = uop;
+        }
+        if (p->base == VMC_RIP_REG)
+            p->disp += (int32_t)(off + d->length);
+        t->off[t->n++] = (uint16_t)off;
+        off += d->length;
+        if (p->ends)
+            break;
+    }
+    t->off[t->n] = (uint16_t)off;
+    return t->n > 0;
+}
+
+/* lea r11, [rip + something]: the place of the distance. */
+static uint8_t *lea_s1_later(struct vmc_emit *e)
+{
+    vmc_put8(e, 0x4c);
+    vmc_put8(e, 0x8d);
+    vmc_put8(e, 0x1d);
+    vmc_put32(e, 0);
+    return e->p - 4;
+}
+
+static void helper(struct vmc_tr *t, unsigned i, unsigned n)
+{
+    struct vmc_emit *e = &t->e;
+    vmc_flags_store(t);
+    t->helpers[n].from = lea_s1_later(e);
+    vmc_call(e, t->t->helper);
+    memset(&t->flags, 0, sizeof t->flags);
+    t->flags.stored = true;
+    t->pointer.valid = false;
+    t->xmm_checked = false;
+    if (i + 1 == t->n)
+        return;
+    vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(request));
+    vmc_put8(e, 0);
+    t->exits[t->n_exits].site = vmc_jcc_later(e, 5);
+    t->exits[t->n_exits++].target = ~(int32_t)t->off[i + 1];
+}
+
+static void generate(struct vmc_tr *t)
+{
+    unsigned helpers = 0;
+    t->flags.stored = true;
+    for (unsigned i = 0; i < t->n; i++) {
+        unsigned form = t->plan[i].form;
+        if (form == FORM_HELPER)
+            helper(t, i, helpers++);
+        else if (form == FORM_SSE)
+            vmc_gen_vector(t, i);
+        else if (form >= FORM_CALL)
+            vmc_gen_control(t, i);
+        else
+            vmc_gen_integer(t, i);
+    }
+    unsigned last = t->plan[t->n - 1].form;
+    if (last < FORM_CALL)
+        vmc_gen_end(t);
+}
+
+static void align(struct vmc_emit *e, unsigned to)
+{
+    while ((uintptr_t)e->p & (to - 1))
+        vmc_put8(e, 0xcc);
+}
+
+/* Out to C with the RIP of a jump's target; if a link is wanted it is told where the jump stands. */
+static void emit_exits(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    for (unsigned i = 0; i < t->n_exits; i++) {
+        int32_t target = t->exits[i].target;
+        bool linked = target >= 0;
+        uint8_t *back = e->p, *link_at = NULL;
+        vmc_patch(t->exits[i].site, e->p);
+        vmc_load(e, S1, CPU_AT(block_rip));
+        vmc_lea(e, S1, vmc_m(S1, linked ? target : ~target));
+        if (linked) {
+            vmc_store(e, CPU_AT(rip), S1);
+            link_at = lea_s1_later(e);
+            vmc_store(e, CPU_AT(exit_link), S1);
+            vmc_jump(e, t->t->leave);
+            align(e, 8);
+            vmc_patch(link_at, e->p);
+            struct vmc_link link = {.site = t->exits[i].site, .back = back};
+            if ((size_t)(e->end - e->p) >= sizeof link) {
+                memcpy(e->p, &link, sizeof link);
+                e->p += sizeof link;
+            } else {
+                e->full = true;
+            }
+        } else {
+            vmc_jump(e, t->t->leave_rip);
+        }
+    }
+}
+
+static void emit_helpers(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    struct vmc_uop end = {.fn = vmc_translated_return, .base = VMC_SLOT_ZERO, .index = VMC_SLOT_ZERO};
+    align(e, 32);
+    for (unsigned i = 0; i < t->n_helpers && !e->full; i++) {
+        if ((size_t)(e->end - e->p) < 2 * sizeof end) {
+            e->full = true;
+            return;
+        }
+        vmc_patch(t->helpers[i].from, e->p);
+        memcpy(e->p, &t->helpers[i].uop, sizeof end);
+        memcpy(e->p + sizeof end, &end, sizeof end);
+        e->p += 2 * sizeof end;
+    }
+}
+
+bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
+{
+    VmcCpu *c = tr->cpu;
+    uint64_t pa;
+    const uint8_t *host = vmc_code_host(c, c->rip, &pa);
+    if (!host || !vmc_block_valid(b))
+        return false;
+    struct vmc_tr *t = tr->work;
+    t->n = t->n_stubs = t->n_helpers = t->n_exits = 0;
+    memset(&t->flags, 0, sizeof t->flags);
+    t->pointer.valid = t->xmm_checked = false;
+    t->c = c;
+    t->t = tr;
+    t->b = b;
+    t->narrow = b->narrow;
+    t->tlb = c->cpl == 3 ? VMC_TLB_USER : c->kind & VMC_KIND_AC ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER;
+    t->e = (struct vmc_emit){.p = tr->rw + tr->used, .end = tr->rw + tr->used + VMC_CODE_WORST_CASE};
+    align(&t->e, 16);
+    uint8_t *start = t->e.p;
+    if (!decode(t, host, (unsigned)(c->rip & ~VMC_PAGE_MASK)))
+        return false;
+    vmc_flags_liveness(t);
+    generate(t);
+    vmc_emit_stubs(t);
+    emit_exits(t);
+    emit_helpers(t);
+    if (t->e.full || !vmc_block_valid(b))
+        return false;
+    tr->used = (size_t)(t->e.p - tr->rw);
+    b->code = tr->rx + (start - tr->rw);
+    c->stats.blocks_translated++;
+    c->stats.insns_translated += t->n;
+    c->stats.code_bytes_total += (uint64_t)(t->e.p - start);
+    return true;
+}

@@ -1,0 +1,241 @@
+/*
+ * What the parts of the translator share while one block is translated, and the register map.
+ *
+ * Guest registers in host registers: RAX RCX RDX RBX RSI RDI R8 R12 R13 stand for themselves, so that
+ * instructions with implicit operands (MUL, CMPXCHG, shifts by CL) need no care; RSP is in R14, RBP in R15,
+ * R14 in R9. R9, R10, R11 and R15, which compilers use least, stay in VmcCpu. RBP points 128 bytes into
+ * VmcCpu, so that all that is hot is one byte of displacement away. R11 holds host addresses of operands, R10
+ * is for everything else; neither survives an instruction of the guest, but for the pointer that struct
+ * vmc_pointer describes.
+ */
+#pragma once
+
+#include "cpu/soft/translate/emit.h"
+#include "cpu/soft/translate/translator.h"
+
+#define S1            H_R11
+#define S2            H_R10
+#define CPU_BIAS      128
+#define CPU_AT(field) vmc_m(H_RBP, (int32_t)offsetof(VmcCpu, field) - CPU_BIAS)
+
+/* Room for the largest block: more than it can need. */
+#define VMC_CODE_WORST_CASE (64u << 10)
+
+struct vmc_tr;
+
+struct vmc_translator {
+    VmcCpu *cpu;
+    uint8_t *rw, *rx; /* the two mappings of the code memory */
+    size_t size, used, thunks_end;
+    unsigned generation; /* counts how often everything was dropped */
+    _Atomic uint32_t no_word;
+    struct vmc_tr *work;
+    struct vmc_block *none; /* stands for the running block in handlers that look at it */
+    struct vmc_target *targets;
+    int32_t targets_at; /* distances from RBP */
+    int32_t tlb_at[VMC_TLB_COUNT];
+    bool bmi2;
+
+    /* Thunks, writable addresses (thunks.c). */
+    void (*enter)(VmcCpu *c, const uint8_t *code); /* executable */
+    uint8_t *leave;                                /* registers to VmcCpu and back to C */
+    uint8_t *leave_saved;                          /* the same when they are there */
+    uint8_t *leave_rip;                            /* R11 is the RIP to go on at */
+    uint8_t
+        *access; /* R11: address, pushed: VMC_ACCESS_*: R11 is a host pointer on return, or never returns */
+    uint8_t *helper;     /* R11: uop of the interpreter; returns if it went on to the next one */
+    uint8_t *load_flags; /* VmcCpu's flags into the host's */
+    uint8_t *indirect;   /* R11: guest RIP to go to */
+    uint8_t *load_xmm;
+};
+
+/* What the access thunk is told: offset of the instruction in its page, length - 1 of the bytes checked, and:
+ */
+#define VMC_ACCESS_LENGTH_SHIFT 12
+#define VMC_ACCESS_LENGTH_MASK  0x1ffu
+#define VMC_ACCESS_STORES       (1u << 21) /* this instruction writes */
+#define VMC_ACCESS_WRITABLE     (1u << 22) /* this or a later one does */
+
+/* The low six bits of flags as the field numbers them. */
+#define FLAGS_ALL ((unsigned)FL_ARITH)
+
+/* How an instruction is translated and what that means for its neighbours (classify.c). */
+enum vmc_form {
+    FORM_HELPER, /* by the interpreter's handler */
+    FORM_NOP,
+    FORM_GENERIC, /* the same instruction with other registers */
+    FORM_LEA,
+    FORM_MOV_IMM,
+    FORM_MOFFS,
+    FORM_ACCUMULATOR, /* as it stands */
+    FORM_BSWAP,
+    FORM_PUSH,
+    FORM_PUSH_IMM,
+    FORM_POP,
+    FORM_LEAVE,
+    FORM_CARRY, /* CLC STC CMC */
+    FORM_SSE,
+    FORM_CALL,
+    FORM_JMP,
+    FORM_JCC,
+    FORM_RET,
+    FORM_JMP_INDIRECT,
+    FORM_CALL_INDIRECT,
+};
+
+struct vmc_plan {
+    uint8_t form;
+    bool ends;          /* the block */
+    bool byte, rm_byte; /* operand is a byte: both, only rm */
+    bool extension;     /* ModRM.reg is part of the opcode */
+    bool reg_read, reg_write, rm_read, rm_write;
+    uint16_t flags_read, flags_write, flags_kill; /* kill: certainly overwritten */
+    uint16_t gpr_write;                           /* set of guest registers that change */
+    /* Memory operand, explicit or on the stack. */
+    bool memory, stores;
+    uint8_t size;
+    uint8_t base; /* guest register, VMC_NO_REG or VMC_RIP_REG */
+    int32_t disp;
+    /* How `base` changes, if that is known: by `step` after the access. */
+    bool steps;
+    uint8_t stepped;
+    int32_t step;
+};
+
+/* Where the operand of a lazy flag computation is. */
+enum vmc_place { PLACE_NONE, PLACE_GPR, PLACE_IMM, PLACE_STORED };
+struct vmc_operand {
+    uint8_t place, gpr;
+    int32_t imm; /* of a register: what is to be added, because it moved since */
+};
+
+/* The guest's flags at some point of the block: in the host's EFLAGS, in VmcCpu, as operands from which to
+ * tell them, or dead if none of these. */
+struct vmc_flags_state {
+    bool host, stored, described;
+    bool capture; /* the description lacks the carry, to be taken from the host's flags before they go */
+    uint32_t op;  /* CC_RAW and so on */
+    struct vmc_operand dst, src;
+};
+
+/* The host pointer in S1: address of [base + off], good for [lo, hi) around the base as it was, `delta` ago.
+ */
+struct vmc_pointer {
+    bool valid, writable;
+    uint8_t base, seg;
+    int32_t off, lo, hi, delta;
+};
+
+struct vmc_stub {
+    uint8_t *from, *back;
+    uint32_t info;
+    int32_t tag; /* distance of the TLB's tags from RBP + S2 */
+    struct vmc_flags_state flags;
+};
+
+#define VMC_MAX_STUBS   (VMC_BLOCK_INSNS * 2)
+#define VMC_MAX_HELPERS VMC_BLOCK_INSNS
+
+struct vmc_tr {
+    VmcCpu *c;
+    struct vmc_translator *t;
+    struct vmc_block *b;
+    struct vmc_emit e;
+    unsigned n;
+    unsigned tlb; /* which */
+    bool narrow;  /* check every access by itself */
+    bool xmm_checked;
+    struct vmc_insn insn[VMC_BLOCK_INSNS];
+    struct vmc_plan plan[VMC_BLOCK_INSNS];
+    uint16_t off[VMC_BLOCK_INSNS + 1]; /* in the page; the last: of what follows */
+    uint16_t need[VMC_BLOCK_INSNS];    /* flags that may be looked at after each */
+    struct vmc_flags_state flags;
+    struct vmc_pointer pointer;
+    struct vmc_stub stubs[VMC_MAX_STUBS];
+    unsigned n_stubs;
+    struct {
+        uint8_t *from; /* lea r11, [rip + it] */
+        struct vmc_uop uop;
+    } helpers[VMC_MAX_HELPERS];
+    unsigned n_helpers;
+    struct {
+        uint8_t *site;
+        int32_t target; /* offset from the page */
+    } exits[VMC_BLOCK_INSNS + 4];
+    unsigned n_exits;
+};
+
+/* ---- registers ---- */
+static inline unsigned vmc_host_reg(unsigned gpr)
+{
+    static const uint8_t map[16] = {H_RAX, H_RCX,  H_RDX,  H_RBX,  H_R14, H_R15, H_RSI, H_RDI,
+                                    H_R8,  H_NONE, H_NONE, H_NONE, H_R12, H_R13, H_R9,  H_NONE};
+    return map[gpr & 15];
+}
+static inline struct vmc_rm vmc_gpr_slot(unsigned gpr)
+{
+    return vmc_m(H_RBP, (int32_t)VMC_GPR(gpr) - CPU_BIAS);
+}
+/* The guest register as an operand, wherever it is. */
+static inline struct vmc_rm vmc_gpr_rm(unsigned gpr)
+{
+    unsigned h = vmc_host_reg(gpr);
+    return h == H_NONE ? vmc_gpr_slot(gpr) : vmc_r(h);
+}
+
+/* ---- classify.c ---- */
+void vmc_classify(const struct vmc_insn *d, bool sse, struct vmc_plan *p);
+
+/* ---- lazy.c: flags ---- */
+void vmc_flags_liveness(struct vmc_tr *t);
+/* Everything that may be looked at is in VmcCpu afterwards; the host's flags stay as they are. */
+void vmc_flags_store(struct vmc_tr *t);
+/* Before the host's flags are lost at a point where the guest's may be looked at: afterwards they can be told
+ * without them. */
+void vmc_flags_release(struct vmc_tr *t);
+/* The host's flags are the guest's in the bits of `mask`. May use S2. */
+void vmc_flags_require(struct vmc_tr *t, unsigned mask);
+/* Before instruction i runs on the host: the flags it reads, and those that pass through it, are in the
+ * host's. */
+void vmc_flags_before(struct vmc_tr *t, unsigned i);
+/* Of that, for instructions without flags: a description must not lose its operands. */
+void vmc_flags_before_writes(struct vmc_tr *t, unsigned i);
+/* After instruction i ran on the host: its flags are in the host's if they are of use. */
+void vmc_flags_after(struct vmc_tr *t, unsigned i);
+/* Then: they can be told from these operands (CC_RAW and size; INC and later ones with the host's carry). */
+void vmc_flags_describe(struct vmc_tr *t, uint32_t op, struct vmc_operand dst, struct vmc_operand src);
+/* The stores that make VmcCpu's flags those described. May use S2. */
+void vmc_flags_emit_stores(struct vmc_emit *e, const struct vmc_flags_state *f);
+unsigned vmc_condition_flags(unsigned cond);
+
+/* ---- access.c ---- */
+/* Operand in guest memory of instruction i: checked, in S1. Loses the host's flags and S2. */
+struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i);
+/* The same without a memory access: S1 is its address (LEA). */
+void vmc_address(struct vmc_tr *t, unsigned i, unsigned reg);
+/* Base register `gpr` of the pointer in S1 changed by `step`. */
+void vmc_pointer_step(struct vmc_tr *t, unsigned gpr, int32_t step);
+/* Instruction i has been done: forgets the pointer if its base changed. */
+void vmc_pointer_after(struct vmc_tr *t, unsigned i);
+void vmc_emit_stubs(struct vmc_tr *t);
+
+/* ---- integer.c, control.c, vector.c ---- */
+void vmc_gen_integer(struct vmc_tr *t, unsigned i);
+void vmc_gen_control(struct vmc_tr *t, unsigned i);
+void vmc_gen_end(struct vmc_tr *t); /* the block ends without a jump */
+void vmc_gen_vector(struct vmc_tr *t, unsigned i);
+bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p);
+
+/* ---- thunks.c ---- */
+void vmc_make_thunks(struct vmc_translator *t, struct vmc_emit *e);
+/* Called by them. */
+void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info);
+bool vmc_translated_helper(VmcCpu *c, const struct vmc_uop *u);
+void vmc_translated_flags(VmcCpu *c);
+/* The uop behind one that a helper runs. */
+void vmc_translated_return(VmcCpu *c, const struct vmc_uop *u);
+
+/* ---- block.c ---- */
+/* Translates the block at c->rip. False: it is not worth it, or there was no room and everything was dropped.
+ */
+bool vmc_translate(struct vmc_translator *t, struct vmc_block *b);

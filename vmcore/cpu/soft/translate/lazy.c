@@ -1,0 +1,214 @@
+/*
+ * The guest's flags during translation: in the host's flags as long as nothing disturbs them, told from
+ * operands when they are lost there, stored in VmcCpu only where somebody may look.
+ *
+ * Every look-up of an address loses the host's flags, and every one may end in a fault whose handler sees the
+ * guest's. Most results can be told from operands that are still in registers then, so the stores stand in
+ * the slow path beside the look-up; only when an operand is about to change, or the block ends, are they
+ * made. What cannot be told that way is saved with PUSHF. VmcCpu holds flags in the lazy form of flags.h;
+ * forms with CC_RAW have operands that are not cut to size yet (vmc_cc_settle).
+ */
+#include "cpu/soft/translate/context.h"
+
+unsigned vmc_condition_flags(unsigned cond)
+{
+    static const uint16_t flags[8] = {
+        FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, FL_SF | FL_OF, FL_SF | FL_OF | FL_ZF,
+    };
+    return flags[cond >> 1 & 7];
+}
+
+void vmc_flags_liveness(struct vmc_tr *t)
+{
+    unsigned need = FLAGS_ALL;
+    for (unsigned i = t->n; i-- > 0;) {
+        const struct vmc_plan *p = &t->plan[i];
+        t->need[i] = (uint16_t)need;
+        if (p->form == FORM_HELPER || p->memory)
+            need = FLAGS_ALL;
+        else
+            need = (need & ~(unsigned)p->flags_kill) | p->flags_read;
+    }
+}
+
+static void store_operand(struct vmc_emit *e, struct vmc_rm to, const struct vmc_operand *o)
+{
+    if (o->place == PLACE_IMM) {
+        vmc_store_imm64(e, to, o->imm);
+    } else if (o->place == PLACE_GPR) {
+        unsigned h = vmc_host_reg(o->gpr);
+        if (h == H_NONE) {
+            vmc_load(e, S2, vmc_gpr_slot(o->gpr));
+            h = S2;
+        }
+        if (o->imm) {
+            vmc_lea(e, S2, vmc_m(h, o->imm));
+            h = S2;
+        }
+        vmc_store(e, to, h);
+    }
+}
+
+void vmc_flags_emit_stores(struct vmc_emit *e, const struct vmc_flags_state *f)
+{
+    store_operand(e, CPU_AT(cc_dst), &f->dst);
+    store_operand(e, CPU_AT(cc_src), &f->src);
+    vmc_store_imm32(e, CPU_AT(cc_op), f->op);
+}
+
+/* The carry that a description lacks: SETC into cc_src. */
+static void capture(struct vmc_tr *t)
+{
+    if (!t->flags.capture)
+        return;
+    vmc_emit(&t->e, VMC_OP0F(0x92) | VMC_OP_RM8, 0, CPU_AT(cc_src));
+    t->flags.capture = false;
+}
+
+static void push_flags(struct vmc_tr *t)
+{
+    vmc_put8(&t->e, 0x9c);
+    vmc_emit(&t->e, VMC_OP(0x8f), 0, CPU_AT(cc_src));
+    vmc_store_imm32(&t->e, CPU_AT(cc_op), CC_FLAGS);
+    t->flags.stored = true;
+}
+
+void vmc_flags_store(struct vmc_tr *t)
+{
+    struct vmc_flags_state *f = &t->flags;
+    if (f->stored)
+        return;
+    if (f->described) {
+        capture(t);
+        vmc_flags_emit_stores(&t->e, f);
+        f->stored = true;
+        if (f->dst.place == PLACE_GPR)
+            f->dst.place = PLACE_STORED;
+        if (f->src.place == PLACE_GPR)
+            f->src.place = PLACE_STORED;
+    } else if (f->host) {
+        push_flags(t);
+    }
+}
+
+void vmc_flags_release(struct vmc_tr *t)
+{
+    struct vmc_flags_state *f = &t->flags;
+    if (f->host && !f->stored) {
+        if (f->described)
+            capture(t);
+        else
+            push_flags(t);
+    }
+    f->host = false;
+}
+
+/* CMP or TEST again, from the operands. */
+static void compare_again(struct vmc_tr *t, bool test)
+{
+    struct vmc_flags_state *f = &t->flags;
+    unsigned size = f->op & 3;
+    uint32_t width = size == 3 ? VMC_OP_W : size == 1 ? VMC_OP_66 : 0;
+    struct vmc_rm dst = f->dst.place == PLACE_STORED ? CPU_AT(cc_dst) : vmc_gpr_rm(f->dst.gpr);
+    if (test || f->src.place == PLACE_IMM) {
+        vmc_emit(&t->e, VMC_OP(size ? 0x81 : 0x80) | width | (size ? 0 : VMC_OP_RM8), 7, dst);
+        int32_t imm = test ? 0 : f->src.imm;
+        for (unsigned i = 0; i < (size == 0 ? 1u : size == 1 ? 2u : 4u); i++)
+            vmc_put8(&t->e, (uint32_t)imm >> (8 * i) & 0xff);
+        return;
+    }
+    unsigned src = f->src.place == PLACE_STORED ? H_NONE : vmc_host_reg(f->src.gpr);
+    if (src == H_NONE) {
+        src = S2;
+        vmc_load(&t->e, S2, f->src.place == PLACE_STORED ? CPU_AT(cc_src) : vmc_gpr_slot(f->src.gpr));
+    }
+    vmc_emit(&t->e, VMC_OP(size ? 0x39 : 0x38) | width | (size ? 0 : VMC_OP_REG8 | VMC_OP_RM8), src, dst);
+}
+
+void vmc_flags_require(struct vmc_tr *t, unsigned mask)
+{
+    struct vmc_flags_state *f = &t->flags;
+    if (f->host)
+        return;
+    if ((f->dst.place == PLACE_GPR && f->dst.imm) || (f->src.place == PLACE_GPR && f->src.imm))
+        vmc_flags_store(t);
+    unsigned kind = f->op & CC_RAW_KIND;
+    if (f->described && kind == CC_RAW_CMP) {
+        compare_again(t, false);
+        f->host = true;
+        return;
+    }
+    if (f->described && (kind == CC_RAW_LOGIC || !(mask & ~(unsigned)(FL_ZF | FL_SF | FL_PF)))) {
+        compare_again(t, true);
+        f->host = kind == CC_RAW_LOGIC;
+        return;
+    }
+    vmc_flags_store(t);
+    vmc_call(&t->e, t->t->load_flags);
+    f->host = true;
+}
+
+void vmc_flags_before(struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_plan *p = &t->plan[i];
+    if (p->flags_read)
+        vmc_flags_require(t, p->flags_read);
+    if ((t->need[i] & p->flags_write) && (t->need[i] & ~(unsigned)p->flags_kill))
+        vmc_flags_require(t, FLAGS_ALL); /* some are to pass through unchanged */
+    vmc_flags_before_writes(t, i);
+}
+
+void vmc_flags_describe(struct vmc_tr *t, uint32_t op, struct vmc_operand dst, struct vmc_operand src)
+{
+    struct vmc_flags_state *f = &t->flags;
+    if (!f->host || f->stored)
+        return;
+    f->described = true;
+    f->capture = (op & CC_RAW_KIND) >= CC_RAW_INC;
+    f->op = op;
+    f->dst = dst;
+    f->src = src;
+}
+
+/* Whether the instruction takes the operand away. One that moves by a constant can still be told. */
+static bool changes(struct vmc_operand *o, const struct vmc_plan *p)
+{
+    if (o->place != PLACE_GPR || !(p->gpr_write >> o->gpr & 1))
+        return false;
+    if (!p->steps || p->stepped != o->gpr || p->flags_write)
+        return true;
+    o->imm -= p->step;
+    return false;
+}
+
+void vmc_flags_before_writes(struct vmc_tr *t, unsigned i)
+{
+    struct vmc_flags_state *f = &t->flags;
+    const struct vmc_plan *p = &t->plan[i];
+    if (!f->described || f->stored)
+        return;
+    struct vmc_operand dst = f->dst, src = f->src;
+    bool dst_goes = changes(&dst, p), src_goes = changes(&src, p);
+    if (!dst_goes && !src_goes) {
+        f->dst = dst, f->src = src;
+        return;
+    }
+    if (t->need[i] & ~(unsigned)p->flags_kill)
+        vmc_flags_store(t);
+    else
+        f->described = false;
+}
+
+void vmc_flags_after(struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_plan *p = &t->plan[i];
+    if (!p->flags_write)
+        return;
+    if (!(t->need[i] & p->flags_write)) { /* what is needed was not touched, wherever it is */
+        if (!t->need[i])
+            memset(&t->flags, 0, sizeof t->flags);
+        return;
+    }
+    memset(&t->flags, 0, sizeof t->flags);
+    t->flags.host = true;
+}

@@ -1,0 +1,249 @@
+/*
+ * The few pieces of code that all translated blocks share: in, out, and calls into C.
+ *
+ * Translated code runs on the thread's own stack, aligned as before a call. A thunk that calls C brings the
+ * registers to VmcCpu first and takes them from there afterwards, so that C sees and may change the whole
+ * state; it may also not come back (a fault's longjmp).
+ */
+#include "cpu/soft/translate/context.h"
+
+#include "cpu/soft/flags.h"
+
+static const uint8_t saved_by_callee[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
+
+static void push(struct vmc_emit *e, unsigned reg)
+{
+    if (reg >= 8)
+        vmc_put8(e, 0x41);
+    vmc_put8(e, 0x50 | (reg & 7));
+}
+
+static void pop(struct vmc_emit *e, unsigned reg)
+{
+    if (reg >= 8)
+        vmc_put8(e, 0x41);
+    vmc_put8(e, 0x58 | (reg & 7));
+}
+
+static void ret(struct vmc_emit *e)
+{
+    vmc_put8(e, 0xc3);
+}
+
+static void each_register(struct vmc_emit *e, bool save)
+{
+    for (unsigned g = 0; g < 16; g++) {
+        unsigned h = vmc_host_reg(g);
+        if (h == H_NONE)
+            continue;
+        if (save)
+            vmc_store(e, vmc_gpr_slot(g), h);
+        else
+            vmc_load(e, h, vmc_gpr_slot(g));
+    }
+}
+
+static void move_xmm(struct vmc_emit *e, bool save)
+{
+    for (unsigned i = 0; i < 16; i++)
+        vmc_emit(e, VMC_OP0F(save ? 0x29 : 0x28), i,
+                 vmc_m(H_RBP, (int32_t)(offsetof(VmcCpu, fx.xmm) + i * 16) - CPU_BIAS));
+}
+
+/* Vector registers, if they are here. */
+static void save_vectors(struct vmc_emit *e)
+{
+    vmc_emit(e, VMC_OP(0x80), 7, CPU_AT(vectors_here));
+    vmc_put8(e, 0);
+    uint8_t *none = vmc_jcc_later(e, 4);
+    move_xmm(e, true);
+    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(vectors_here));
+    vmc_put8(e, 0);
+    vmc_patch(none, e->p);
+}
+
+/* Vector registers to or from the state if they are here; they stay the block's. */
+static void copy_vectors(struct vmc_emit *e, bool save)
+{
+    vmc_emit(e, VMC_OP(0x80), 7, CPU_AT(vectors_here));
+    vmc_put8(e, 0);
+    uint8_t *none = vmc_jcc_later(e, 4);
+    move_xmm(e, save);
+    vmc_patch(none, e->p);
+}
+
+static void load_vectors(struct vmc_emit *e)
+{
+    move_xmm(e, false);
+    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(vectors_here));
+    vmc_put8(e, 1);
+}
+
+static void call_c(struct vmc_emit *e, const void *function)
+{
+    vmc_put8(e, 0x48); /* mov rax, imm64 */
+    vmc_put8(e, 0xb8);
+    vmc_put64(e, (uint64_t)function);
+    vmc_put8(e, 0xff);
+    vmc_put8(e, 0xd0);
+}
+
+static void cpu_argument(struct vmc_emit *e)
+{
+    vmc_lea(e, H_RDI, vmc_m(H_RBP, -CPU_BIAS));
+}
+
+static void adjust_stack(struct vmc_emit *e, int32_t by)
+{
+    vmc_lea(e, H_RSP, vmc_m(H_RSP, by));
+}
+
+static void make_enter(struct vmc_translator *t, struct vmc_emit *e)
+{
+    uint8_t *start = e->p;
+    for (unsigned i = 0; i < sizeof saved_by_callee; i++)
+        push(e, saved_by_callee[i]);
+    adjust_stack(e, -8);
+    vmc_lea(e, H_RBP, vmc_m(H_RDI, CPU_BIAS));
+    vmc_store(e, vmc_r(S1), H_RSI);
+    each_register(e, false);
+    vmc_emit(e, VMC_OP(0xff), 4, vmc_r(S1));
+    const void *entry = t->rx + (start - t->rw);
+    memcpy(&t->enter, &entry, sizeof entry);
+}
+
+static void make_leave(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->leave_rip = e->p;
+    vmc_store(e, CPU_AT(rip), S1);
+    t->leave = e->p;
+    each_register(e, true);
+    save_vectors(e);
+    t->leave_saved = e->p;
+    adjust_stack(e, 8);
+    for (unsigned i = sizeof saved_by_callee; i-- > 0;)
+        pop(e, saved_by_callee[i]);
+    ret(e);
+}
+
+/* In: S1 the address, on the stack the return address and what context.h says. */
+static void make_access(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->access = e->p;
+    each_register(e, true);
+    vmc_load(e, H_RDX, vmc_m(H_RSP, 8));
+    copy_vectors(e, true);
+    cpu_argument(e);
+    vmc_store(e, vmc_r(H_RSI), S1);
+    call_c(e, (const void *)vmc_translated_access);
+    vmc_emit(e, VMC_OP(0x85) | VMC_OP_W, H_RAX, vmc_r(H_RAX));
+    uint8_t *bail = vmc_jcc_later(e, 4);
+    vmc_store(e, vmc_r(S1), H_RAX);
+    copy_vectors(e, false);
+    each_register(e, false);
+    vmc_put8(e, 0xc2); /* ret 8 */
+    vmc_put8(e, 8);
+    vmc_put8(e, 0);
+    vmc_patch(bail, e->p);
+    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(vectors_here));
+    vmc_put8(e, 0);
+    adjust_stack(e, 16);
+    vmc_jump(e, t->leave_saved);
+}
+
+static void make_helper(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->helper = e->p;
+    each_register(e, true);
+    adjust_stack(e, -8);
+    vmc_store(e, vmc_r(H_RBX), S1);
+    save_vectors(e);
+    cpu_argument(e);
+    vmc_store(e, vmc_r(H_RSI), H_RBX);
+    call_c(e, (const void *)vmc_translated_helper);
+    vmc_emit(e, VMC_OP(0x84) | VMC_OP_REG8 | VMC_OP_RM8, H_RAX, vmc_r(H_RAX));
+    uint8_t *gone = vmc_jcc_later(e, 4);
+    adjust_stack(e, 8);
+    each_register(e, false);
+    ret(e);
+    vmc_patch(gone, e->p);
+    adjust_stack(e, 16);
+    vmc_jump(e, t->leave_saved);
+}
+
+/* The host's flags from cc_src: SAHF for five of them, an addition that overflows for OF. */
+static void make_load_flags(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->load_flags = e->p;
+    vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(cc_op));
+    vmc_put8(e, CC_FLAGS);
+    uint8_t *simple = vmc_jcc_later(e, 4);
+    each_register(e, true);
+    push(e, S1);
+    copy_vectors(e, true);
+    cpu_argument(e);
+    call_c(e, (const void *)vmc_translated_flags);
+    copy_vectors(e, false);
+    each_register(e, false);
+    pop(e, S1);
+    vmc_patch(simple, e->p);
+    vmc_store(e, vmc_r(S2), H_RAX);
+    vmc_load(e, H_RAX, CPU_AT(cc_src));
+    vmc_put8(e, 0x88); /* mov ah, al */
+    vmc_put8(e, 0xc4);
+    vmc_emit(e, VMC_OP0F(0xba), 4, CPU_AT(cc_src)); /* bt dword, 11 */
+    vmc_put8(e, 11);
+    vmc_emit(e, VMC_OP0F(0x92), 0, vmc_r(H_RAX)); /* setc al */
+    vmc_put8(e, 0x04);                            /* add al, 7fh */
+    vmc_put8(e, 0x7f);
+    vmc_put8(e, 0x9e); /* sahf */
+    vmc_store(e, vmc_r(H_RAX), S2);
+    ret(e);
+}
+
+/* The place of a guest RIP in the table of targets: S2 = its distance, S1 = its tag. */
+static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->indirect = e->p;
+    vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(request));
+    vmc_put8(e, 0);
+    vmc_patch(vmc_jcc_later(e, 5), t->leave_rip);
+    vmc_emit(e, VMC_OP(0x89), S1, vmc_r(S2));
+    vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(S2));
+    vmc_put8(e, 6);
+    vmc_emit(e, VMC_OP(0x33), S2, vmc_r(S1));
+    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(S2));
+    vmc_put32(e, VMC_TARGETS - 1);
+    vmc_emit(e, VMC_OP(0xc1), 4, vmc_r(S2));
+    vmc_put8(e, 4);
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
+    uint8_t *miss = vmc_jcc_later(e, 5);
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
+    vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
+    vmc_store(e, CPU_AT(block_rip), S1);
+    vmc_emit(e, VMC_OP(0xff), 4,
+             vmc_mx(H_RBP, S2, 0, t->targets_at + (int32_t)offsetof(struct vmc_target, code)));
+    vmc_patch(miss, e->p);
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    vmc_jump(e, t->leave_rip);
+}
+
+static void make_load_xmm(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->load_xmm = e->p;
+    load_vectors(e);
+    ret(e);
+}
+
+void vmc_make_thunks(struct vmc_translator *t, struct vmc_emit *e)
+{
+    make_enter(t, e);
+    make_leave(t, e);
+    make_access(t, e);
+    make_helper(t, e);
+    make_load_flags(t, e);
+    make_indirect(t, e);
+    make_load_xmm(t, e);
+}

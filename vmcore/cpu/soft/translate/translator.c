@@ -1,0 +1,206 @@
+/*
+ * The translator of one CPU: its code memory, and running what it wrote (translator.h).
+ *
+ * The code memory is a memfd mapped twice, writable at one address and executable at another; no page is
+ * both. When it is full all code goes, with the interpreter's blocks it hangs on.
+ */
+#include "cpu/soft/translate/translator.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpu/soft/flags.h"
+#include "cpu/soft/translate/context.h"
+#include "vmcore/error.h"
+
+/* How often a block is interpreted before it is worth translating. */
+#define HEAT 8
+/* How many failures of a check of several accesses make them be checked one by one. */
+#define NARROW_AFTER 32
+
+static bool map_twice(struct vmc_translator *t, GError **error)
+{
+    int fd = memfd_create("espalier-code", MFD_CLOEXEC);
+    bool ok = fd >= 0 && ftruncate(fd, (off_t)t->size) == 0;
+    t->rw = t->rx = MAP_FAILED;
+    if (ok) {
+        t->rw = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        t->rx = mmap(NULL, t->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        ok = t->rw != MAP_FAILED && t->rx != MAP_FAILED;
+    }
+    if (!ok)
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_RESOURCE,
+            "this system does not let the software CPU run translated code: %s; --cpu soft:interpreter "
+            "works without",
+            g_strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **error)
+{
+    struct vmc_translator *t = g_new0(struct vmc_translator, 1);
+    t->cpu = c;
+    t->size = (size_t)mib << 20;
+    if (!map_twice(t, error)) {
+        vmc_translator_free(t);
+        return NULL;
+    }
+    t->bmi2 = __builtin_cpu_supports("bmi2");
+    t->work = g_new0(struct vmc_tr, 1);
+    t->none = g_new0(struct vmc_block, 1);
+    t->none->word = &t->no_word;
+    t->targets = c->targets;
+    t->targets_at = (int32_t)((uint8_t *)t->targets - (uint8_t *)c) - CPU_BIAS;
+    for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
+        t->tlb_at[i] = (int32_t)((uint8_t *)c->tlbs[i] - (uint8_t *)c) - CPU_BIAS;
+    struct vmc_emit e = {.p = t->rw, .end = t->rw + t->size};
+    vmc_make_thunks(t, &e);
+    t->used = t->thunks_end = (size_t)(e.p - t->rw);
+    return t;
+}
+
+void vmc_translator_free(struct vmc_translator *t)
+{
+    if (!t)
+        return;
+    if (t->rw != MAP_FAILED)
+        munmap(t->rw, t->size);
+    if (t->rx != MAP_FAILED)
+        munmap(t->rx, t->size);
+    g_free(t->work);
+    g_free(t->none);
+    g_free(t);
+}
+
+void vmc_translator_reset(VmcCpu *c)
+{
+    struct vmc_translator *t = c->translator;
+    t->used = t->thunks_end;
+    t->generation++;
+    c->exit_link = NULL;
+    memset(t->targets, 0, VMC_TARGETS * sizeof *t->targets);
+}
+
+/* ---- called by thunks ---- */
+
+bool vmc_translated_helper(VmcCpu *c, const struct vmc_uop *u)
+{
+    vmc_cc_settle(c);
+    c->block = c->translator->none;
+    c->helper_done = false;
+    u->fn(c, u);
+    return c->helper_done;
+}
+
+void vmc_translated_return(VmcCpu *c, const struct vmc_uop *u)
+{
+    c->helper_done = true;
+}
+
+void vmc_translated_flags(VmcCpu *c)
+{
+    vmc_cc_settle(c);
+    vmc_set_arith(c, vmc_arith_flags(c));
+}
+
+void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
+{
+    unsigned length = (info >> VMC_ACCESS_LENGTH_SHIFT & VMC_ACCESS_LENGTH_MASK) + 1;
+    c->stats.tlb_slow++;
+    void *p = vmc_host_try(c, va, length, info & VMC_ACCESS_WRITABLE, info & VMC_ACCESS_STORES);
+    if (p)
+        return p;
+    c->rip = c->block_rip + (info & ~VMC_PAGE_MASK);
+    c->bail = true;
+    return NULL;
+}
+
+/* ---- running ---- */
+
+/* An indirect jump to where there can be no code: the jump's own fault, which the interpreter raises. */
+static void undo_branch(VmcCpu *c)
+{
+    uint32_t branch = c->branch;
+    c->branch = 0;
+    if (!(branch & VMC_BRANCH) || (uint64_t)((int64_t)(c->rip << 16) >> 16) == c->rip)
+        return;
+    c->gpr[VMC_RSP] -= branch >> VMC_BRANCH_POPPED_SHIFT & VMC_BRANCH_POPPED_MASK;
+    c->rip = c->block_rip + (branch & ~VMC_PAGE_MASK);
+    c->bail = true;
+}
+
+static void interpret(VmcCpu *c, struct vmc_block *b)
+{
+    c->block = b;
+    c->block_rip = c->rip;
+    b->uops[0].fn(c, b->uops);
+}
+
+static void remember_target(VmcCpu *c, const struct vmc_block *b)
+{
+    uint32_t low = (uint32_t)c->rip;
+    struct vmc_target *at = &c->targets[(low >> 6 ^ low) & (VMC_TARGETS - 1)];
+    at->tag = c->rip ^ c->jump_xor;
+    at->code = b->code;
+}
+
+/* The block at c->rip with code, or it has been interpreted and NULL is returned. */
+static struct vmc_block *next_block(VmcCpu *c)
+{
+    struct vmc_block *b = vmc_block_find(c);
+    if (c->mode != VMC_MODE_64 || c->tlb == c->tlbs[VMC_TLB_NEVER]) {
+        interpret(c, b);
+        return NULL;
+    }
+    if (b->code)
+        return b;
+    if (++b->heat >= HEAT) { /* never one that is not cached */
+        if (c->translator->size - c->translator->used < VMC_CODE_WORST_CASE) {
+            vmc_blocks_drop(c);
+            c->stats.evictions++;
+            return NULL;
+        }
+        if (vmc_translate(c->translator, b))
+            return b;
+    }
+    c->stats.blocks_interpreted++;
+    interpret(c, b);
+    return NULL;
+}
+
+void vmc_translator_run(VmcCpu *c)
+{
+    c->exit_link = NULL;
+    struct vmc_translator *t = c->translator;
+    while (!vmc_attention(c)) {
+        struct vmc_link *link = c->exit_link;
+        c->exit_link = NULL;
+        if (c->bail) {
+            c->bail = false;
+            c->stats.bails++;
+            interpret(c, vmc_block_single(c));
+            continue;
+        }
+        uint64_t from = c->block_rip;
+        unsigned generation = t->generation;
+        struct vmc_block *b = next_block(c);
+        if (!b)
+            continue;
+        if (link && t->generation == generation && !((from ^ c->rip) & VMC_PAGE_MASK)) {
+            struct vmc_link *l = (struct vmc_link *)((uint8_t *)link + (t->rw - t->rx));
+            vmc_patch(l->site, b->code + (t->rw - t->rx));
+        }
+        remember_target(c, b);
+        c->block_rip = c->rip & VMC_PAGE_MASK;
+        c->block = t->none;
+        c->stats.exits++;
+        t->enter(c, b->code);
+        vmc_cc_settle(c);
+        if (c->branch)
+            undo_branch(c);
+    }
+}

@@ -1,0 +1,47 @@
+/*
+ * The translator: blocks of 64-bit guest code become host code.
+ *
+ * A block that has been interpreted a few times is translated. Its code keeps guest registers in host
+ * registers, runs the guest's own instructions wherever their meaning is the same and leaves everything
+ * unusual, be it a page fault, a device or an access across pages, to the interpreter, one instruction at a
+ * time: the state is then whole, and nothing of the instruction has happened yet.
+ *
+ * Threads: a translator belongs to one CPU and its thread; the code it writes is run by that thread alone.
+ */
+#pragma once
+
+#include "cpu/soft/block.h"
+
+struct vmc_translator;
+
+/* A jump from the end of one block to another in the same page: `site` are the four bytes of its distance,
+ * which point to a way out until the target has been translated. Lies beside the code. */
+struct vmc_link {
+    uint8_t *site;         /* writable */
+    uint8_t *back;         /* writable address of the way out */
+    struct vmc_link *next; /* of those that lead to the same block */
+};
+
+/* Next to every CPU: where indirect jumps find their target. `tag` is the target's RIP with the tag of the
+ * running kind of code in its upper 16 bits exchanged (VmcCpu.jump_xor). */
+struct vmc_target {
+    uint64_t tag;
+    const uint8_t *code;
+};
+#define VMC_TARGET_BITS 13
+#define VMC_TARGETS     (1u << VMC_TARGET_BITS)
+
+/* VmcCpu.branch: offset in its page of an indirect jump, VMC_BRANCH, and the bytes a return has popped. */
+#define VMC_BRANCH              (1u << 12)
+#define VMC_BRANCH_POPPED_SHIFT 13
+#define VMC_BRANCH_POPPED_MASK  0x1ffffu
+
+/* NULL with a message if the host does not let us run code of our own. `mib`: of code memory. */
+struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **error);
+void vmc_translator_free(struct vmc_translator *t);
+
+/* Runs from c->rip until something has to be looked at: like running one block of the interpreter, but more.
+ */
+void vmc_translator_run(VmcCpu *c);
+/* All code is forgotten: the blocks it was made from are. */
+void vmc_translator_reset(VmcCpu *c);
