@@ -238,6 +238,36 @@ static bool read_devices(plist_t root, const char *dir, VmcConfig *config, GErro
     return true;
 }
 
+/* The software CPU's keys are younger than CPU: a bundle without them has the best engine there is. */
+static bool read_cpu(plist_t root, VmcConfig *config, GError **error)
+{
+    g_autofree char *cpu = esp_plist_get_string(root, "CPU");
+    g_autofree char *engine = esp_plist_get_string(root, "CPUEngine");
+    plist_t lockstep = plist_dict_get_item(root, "CPULockstep");
+    uint64_t cache = config->soft.code_cache;
+    uint8_t flag = 0;
+
+    if (cpu) {
+        int kind = find_name(cpu_names, G_N_ELEMENTS(cpu_names), cpu);
+        if (kind < 0)
+            return fail(error, _("CPU is “%s”; it should be auto, kvm or soft."), cpu);
+        config->cpu = (VmcCpuKind)kind;
+    }
+    if (plist_dict_get_item(root, "CPUEngine") &&
+        !(engine && vmc_cpu_engine_from_name(engine, &config->soft.engine)))
+        return fail(error, _("CPUEngine is “%s”; it should be interpreter or translator."),
+                    engine ? engine : "");
+    if (lockstep && plist_get_node_type(lockstep) != PLIST_BOOLEAN)
+        return fail(error, _("CPULockstep should be true or false."));
+    if (lockstep)
+        plist_get_bool_val(lockstep, &flag);
+    config->soft.lockstep = flag;
+    if (!get_uint(root, "CPUCodeCache", true, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX, &cache, error))
+        return false;
+    config->soft.code_cache = (unsigned)cache;
+    return true;
+}
+
 static bool read_all(plist_t root, const char *dir, VmcConfig *config, GError **error)
 {
     uint64_t version = 0, cpus = config->cpus, memory = config->memory >> 20;
@@ -254,15 +284,8 @@ static bool read_all(plist_t root, const char *dir, VmcConfig *config, GError **
         return false;
     config->cpus = (unsigned)cpus;
     config->memory = memory << 20;
-
-    g_autofree char *cpu = esp_plist_get_string(root, "CPU");
-    if (cpu) {
-        int kind = find_name(cpu_names, G_N_ELEMENTS(cpu_names), cpu);
-        if (kind < 0)
-            return fail(error, _("CPU is “%s”; it should be auto, kvm or soft."), cpu);
-        config->cpu = (VmcCpuKind)kind;
-    }
-    return read_boot(root, dir, &config->boot, error) && read_devices(root, dir, config, error);
+    return read_cpu(root, config, error) && read_boot(root, dir, &config->boot, error) &&
+           read_devices(root, dir, config, error);
 }
 
 VmcConfig *esp_bundle_config_read(plist_t root, const char *dir, GError **error)
@@ -369,12 +392,28 @@ static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
     esp_plist_set_string(dict, "CommandLine", boot->cmdline);
 }
 
+/* What nobody has chosen is not written, so that it stays what the program thinks best. */
+static void write_cpu(plist_t root, const VmcConfig *config)
+{
+    static const char *const younger[] = {"CPULockstep", "CPUCodeCache"};
+
+    esp_plist_set_string(root, "CPU", cpu_names[config->cpu]);
+    esp_plist_set_string(root, "CPUEngine", vmc_cpu_engine_name(config->soft.engine));
+    for (unsigned i = 0; i < G_N_ELEMENTS(younger); i++)
+        if (plist_dict_get_item(root, younger[i]))
+            plist_dict_remove_item(root, younger[i]);
+    if (config->soft.lockstep)
+        plist_dict_set_item(root, "CPULockstep", plist_new_bool(1));
+    if (config->soft.code_cache)
+        plist_dict_set_item(root, "CPUCodeCache", plist_new_uint(config->soft.code_cache));
+}
+
 void esp_bundle_config_write(plist_t root, const char *dir, const VmcConfig *config)
 {
     plist_dict_set_item(root, "Version", plist_new_uint(ESP_BUNDLE_VERSION));
     plist_dict_set_item(root, "CPUCount", plist_new_uint(config->cpus));
     plist_dict_set_item(root, "MemorySize", plist_new_uint(config->memory >> 20));
-    esp_plist_set_string(root, "CPU", cpu_names[config->cpu]);
+    write_cpu(root, config);
     write_boot(root, dir, &config->boot);
 
     plist_t old = plist_dict_get_item(root, "Devices");

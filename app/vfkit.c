@@ -14,7 +14,7 @@
 #include "app/vfkit_device.h"
 #include "app/vfkit_items.h"
 
-/* What a boot loader takes: names that need a value end in '='. */
+/* What a boot loader or a CPU takes: names that need a value end in '='. */
 typedef struct Grammar {
     const char *name;
     const char *takes[5];
@@ -183,17 +183,61 @@ static bool option_memory(EspVfkit *vfkit, const char *value, GError **error)
     return true;
 }
 
+static const Grammar cpus[] = {
+    [VMC_CPU_AUTO] = {.name = "auto"},
+    [VMC_CPU_KVM] = {.name = "kvm"},
+    [VMC_CPU_SOFT] = {.name = "soft", .takes = {"lockstep", "code-cache="}},
+};
+
+/* "translator" of "soft:translator,lockstep" */
+static bool take_engine(const Grammar *cpu, const char *text, VmcSoftCpuConfig *soft, GError **error)
+{
+    g_autofree char *name = g_strndup(text, strcspn(text, ","));
+
+    if (cpu != &cpus[VMC_CPU_SOFT])
+        return esp_items_fail(error, "--cpu %s: only the software CPU has engines; leave “:%s” out",
+                              cpu->name, name);
+    return vmc_cpu_engine_from_name(name, &soft->engine) ||
+           esp_items_fail(error, "--cpu soft: there is no engine “%s”; give interpreter or translator", name);
+}
+
+static bool take_code_cache(const char *text, unsigned *mib, GError **error)
+{
+    g_autofree char *number =
+        g_str_has_suffix(text, "M") ? g_strndup(text, strlen(text) - 1) : g_strdup(text);
+    guint64 value;
+
+    if (!g_ascii_string_to_unsigned(number, 10, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX, &value, NULL))
+        return esp_items_fail(error, "--cpu soft: code-cache cannot be “%s”; give %uM to %uM", text,
+                              VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX);
+    *mib = (unsigned)value;
+    return true;
+}
+
+/* "soft:translator,lockstep,code-cache=64M", most of which may be left out. */
 static bool option_cpu(EspVfkit *vfkit, const char *value, GError **error)
 {
-    static const char *const kinds[] = {
-        [VMC_CPU_AUTO] = "auto", [VMC_CPU_KVM] = "kvm", [VMC_CPU_SOFT] = "soft"};
+    size_t n = strcspn(value, ":,");
+    g_autofree char *name = g_strndup(value, n);
+    const Grammar *cpu = find_grammar(cpus, G_N_ELEMENTS(cpus), name);
+    VmcSoftCpuConfig soft = {.engine = VMC_ENGINE_DEFAULT};
+    g_autoptr(GPtrArray) items = NULL;
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++)
-        if (strcmp(value, kinds[i]) == 0) {
-            vfkit->config->cpu = (VmcCpuKind)i;
-            return true;
-        }
-    return esp_items_fail(error, "--cpu: there is no CPU “%s”; give auto, kvm or soft", value);
+    if (!cpu)
+        return esp_items_fail(error, "--cpu: there is no CPU “%s”; give auto, kvm or soft", name);
+    if (value[n] == ':' && !take_engine(cpu, value + n + 1, &soft, error))
+        return false;
+    items = esp_items_split("cpu", value, error);
+    for (guint i = 1; items && i < items->len; i++)
+        if (!check_item("cpu", cpu, items, i, error))
+            return false;
+    if (!items || (find_item(items, "code-cache") &&
+                   !take_code_cache(get_item(items, "code-cache"), &soft.code_cache, error)))
+        return false;
+    soft.lockstep = find_item(items, "lockstep");
+    vfkit->config->cpu = (VmcCpuKind)(cpu - cpus);
+    vfkit->config->soft = soft;
+    return true;
 }
 
 static bool option_bootloader(EspVfkit *vfkit, const char *value, GError **error)
@@ -272,5 +316,7 @@ char *esp_vfkit_field(const VmcConfig *config, const char *field)
     }
     if (strcmp(field, "devices") == 0)
         return g_strdup("--device");
+    if (g_str_has_prefix(field, "cpu."))
+        return g_strdup("--cpu");
     return g_strdup_printf("--%s", field);
 }

@@ -1,7 +1,7 @@
 /*
  * A machine described on a command line, in the words of vfkit:
  *
- *   --cpus N  --memory MiB  --cpu auto|kvm|soft
+ *   --cpus N  --memory MiB  --cpu auto|kvm|soft[:interpreter|:translator][,lockstep][,code-cache=64M]
  *   --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline="..."]
  *   --device virtio-blk,path=FILE[,deviceId=ID][,readonly]
  *   --device virtio-serial,stdio|logFilePath=FILE     --device uart,stdio|logFilePath=FILE

@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "app/control.h"
+#include "app/cpu_figures.h"
 #include "app/library.h"
 
 #define LOG_LINES_MAX 400u
@@ -198,8 +199,8 @@ static bool try_start(EspVmSession *session, GError **error)
     session->has_run = true;
     g_signal_emit(session, signals[MACHINE_CHANGED], 0);
     const char *why = vmc_machine_get_cpu_reason(machine);
-    const char *backend = vmc_machine_get_cpu_backend(machine);
-    g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), backend ? backend : "?", why ? why : "");
+    g_autofree char *cpu = esp_cpu_name(machine);
+    g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), cpu, why ? why : "");
     add_log(session, line);
     return true;
 }
@@ -345,9 +346,9 @@ char *esp_vm_session_describe(EspVmSession *session)
         g_string_append_printf(text, "Error: %s\n       (%s, %d)\n", error->message,
                                g_quark_to_string(error->domain), error->code);
     if (session->machine && session->has_run) {
-        const char *backend = vmc_machine_get_cpu_backend(session->machine);
+        g_autofree char *cpu = esp_cpu_name(session->machine);
         const char *why = vmc_machine_get_cpu_reason(session->machine);
-        g_string_append_printf(text, "CPU: %s. %s\n", backend ? backend : "?", why ? why : "");
+        g_string_append_printf(text, "CPU: %s. %s\n", cpu, why ? why : "");
     }
     describe_config(session, text);
     struct utsname host;

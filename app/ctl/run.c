@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/control.h"
+#include "app/cpu_figures.h"
 #include "app/ctl/attention.h"
 #include "app/ctl/terminal.h"
 #include "app/vfkit.h"
@@ -21,7 +22,7 @@
 
 typedef struct Run {
     EspVfkit vfkit;
-    bool help, verbose;
+    bool help, verbose, cpu_stats;
     const char *control_path; /* or NULL */
     EspControl *control;
     GMainLoop *loop;
@@ -41,7 +42,9 @@ static const char help_text[] =
     "\n"
     "  --cpus N          number of CPUs (1)\n"
     "  --memory MIB      memory in MiB (512)\n"
-    "  --cpu KIND        auto, kvm or soft (auto)\n"
+    "  --cpu KIND        auto, kvm or soft (auto); of soft also the engine, and what it takes:\n"
+    "                    soft[:interpreter|:translator][,lockstep][,code-cache=64M]\n"
+    "  --cpu-stats       print what the CPUs counted when the machine has stopped\n"
     "  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
     "                    the Linux kernel (bzImage) to boot\n"
     "  --device KIND[,OPTION]...   any number of:\n"
@@ -73,6 +76,25 @@ static bool take_option(Run *run, const char *name, const char *value, GError **
     return esp_vfkit_option(&run->vfkit, name, value, error);
 }
 
+/* What the first `n` bytes of a word switch on, or NULL. */
+static bool *find_flag(Run *run, const char *word, size_t n)
+{
+    const struct {
+        const char *name, *letter;
+        bool *flag;
+    } flags[] = {
+        {"--help", "-h", &run->help},
+        {"--verbose", "-v", &run->verbose},
+        {"--cpu-stats", "", &run->cpu_stats},
+    };
+
+    for (size_t i = 0; n && i < G_N_ELEMENTS(flags); i++)
+        if ((strncmp(word, flags[i].name, n) == 0 && !flags[i].name[n]) ||
+            (strncmp(word, flags[i].letter, n) == 0 && !flags[i].letter[n]))
+            return flags[i].flag;
+    return NULL;
+}
+
 /* "--name=value" or "--name value"; *index ends at the last word used. */
 static bool parse_option(Run *run, int argc, char **argv, int *index, GError **error)
 {
@@ -81,6 +103,10 @@ static bool parse_option(Run *run, int argc, char **argv, int *index, GError **e
     g_autofree char *name = equals ? g_strndup(word, (gsize)(equals - word)) : g_strdup(word);
     const char *value = equals ? equals + 1 : NULL;
 
+    if (value && find_flag(run, argv[*index], strlen("--") + strlen(name))) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "--%s takes no value; leave “=%s” out", name, value);
+        return false;
+    }
     if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "there is no option --%s; see espalierctl run --help",
                     name);
@@ -99,10 +125,10 @@ static bool parse_option(Run *run, int argc, char **argv, int *index, GError **e
 static bool parse(Run *run, int argc, char **argv, GError **error)
 {
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            run->help = true;
-        } else if (strcmp(argv[i], "--verbose") == 0 || strcmp(argv[i], "-v") == 0) {
-            run->verbose = true;
+        bool *flag = find_flag(run, argv[i], strlen(argv[i]));
+
+        if (flag) {
+            *flag = true;
         } else if (!g_str_has_prefix(argv[i], "--")) {
             g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                         "“%s” is not an option; see espalierctl run --help for what there is", argv[i]);
@@ -263,10 +289,28 @@ static bool start(Run *run)
     return false;
 }
 
+/* Once the machine has stopped, and if it ever started. */
+static void print_cpu_stats(VmcMachine *machine)
+{
+    g_autofree char *cpu = esp_cpu_name(machine);
+    g_autofree char *table = NULL;
+    unsigned n;
+    const VmcCpuStats *stats = vmc_machine_get_cpu_stats(machine, &n);
+
+    if (!stats) {
+        esp_ctl_say("there are no CPU figures (%s)", cpu);
+        return;
+    }
+    table = esp_cpu_figures(vmc_machine_get_cpu_engine(machine), stats, n);
+    esp_ctl_say("CPU figures (%s):", cpu);
+    fputs(table, stderr);
+}
+
 /* Runs the machine; everything about it has been checked. */
 static void run_machine(Run *run)
 {
     bool is_terminal = esp_terminal_guard();
+    bool started = false;
     SignalHandler handlers[3];
     guint sources[3];
 
@@ -282,9 +326,11 @@ static void run_machine(Run *run)
         if (is_terminal && run->vfkit.stdio_used)
             esp_terminal_raw();
         if (start(run)) {
+            g_autofree char *cpu = esp_cpu_name(run->machine);
+
+            started = true;
             if (run->verbose)
-                esp_ctl_say("CPU: %s (%s)", vmc_machine_get_cpu_backend(run->machine),
-                            vmc_machine_get_cpu_reason(run->machine));
+                esp_ctl_say("CPU: %s (%s)", cpu, vmc_machine_get_cpu_reason(run->machine));
             g_main_loop_run(run->loop);
             if (run->verbose)
                 esp_ctl_say("the first instruction ran %.1f ms after the start",
@@ -300,6 +346,8 @@ static void run_machine(Run *run)
         g_signal_handlers_disconnect_by_data(run->machine, run);
         esp_attention_free(run->attention);
         vmc_machine_stop(run->machine);
+        if (run->cpu_stats && started)
+            print_cpu_stats(run->machine);
         g_object_unref(run->machine);
     }
     g_main_loop_unref(run->loop);

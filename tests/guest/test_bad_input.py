@@ -94,10 +94,19 @@ def words_nobody_knows():
     refuse("--frobnicate", names=["frobnicate"])
     refuse("--cpu", "quantum", names=["quantum"])
     refuse("--cpus", names=["cpus"])
+    refuse("--cpu-stats=3", names=["--cpu-stats", "takes no value"])
     refuse("stray", names=["stray"])
     refuse(loader="macos", names=["macos"])
     refuse(loader="linux", names=["kernel"])
     refuse(loader=None, names=["bootloader"])
+
+
+def cpus_that_cannot_be():
+    for cpu, name in (("soft:jit", "jit"), ("soft:", "interpreter or translator"), ("kvm:translator", ":translator"),
+                      ("auto,lockstep", "lockstep"), ("soft,speed=9", "speed"), ("soft,code-cache=1M", "8M to 1024M"),
+                      ("soft:translator,code-cache=2048M", "8M to 1024M"), ("soft,code-cache=lots", "lots"),
+                      ("soft:interpreter,lockstep", "lockstep"), ("soft,lockstep,lockstep", "twice")):
+        refuse("--cpu", cpu, base=(), names=["--cpu", name])
 
 
 def log_files_that_cannot_be_written():
@@ -117,4 +126,4 @@ def nothing_is_left_behind():
 
 
 main(kernels_that_are_none, initrds_that_are_missing_or_cut, disks_that_cannot_be, numbers_out_of_range,
-     words_nobody_knows, log_files_that_cannot_be_written, nothing_is_left_behind)
+     words_nobody_knows, cpus_that_cannot_be, log_files_that_cannot_be_written, nothing_is_left_behind)

@@ -3,10 +3,11 @@
 
 time-limit: 900
 """
-from guest import PATIENCE, Failure, PEER, Skip, boot, boot_serial, check, equal, main, scratch
+from guest import CPU, PATIENCE, Failure, PEER, Skip, boot, boot_serial, check, equal, main, scratch
 
 import os
 import re
+import signal
 import time
 
 
@@ -36,6 +37,46 @@ def two_cpus_run_at_once():
         check(ticks and int(ticks.group(1)) > 0 and int(ticks.group(2)) > 0, f"timer ticks:\n{guest.tail()}")
         guest.send("poweroff -f\n")
         equal(guest.wait(), 0, "exit status")
+
+
+FIGURES = ("blocks decoded", "returns to the run loop", "requests served there", "blocks looked up there", "TLB flushes",
+           "accesses the TLB did not serve")
+
+
+def check_figures(guest, cpus):
+    """The table of --cpu-stats: a column for the sum, which it is, and one for each CPU, which all did something."""
+    text = guest.seen[guest.expect(r"espalierctl: CPU figures \(soft, interpreter\):$", 5).end():]
+    heads = text.splitlines()[1].split("  ")
+    equal([head.strip() for head in heads if head], ["sum"] + [f"CPU {n}" for n in range(cpus)], "columns")
+    for name in FIGURES:
+        row = re.search(rf"^ +{name} +([\d, ]+)$", text, re.M)
+        check(row, f"no figures of {name!r}:\n{text}")
+        total, *each = [int(number.replace(",", "")) for number in row.group(1).split()]
+        check(len(each) == cpus and total == sum(each) and all(number > 0 for number in each),
+              f"{name}: {total} should be the sum of {each}, none of which 0")
+    share = re.search(r"found in the jump cache +(\d+\.\d) %", text)
+    check(share and 0 <= float(share.group(1)) <= 100, f"share of the jump cache:\n{text}")
+    check(all(len(line) <= 80 for line in text.splitlines()), f"a line of more than 80 columns:\n{text}")
+
+
+def counts_what_its_cpus_did():
+    if PEER or CPU != "soft":
+        raise Skip("only for the software CPU")
+    with boot_serial(cpus=2, cpu="soft:interpreter", extra=["--cpu-stats"]) as guest:
+        guest.run("for c in 0 1; do taskset -c $c sh -c 'i=0; while [ $i -lt 200 ]; do i=$((i+1)); done'; done")
+        guest.send("poweroff -f\n")
+        equal(guest.wait(), 0, "exit status")
+        check_figures(guest, 2)
+
+
+def counts_them_up_to_a_signal():
+    if PEER or CPU != "soft":
+        raise Skip("only for the software CPU")
+    with boot(cpu="soft:interpreter", extra=["--cpu-stats"]) as guest:
+        guest.expect(r"^\[.*Linux version")
+        guest.signal(signal.SIGTERM)
+        equal(guest.wait(), 128 + signal.SIGTERM, "exit status after SIGTERM")
+        check_figures(guest, 1)
 
 
 def reboot_boots_again():
@@ -98,4 +139,4 @@ def auto_takes_a_cpu_that_boots_linux():
 
 main(boots_to_a_shell_and_powers_off, sees_the_memory_it_was_given, two_cpus_run_at_once, reboot_boots_again,
      time_goes_by_as_on_the_host, kernel_finds_nothing_wrong, serial_output_goes_to_a_log_file,
-     auto_takes_a_cpu_that_boots_linux)
+     auto_takes_a_cpu_that_boots_linux, counts_what_its_cpus_did, counts_them_up_to_a_signal)

@@ -99,6 +99,7 @@ static void what_is_written_is_read(void **state)
     config->cpus = 3;
     config->memory = 768ull << 20;
     config->cpu = VMC_CPU_SOFT;
+    config->soft = (VmcSoftCpuConfig){.engine = VMC_ENGINE_TRANSLATOR, .lockstep = true, .code_cache = 32};
     config->boot.kind = VMC_BOOT_LINUX;
     config->boot.kernel = g_strdup("/boot/vmlinuz");
     config->boot.initrd = esp_bundle_file(bundle, "initrd.img");
@@ -124,6 +125,9 @@ static void what_is_written_is_read(void **state)
     assert_int_equal(config->cpus, 3);
     assert_int_equal(config->memory, 768ull << 20);
     assert_int_equal(config->cpu, VMC_CPU_SOFT);
+    assert_int_equal(config->soft.engine, VMC_ENGINE_TRANSLATOR);
+    assert_true(config->soft.lockstep);
+    assert_int_equal(config->soft.code_cache, 32);
     assert_string_equal(config->boot.kernel, "/boot/vmlinuz");
     assert_string_equal(config->boot.cmdline, "console=ttyS0,115200 \"a b\"");
     assert_int_equal(config->devices->len, 3);
@@ -180,6 +184,34 @@ static void unknown_keys_survive_a_save(void **state)
     assert_int_equal(count_entries(path), 1); /* no temporary file is left */
 }
 
+/* As written before there were engines; and what is chosen and taken back leaves nothing in it. */
+static void an_engine_is_in_a_bundle_only_if_chosen(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path = write_bundle(
+        folder, "e.espalier",
+        "<dict><key>Version</key><integer>1</integer><key>CPU</key><string>soft</string></dict>");
+    static const VmcSoftCpuConfig chosen[] = {{VMC_ENGINE_INTERPRETER, true, 16}, {.code_cache = 0}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(chosen); i++) {
+        g_autoptr(EspBundle) bundle = esp_bundle_open(path, NULL);
+        VmcConfig *config = esp_bundle_get_config(bundle, NULL);
+        assert_int_equal(config->cpu, VMC_CPU_SOFT);
+        assert_int_equal(config->soft.engine, i ? VMC_ENGINE_INTERPRETER : VMC_ENGINE_DEFAULT);
+        assert_int_equal(config->soft.lockstep, i);
+        assert_int_equal(config->soft.code_cache, i ? 16 : 0);
+        config->soft = chosen[i];
+        esp_bundle_set_config(bundle, config);
+        vmc_config_free(config);
+        assert_true(esp_bundle_save(bundle, NULL));
+        g_autofree char *text = read_config(path);
+        assert_int_equal(strstr(text, "<string>interpreter</string>") != NULL, i == 0);
+        assert_int_equal(strstr(text, "CPUEngine") != NULL, i == 0);
+        assert_int_equal(strstr(text, "CPULockstep") != NULL, i == 0);
+        assert_int_equal(strstr(text, "CPUCodeCache") != NULL, i == 0);
+    }
+}
+
 static void what_was_not_published_leaves_nothing(void **state)
 {
     Folder *folder = *state;
@@ -224,6 +256,16 @@ static void wrong_files_are_refused_in_words(void **state)
         {"<dict><key>Version</key><string>1</string></dict>", "Version should be a whole number"},
         {"<dict><key>Version</key><integer>1</integer><key>CPU</key><string>fast</string></dict>",
          "auto, kvm or soft"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPUEngine</key><string>jit</string></dict>",
+         "CPUEngine is “jit”; it should be interpreter or translator"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPUEngine</key><true/></dict>",
+         "interpreter or translator"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPULockstep</key><string>yes</string></dict>",
+         "CPULockstep should be true or false"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPUCodeCache</key><integer>7</integer></dict>",
+         "CPUCodeCache is 7; it should be between 8 and 1024"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPUCodeCache</key><string>64M</string></dict>",
+         "CPUCodeCache should be a whole number"},
         {"<dict><key>Version</key><integer>1</integer><key>CPUCount</key><integer>99999999999</integer></"
          "dict>",
          "CPUCount"},
@@ -363,6 +405,7 @@ int main(void)
         FOLDER_TEST(what_is_written_is_read),
         FOLDER_TEST(a_moved_bundle_finds_its_disks),
         FOLDER_TEST(unknown_keys_survive_a_save),
+        FOLDER_TEST(an_engine_is_in_a_bundle_only_if_chosen),
         FOLDER_TEST(what_was_not_published_leaves_nothing),
         FOLDER_TEST(nothing_is_overwritten),
         FOLDER_TEST(a_name_stays_inside_the_folder),

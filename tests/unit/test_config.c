@@ -119,6 +119,7 @@ static void test_a_copy_has_everything(void **state)
     config->cpus = 3;
     config->memory = 77ull << 20;
     config->cpu = VMC_CPU_SOFT;
+    config->soft = (VmcSoftCpuConfig){.engine = VMC_ENGINE_TRANSLATOR, .lockstep = true, .code_cache = 99};
     config->boot.cmdline = g_strdup("quiet");
     add_disk(config, "/some/disk", true)->block.id = g_strdup("id");
     vmc_config_add_device(config, VMC_DEVICE_UART)->serial.log_path = g_strdup("/some/log");
@@ -127,6 +128,9 @@ static void test_a_copy_has_everything(void **state)
     assert_int_equal(copy->cpus, 3);
     assert_int_equal(copy->memory, 77ull << 20);
     assert_int_equal(copy->cpu, VMC_CPU_SOFT);
+    assert_int_equal(copy->soft.engine, VMC_ENGINE_TRANSLATOR);
+    assert_true(copy->soft.lockstep);
+    assert_int_equal(copy->soft.code_cache, 99);
     assert_string_equal(copy->boot.cmdline, "quiet");
     assert_null(copy->boot.initrd);
     assert_int_equal(copy->devices->len, 2);
@@ -150,6 +154,35 @@ static void test_cpus(void **state)
 
         config->cpus = bad[i];
         assert_fault(config, "cpus", "1 to 64");
+    }
+}
+
+static void test_how_the_software_cpu_works(void **state)
+{
+    static const struct {
+        VmcSoftCpuConfig soft;
+        const char *field, *word;
+    } bad[] = {{{.engine = (VmcCpuEngine)3}, "cpu.engine", "interpreter or translator"},
+               {{.engine = (VmcCpuEngine)-1}, "cpu.engine", "interpreter or translator"},
+               {{.engine = VMC_ENGINE_INTERPRETER, .lockstep = true}, "cpu.lockstep", "leave lockstep out"},
+               {{.code_cache = 7}, "cpu.codeCache", "8 to 1024 MiB"},
+               {{.code_cache = 1025}, "cpu.codeCache", "8 to 1024 MiB"},
+               {{.code_cache = UINT32_MAX}, "cpu.codeCache", "8 to 1024 MiB"}};
+    static const VmcSoftCpuConfig right[] = {{.engine = VMC_ENGINE_INTERPRETER, .code_cache = 8},
+                                             {.engine = VMC_ENGINE_TRANSLATOR, .lockstep = true},
+                                             {.lockstep = true, .code_cache = 1024}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        VmcConfig *config = good(*state);
+
+        config->soft = bad[i].soft;
+        assert_fault(config, bad[i].field, bad[i].word);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(right); i++) {
+        VmcConfig *config = good(*state);
+
+        config->soft = right[i];
+        assert_good(config);
     }
 }
 
@@ -586,6 +619,7 @@ int main(void)
         TEST(test_a_good_one_has_no_faults),
         TEST(test_a_copy_has_everything),
         TEST(test_cpus),
+        TEST(test_how_the_software_cpu_works),
         TEST(test_memory),
         TEST(test_kernels_that_are_none),
         TEST(test_no_kernel_and_too_long_a_command_line),

@@ -126,6 +126,12 @@ static void test_wrong_words_are_refused_with_a_sentence(void **state)
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--memory", "1"), "at least 16 MiB");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--memory", "much"), "much");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--cpu", "z80"), "z80");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--cpu", "soft:jit"), "interpreter or trans");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--cpu=soft,code-cache=4M"), "8M to 1024M");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--cpu", "soft:interpreter,lockstep"),
+                   "espalierctl: --cpu: lockstep");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--cpu-stats=yes"), "leave “=yes” out");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--verbose="), "leave “=” out");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--device", "virtio-frob"), "virtio-frob");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--device", "virtio-rng,frob"), "frob");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--device", "uart,stdio", "--device",
@@ -231,6 +237,29 @@ static void test_verbose_says_which_cpu_and_why(void **state)
     result_clear(&result);
 }
 
+static void test_the_environment_chooses_an_engine_where_nobody_else_does(void **state)
+{
+    g_autofree char *before = g_strdup(g_getenv("ESPALIER_CPU_ENGINE"));
+    Rig *rig = *state;
+    Result result;
+
+    g_setenv("ESPALIER_CPU_ENGINE", "steam", TRUE);
+    assert_refused(RUN(rig, "run", "--cpu", "soft", "--bootloader", rig->loader), "ESPALIER_CPU_ENGINE");
+    result = RUN(rig, "run", "-v", "--cpu", "soft:interpreter", "--bootloader", rig->loader);
+    assert_int_equal(result.status, 0);
+    assert_non_null(strstr(result.err, "CPU: soft, interpreter ("));
+    result_clear(&result);
+    g_setenv("ESPALIER_CPU_ENGINE", "interpreter", TRUE);
+    result = RUN(rig, "run", "-v", "--cpu", "soft", "--bootloader", rig->loader);
+    assert_int_equal(result.status, 0);
+    assert_non_null(strstr(result.err, "CPU: soft, interpreter ("));
+    result_clear(&result);
+    if (before)
+        g_setenv("ESPALIER_CPU_ENGINE", before, TRUE);
+    else
+        g_unsetenv("ESPALIER_CPU_ENGINE");
+}
+
 static char *loader_of(Rig *rig, const TinyCode *code)
 {
     g_autofree char *kernel = tiny_kernel(rig->dir, "other", code);
@@ -269,6 +298,33 @@ static void test_a_machine_that_fails_is_status_1(void **state)
     assert_int_equal(result.status, 1);
     assert_non_null(strstr(result.err, "triple fault three times"));
     result_clear(&result);
+}
+
+static void test_cpu_stats_come_when_the_machine_has_stopped(void **state)
+{
+    static const char *const others[] = {"translated", "host code", "lockstep"};
+    Rig *rig = *state;
+    TinyCode code = {.n = 0};
+    g_autofree char *loader = NULL;
+
+    tiny_triple_fault(&code);
+    loader = loader_of(rig, &code);
+    for (unsigned fails = 0; fails < 2; fails++) {
+        Result result = RUN(rig, "run", "--cpu-stats", "--cpu", "soft:interpreter", "--cpus", "2",
+                            "--bootloader", fails ? loader : rig->loader);
+        const char *table = strstr(result.err, "espalierctl: CPU figures (soft, interpreter):\n");
+
+        assert_int_equal(result.status, fails);
+        assert_string_equal(result.out, "");
+        assert_non_null(table);
+        assert_true(fails || table == result.err);
+        assert_true(lines(table) >= 8);
+        assert_non_null(strstr(table, "  blocks decoded  "));
+        assert_non_null(strstr(table, "  CPU 1\n"));
+        for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+            assert_null(strstr(table, others[i]));
+        result_clear(&result);
+    }
 }
 
 /* ---- on a terminal ---- */
@@ -551,6 +607,8 @@ int main(void)
         TEST(test_help_and_version),
         TEST(test_power_off_is_status_0),
         TEST(test_verbose_says_which_cpu_and_why),
+        TEST(test_the_environment_chooses_an_engine_where_nobody_else_does),
+        TEST(test_cpu_stats_come_when_the_machine_has_stopped),
         TEST(test_a_reboot_reboots),
         TEST(test_a_machine_that_fails_is_status_1),
         TEST(test_ctrl_a),

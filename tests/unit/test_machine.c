@@ -228,6 +228,56 @@ static void test_it_can_be_started_again(void **state)
     assert_serial(rig, "xx"); /* appended */
 }
 
+/* A software CPU's: KVM counts nothing. */
+static void assert_figures(VmcMachine *machine, unsigned cpus)
+{
+    unsigned n = 99;
+    const VmcCpuStats *stats = vmc_machine_get_cpu_stats(machine, &n);
+
+    if (cpu_kind == VMC_CPU_KVM)
+        cpus = 0;
+    assert_int_equal(n, cpus);
+    if (cpus == 0) {
+        assert_null(stats);
+        return;
+    }
+    assert_true(stats[0].blocks_decoded > 0 && stats[0].exits > 0 && stats[0].requests > 0);
+    assert_true(stats[0].lookup_misses <= stats[0].lookups);
+    for (unsigned i = 1; i < n; i++) /* nobody wakes them */
+        assert_int_equal(stats[i].blocks_decoded, 0);
+}
+
+static void test_figures_of_the_cpus_are_those_of_the_last_run(void **state)
+{
+    Rig *rig = *state;
+    TinyCode code = {.n = 0};
+    VmcMachine *machine;
+    VmcConfig *config;
+    unsigned n;
+
+    tiny_print(&code, "y");
+    tiny_power_off(&code);
+    config = config_for(rig, &code);
+    config->cpus = 2;
+    config->soft.engine = VMC_ENGINE_INTERPRETER;
+    machine = machine_for(config);
+    vmc_config_free(config);
+    assert_null(vmc_machine_get_cpu_stats(machine, &n));
+    assert_int_equal(n, 0);
+    assert_null(vmc_machine_get_cpu_engine(machine));
+    watch_machine(&rig->watch, machine);
+    for (unsigned run = 1; run <= 2; run++) {
+        start(machine);
+        assert_null(vmc_machine_get_cpu_stats(machine, &n)); /* it runs */
+        if (cpu_kind == VMC_CPU_SOFT)
+            assert_string_equal(vmc_machine_get_cpu_engine(machine), "interpreter");
+        else
+            assert_null(vmc_machine_get_cpu_engine(machine));
+        iterate_until(&rig->watch.stops, run);
+        assert_figures(machine, 2);
+    }
+}
+
 static void test_a_reset_by_the_guest_goes_on_by_itself(void **state)
 {
     Rig *rig = *state;
@@ -729,6 +779,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_guest_speaks_and_powers_off),
         TEST(test_it_can_be_started_again),
+        TEST(test_figures_of_the_cpus_are_those_of_the_last_run),
         TEST(test_a_reset_by_the_guest_goes_on_by_itself),
         TEST(test_a_reset_with_more_cpus),
         TEST(test_a_triple_fault_is_a_reset),

@@ -38,6 +38,37 @@ static void test_numbers_and_kinds(void **state)
     esp_vfkit_clear(&vfkit);
 }
 
+static void test_kinds_of_cpus(void **state)
+{
+    static const struct {
+        const char *text;
+        VmcCpuKind kind;
+        VmcSoftCpuConfig soft;
+    } cpus[] = {
+        {"auto", VMC_CPU_AUTO, {.code_cache = 0}},
+        {"kvm", VMC_CPU_KVM, {.code_cache = 0}},
+        {"soft:interpreter", VMC_CPU_SOFT, {.engine = VMC_ENGINE_INTERPRETER}},
+        {"soft:translator", VMC_CPU_SOFT, {.engine = VMC_ENGINE_TRANSLATOR}},
+        {"soft:translator,lockstep,code-cache=128M", VMC_CPU_SOFT, {VMC_ENGINE_TRANSLATOR, true, 128}},
+        {"soft,code-cache=8", VMC_CPU_SOFT, {.code_cache = 8}},
+        {"soft,code-cache=1024M", VMC_CPU_SOFT, {.code_cache = 1024}},
+        {"soft", VMC_CPU_SOFT, {.code_cache = 0}}, /* the last word counts, and all of it */
+    };
+    EspVfkit vfkit;
+
+    esp_vfkit_init(&vfkit);
+    for (size_t i = 0; i < G_N_ELEMENTS(cpus); i++) {
+        take(&vfkit, "cpu", cpus[i].text);
+        if (vfkit.config->cpu != cpus[i].kind || vfkit.config->soft.engine != cpus[i].soft.engine ||
+            vfkit.config->soft.lockstep != cpus[i].soft.lockstep ||
+            vfkit.config->soft.code_cache != cpus[i].soft.code_cache)
+            fail_msg("--cpu %s: kind %d, engine %d, lockstep %d, code cache %u", cpus[i].text,
+                     (int)vfkit.config->cpu, (int)vfkit.config->soft.engine, vfkit.config->soft.lockstep,
+                     vfkit.config->soft.code_cache);
+    }
+    esp_vfkit_clear(&vfkit);
+}
+
 static void test_every_device(void **state)
 {
     static const struct {
@@ -162,6 +193,29 @@ static void test_what_is_wrong_is_said(void **state)
         {"memory", "1G", "not “1G”"},
         {"memory", "99999999999999999", "smaller"},
         {"cpu", "tcg", "auto, kvm or soft"},
+        {"cpu", "", "auto, kvm or soft"},
+        {"cpu", "softer", "auto, kvm or soft"},
+        {"cpu", ":interpreter", "auto, kvm or soft"},
+        {"cpu", "soft:", "no engine “”; give interpreter or translator"},
+        {"cpu", "soft:jit,lockstep", "no engine “jit”; give interpreter or translator"},
+        {"cpu", "soft:translator=1", "no engine “translator=1”"},
+        {"cpu", "soft:interpreter:translator", "interpreter or translator"},
+        {"cpu", "kvm:translator", "only the software CPU has engines; leave “:translator” out"},
+        {"cpu", "auto,lockstep", "no option “lockstep”; it takes no options"},
+        {"cpu", "soft,turbo", "no option “turbo”; it takes lockstep, code-cache="},
+        {"cpu", "soft,lockstep=1", "lockstep takes no value"},
+        {"cpu", "soft,lockstep,lockstep", "twice"},
+        {"cpu", "soft,", "empty item"},
+        {"cpu", "soft,code-cache", "code-cache needs a value"},
+        {"cpu", "soft,code-cache=", "code-cache needs a value"},
+        {"cpu", "soft,code-cache=0", "“0”; give 8M to 1024M"},
+        {"cpu", "soft,code-cache=7M", "8M to 1024M"},
+        {"cpu", "soft,code-cache=1025M", "8M to 1024M"},
+        {"cpu", "soft,code-cache=1G", "“1G”; give 8M to 1024M"},
+        {"cpu", "soft,code-cache=-64M", "8M to 1024M"},
+        {"cpu", "soft,code-cache=64MM", "8M to 1024M"},
+        {"cpu", "soft,code-cache=M", "8M to 1024M"},
+        {"cpu", "soft,code-cache=99999999999999999999999M", "8M to 1024M"},
         {"bootloader", "efi,variable-store=x", "there is no “efi”"},
         {"bootloader", "linux", "kernel=FILE"},
         {"bootloader", "linux,kernel=", "kernel needs a value"},
@@ -198,6 +252,8 @@ static void test_what_is_wrong_is_said(void **state)
             fail_msg("--%s %s: “%s” does not say “%s”", wrong[i].option, wrong[i].value, error->message,
                      wrong[i].word);
         assert_int_equal(vfkit.config->devices->len, 0);
+        assert_int_equal(vfkit.config->cpu, VMC_CPU_AUTO);
+        assert_false(vfkit.config->soft.lockstep);
         g_error_free(error);
         esp_vfkit_clear(&vfkit);
     }
@@ -223,9 +279,13 @@ static void test_things_there_can_be_only_one_of(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers_and_kinds),     cmocka_unit_test(test_every_device),
-        cmocka_unit_test(test_options_of_devices),    cmocka_unit_test(test_quotes_and_commas),
-        cmocka_unit_test(test_what_is_wrong_is_said), cmocka_unit_test(test_things_there_can_be_only_one_of),
+        cmocka_unit_test(test_numbers_and_kinds),
+        cmocka_unit_test(test_kinds_of_cpus),
+        cmocka_unit_test(test_every_device),
+        cmocka_unit_test(test_options_of_devices),
+        cmocka_unit_test(test_quotes_and_commas),
+        cmocka_unit_test(test_what_is_wrong_is_said),
+        cmocka_unit_test(test_things_there_can_be_only_one_of),
     };
 
     return cmocka_run_group_tests_name("vfkit", tests, NULL, NULL);

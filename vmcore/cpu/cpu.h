@@ -127,6 +127,8 @@ typedef struct VmcCpuBackend {
     uint64_t (*tsc_hz)(VmcCpuVm *vm);
     uint64_t (*tsc_now)(VmcCpuVm *vm);
 
+    /* How it executes guest code, never VMC_ENGINE_DEFAULT. NULL where there is only one way. */
+    VmcCpuEngine (*engine)(VmcCpuVm *vm);
     /* What the CPU has counted so far; false: nothing. NULL where the backend does not count. */
     bool (*get_stats)(VmcCpu *cpu, VmcCpuStats *stats);
 } VmcCpuBackend;

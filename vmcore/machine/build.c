@@ -77,6 +77,9 @@ static bool build_board(VmcGuest *guest, GError **error)
         .pio = guest->pio,
         .mmio = guest->mmio,
         .n_cpus = guest->config->cpus,
+        .engine = guest->config->soft.engine,
+        .lockstep = guest->config->soft.lockstep,
+        .code_cache_mib = guest->config->soft.code_cache,
     };
     VmcBoardParams board = {
         .memory = guest->memory,
@@ -157,6 +160,19 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
     return guest;
 }
 
+/* The CPUs' figures outlive them. */
+static void keep_stats(const VmcGuest *guest)
+{
+    const VmcCpuBackend *backend = guest->backend;
+    g_autofree VmcCpuStats *stats = g_new0(VmcCpuStats, guest->vcpus.n);
+
+    for (unsigned i = 0; i < guest->vcpus.n; i++)
+        if (!backend->get_stats || !backend->get_stats(guest->vcpus.vcpus[i].cpu, &stats[i]))
+            return;
+    g_free(guest->machine->cpu_stats);
+    guest->machine->cpu_stats = g_steal_pointer(&stats);
+}
+
 static void free_vcpus(VmcGuest *guest)
 {
     VmcVcpus *group = &guest->vcpus;
@@ -186,6 +202,8 @@ void vmc_guest_free(VmcGuest *guest)
     if (!guest)
         return;
     vmc_vcpus_join(&guest->vcpus);
+    if (guest->started)
+        keep_stats(guest);
     /* Before the devices are reset on their way out: what is on the screen stays. */
     for (unsigned i = 0; i < guest->machine->n_displays; i++)
         vmc_display_release(guest->machine->displays[i]);

@@ -129,6 +129,7 @@ VmcConfig *vmc_config_copy(const VmcConfig *config)
     copy->cpus = config->cpus;
     copy->memory = config->memory;
     copy->cpu = config->cpu;
+    copy->soft = config->soft;
     copy->boot.kind = config->boot.kind;
     copy->boot.kernel = g_strdup(config->boot.kernel);
     copy->boot.initrd = g_strdup(config->boot.initrd);

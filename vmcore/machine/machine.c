@@ -151,9 +151,11 @@ static bool start_guest(VmcMachine *machine, uint64_t started_at, GError **error
     machine->run++;
     g_free(machine->cpu_reason);
     machine->backend = vmc_choose_cpu(machine->config->cpu, &machine->cpu_reason);
+    machine->engine = VMC_ENGINE_DEFAULT;
     guest = vmc_guest_new(machine, started_at, error);
     if (!guest)
         return false;
+    machine->engine = guest->backend->engine ? guest->backend->engine(guest->vm) : VMC_ENGINE_DEFAULT;
     set_guest(machine, guest);
     return true;
 }
@@ -169,6 +171,7 @@ bool vmc_machine_start(VmcMachine *machine, GError **error)
         return false;
     g_object_ref(machine);
     machine->start_latency = 0;
+    g_clear_pointer(&machine->cpu_stats, g_free);
     set_error(machine, NULL);
     if (!set_state(machine, VMC_MACHINE_STARTING)) {
         ok = interrupted("start", error);
@@ -257,6 +260,17 @@ const char *vmc_machine_get_cpu_reason(VmcMachine *machine)
     return machine->cpu_reason;
 }
 
+const char *vmc_machine_get_cpu_engine(VmcMachine *machine)
+{
+    return vmc_cpu_engine_name(machine->engine);
+}
+
+const VmcCpuStats *vmc_machine_get_cpu_stats(VmcMachine *machine, unsigned *n)
+{
+    *n = machine->cpu_stats ? machine->config->cpus : 0;
+    return machine->cpu_stats;
+}
+
 uint64_t vmc_machine_get_start_latency_ns(VmcMachine *machine)
 {
     return machine->guest ? atomic_load(&machine->guest->vcpus.start_latency) : machine->start_latency;
@@ -309,6 +323,7 @@ static void vmc_machine_finalize(GObject *object)
     vmc_config_free(machine->config);
     g_clear_error(&machine->error);
     g_free(machine->cpu_reason);
+    g_free(machine->cpu_stats);
     g_clear_pointer(&machine->context, g_main_context_unref);
     g_mutex_clear(&machine->guest_lock);
     G_OBJECT_CLASS(vmc_machine_parent_class)->finalize(object);

@@ -148,7 +148,9 @@ struct _VmcMachine {
     unsigned run; /* counts starts */
     const VmcCpuBackend *backend;
     char *cpu_reason;
+    VmcCpuEngine engine;    /* of the last start; DEFAULT: the backend has none */
     uint64_t start_latency; /* of the last run that has ended */
+    VmcCpuStats *cpu_stats; /* the same, one for each CPU; NULL: there are none */
 
     GMutex guest_lock; /* guards the pointer against callers from other threads */
     VmcGuest *guest;   /* NULL when stopped */

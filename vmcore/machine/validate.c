@@ -50,6 +50,20 @@ static void check_cpus(GPtrArray *faults, const VmcConfig *config)
         add_fault(faults, "cpu", "%d is not a kind of CPU; give auto, kvm or soft", (int)config->cpu);
 }
 
+static void check_soft_cpu(GPtrArray *faults, const VmcSoftCpuConfig *soft)
+{
+    if (soft->engine != VMC_ENGINE_DEFAULT && !vmc_cpu_engine_name(soft->engine))
+        add_fault(faults, "cpu.engine", "%d is not an engine; give interpreter or translator",
+                  (int)soft->engine);
+    if (soft->lockstep && soft->engine == VMC_ENGINE_INTERPRETER)
+        add_fault(faults, "cpu.lockstep",
+                  "lockstep compares the translator with the interpreter, which is chosen to run alone; give "
+                  "the translator or leave lockstep out");
+    if (soft->code_cache && (soft->code_cache < VMC_CODE_CACHE_MIN || soft->code_cache > VMC_CODE_CACHE_MAX))
+        add_fault(faults, "cpu.codeCache", "a code cache cannot have %u MiB; give %u to %u MiB",
+                  soft->code_cache, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX);
+}
+
 static void check_memory(GPtrArray *faults, const VmcConfig *config)
 {
     uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -223,6 +237,7 @@ GPtrArray *vmc_config_validate(const VmcConfig *config)
     GPtrArray *faults = g_ptr_array_new_with_free_func(fault_free);
 
     check_cpus(faults, config);
+    check_soft_cpu(faults, &config->soft);
     check_memory(faults, config);
     check_boot(faults, config);
     for (guint i = 0; i < config->devices->len; i++)

@@ -57,17 +57,11 @@ static bool engine_of_environment(VmcCpuEngine *engine, GError **error)
     *engine = VMC_ENGINE_DEFAULT;
     if (!name || !*name)
         return true;
-    if (strcmp(name, "interpreter") == 0) {
-        *engine = VMC_ENGINE_INTERPRETER;
-    } else if (strcmp(name, "translator") == 0) {
-        *engine = VMC_ENGINE_TRANSLATOR;
-    } else {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "ESPALIER_CPU_ENGINE is “%s” in the environment; make it interpreter or translator",
-                    name);
-        return false;
-    }
-    return true;
+    if (vmc_cpu_engine_from_name(name, engine))
+        return true;
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                "ESPALIER_CPU_ENGINE is “%s” in the environment; make it interpreter or translator", name);
+    return false;
 }
 
 bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
@@ -230,6 +224,11 @@ static uint64_t soft_tsc_now(VmcCpuVm *vm)
     return __rdtsc() - vm->tsc_start;
 }
 
+static VmcCpuEngine soft_engine(VmcCpuVm *vm)
+{
+    return vm->engine;
+}
+
 static bool soft_get_stats(VmcCpu *c, VmcCpuStats *stats)
 {
     *stats = c->stats;
@@ -254,5 +253,6 @@ const VmcCpuBackend vmc_cpu_soft = {
     .sipi = soft_sipi,
     .tsc_hz = soft_tsc_hz,
     .tsc_now = soft_tsc_now,
+    .engine = soft_engine,
     .get_stats = soft_get_stats,
 };

@@ -9,9 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <vmcore/cpu.h>
+
 G_BEGIN_DECLS
 
 typedef enum VmcCpuKind { VMC_CPU_AUTO, VMC_CPU_KVM, VMC_CPU_SOFT } VmcCpuKind;
+
+/* How the software CPU works, if that is what a machine gets. */
+typedef struct VmcSoftCpuConfig {
+    VmcCpuEngine engine;
+    bool lockstep; /* of the translator: every block is also interpreted and compared; slow, for tests */
+    unsigned code_cache; /* of the translator: host code kept at most, MiB; 0: VMC_CODE_CACHE_DEFAULT */
+} VmcSoftCpuConfig;
 
 typedef enum VmcBootKind { VMC_BOOT_NONE, VMC_BOOT_LINUX } VmcBootKind;
 
@@ -166,6 +175,7 @@ typedef struct VmcConfig {
     unsigned cpus;   /* 1..VMC_CPUS_MAX */
     uint64_t memory; /* bytes, a multiple of 1 MiB, at least VMC_MEMORY_MIN */
     VmcCpuKind cpu;
+    VmcSoftCpuConfig soft;
     VmcBootConfig boot;
     GPtrArray *devices; /* of VmcDeviceConfig, owned */
 } VmcConfig;

@@ -14,6 +14,11 @@ typedef enum VmcCpuEngine {
     VMC_ENGINE_TRANSLATOR,  /* blocks as host code */
 } VmcCpuEngine;
 
+/* "interpreter", "translator"; NULL for the default. */
+const char *vmc_cpu_engine_name(VmcCpuEngine engine);
+/* False: there is none of that name. */
+bool vmc_cpu_engine_from_name(const char *name, VmcCpuEngine *engine);
+
 /* Host code that the translator keeps, in MiB. */
 #define VMC_CODE_CACHE_MIN     8u
 #define VMC_CODE_CACHE_MAX     1024u

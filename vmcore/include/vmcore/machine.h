@@ -59,6 +59,11 @@ const char *vmc_machine_state_name(VmcMachineState state);
 /* "soft" or "kvm", and one sentence why; valid once started. */
 const char *vmc_machine_get_cpu_backend(VmcMachine *machine);
 const char *vmc_machine_get_cpu_reason(VmcMachine *machine);
+/* "interpreter" or "translator", or NULL: the backend has no such choice, or it was not started. */
+const char *vmc_machine_get_cpu_engine(VmcMachine *machine);
+/* What the CPUs counted in the last run that has ended, one after the other: *n of them, owned by the machine
+ * until its next start. NULL, and none, where there was no such run or the backend does not count. */
+const VmcCpuStats *vmc_machine_get_cpu_stats(VmcMachine *machine, unsigned *n);
 
 /* stopped/error -> running: memory, devices, kernel, threads. Fails with everything undone. */
 bool vmc_machine_start(VmcMachine *machine, GError **error);
