@@ -104,6 +104,7 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);
     g_mutex_init(&vm->code_lock);
+    g_mutex_init(&vm->lockstep_lock);
     vmc_soft_watch_slots(vm);
     return vm;
 }
@@ -115,6 +116,7 @@ static void soft_vm_free(VmcCpuVm *vm)
     vm->memory->ops = NULL;
     g_mutex_clear(&vm->split_lock);
     g_mutex_clear(&vm->code_lock);
+    g_mutex_clear(&vm->lockstep_lock);
     g_free(vm);
 }
 

@@ -197,7 +197,7 @@ static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
 
 /* Decodes from `bytes` (`avail` of them in this page) into b. False: the very first instruction crosses the
  * page. */
-static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail)
+static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail, unsigned limit)
 {
     unsigned off = 0, n;
     bool ended = false;
@@ -206,7 +206,7 @@ static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, u
     struct vmc_fuse fuse;
     b->n_uops = 0;
     vmc_fuse_begin(&fuse);
-    for (n = 0; n < VMC_BLOCK_INSNS && off < avail && !ended; n++) {
+    for (n = 0; n < limit && off < avail && !ended; n++) {
         uint8_t copy[MAX_INSN_LEN];
         unsigned have = MIN(avail - off, (unsigned)MAX_INSN_LEN);
         memcpy(copy, bytes + off, have); /* once: the guest may be writing */
@@ -242,9 +242,10 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
     b->word_value = mark_code(c, b->word, (uintptr_t)host & VMC_PAGE_MASK);
     b->link[0] = b->link[1] = NULL;
     b->code = NULL;
+    b->shadow = NULL;
     b->heat = 0;
     b->narrow = false;
-    if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK)))
+    if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK), VMC_BLOCK_INSNS))
         return NULL;
     c->stats.blocks_decoded++;
     cache->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
@@ -253,6 +254,23 @@ static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, 
     b->hash_next = *head;
     *head = b;
     return b;
+}
+
+struct vmc_block *vmc_block_prefix(VmcCpu *c, const struct vmc_block *b, unsigned insns)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
+    uint64_t pa;
+    const uint8_t *host = vmc_code_host(c, c->rip, &pa);
+    if (!host || cache->used + worst > ARENA_BYTES)
+        return NULL;
+    struct vmc_block *p = (struct vmc_block *)(cache->arena + cache->used);
+    *p = *b;
+    p->hash_next = NULL;
+    if (!decode_block(c, p, host, VMC_PAGE_SIZE - (unsigned)(c->rip & ~VMC_PAGE_MASK), insns))
+        return NULL;
+    cache->used += (sizeof *p + p->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    return p;
 }
 
 static struct vmc_block *look_up(VmcCpu *c, uint64_t pa, uint16_t key)

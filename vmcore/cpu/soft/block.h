@@ -19,9 +19,12 @@ struct vmc_block {
     uint32_t word_value;    /* as it was when the bytes were read */
     uint16_t mode_key;
     uint16_t n_uops;
-    uint16_t heat;       /* how often it was run before it had code */
-    bool narrow;         /* spans of memory accesses are not checked together */
-    const uint8_t *code; /* translated, or NULL */
+    uint16_t heat;            /* how often it was run before it had code */
+    bool narrow;              /* spans of memory accesses are not checked together */
+    const uint8_t *code;      /* translated, or NULL */
+    uint16_t insns;           /* of which it has code */
+    uint16_t undefined;       /* in lockstep: flags not to be compared */
+    struct vmc_block *shadow; /* and just those instructions for the interpreter */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */
     struct vmc_uop uops[];
@@ -38,6 +41,10 @@ struct vmc_block *vmc_block_find(VmcCpu *c);
 /* A block of the one instruction at c->rip, not cached, good until the next call: single-stepping and
  * interrupt shadows. */
 struct vmc_block *vmc_block_single(VmcCpu *c);
+
+/* The first `insns` instructions of the block at c->rip, which is `b`, as one of their own that is not found
+ * by anybody. NULL: no room. */
+struct vmc_block *vmc_block_prefix(VmcCpu *c, const struct vmc_block *b, unsigned insns);
 
 /* A CPU is about to write to the page of `word`: its blocks die, and the running block ends after this
  * instruction if it is among them. */

@@ -15,6 +15,7 @@
 #include "cpu/soft/mmu.h"
 
 #include "cpu/soft/block.h"
+#include "cpu/soft/translate/lockstep.h"
 
 #define PTE_P  0x1ull
 #define PTE_W  0x2ull
@@ -448,6 +449,8 @@ static bool is_apic_page(const VmcCpu *c, uint64_t pa)
 /* The local APIC answers aligned 32-bit accesses; others are assembled from them. */
 static uint64_t device_read(VmcCpu *c, uint64_t pa, unsigned size)
 {
+    if (vmc_unlikely(c->journal != NULL))
+        vmc_journal_device(c);
     if (!is_apic_page(c, pa))
         return vmc_bus_read(c->vm->mmio, pa, size);
     uint32_t off = pa & 0xffc, shift = (uint32_t)(pa & 3) * 8;
@@ -459,6 +462,8 @@ static uint64_t device_read(VmcCpu *c, uint64_t pa, unsigned size)
 
 static void device_write(VmcCpu *c, uint64_t pa, unsigned size, uint64_t value)
 {
+    if (vmc_unlikely(c->journal != NULL))
+        vmc_journal_device(c);
     if (is_apic_page(c, pa)) {
         if (!(pa & 3) && size >= 4)
             c->lapic.ops->mmio_write(c->lapic.apic, pa & 0xffc, (uint32_t)value);
@@ -526,9 +531,16 @@ uint64_t vmc_ld_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned s
     return value;
 }
 
-/* The store itself; fixed sizes so that an aligned one stays a single host store. */
-static void put(void *p, unsigned size, uint64_t value)
+static inline void note(VmcCpu *c, const void *p, unsigned size)
 {
+    if (vmc_unlikely(c->journal != NULL))
+        vmc_journal_note(c, p, size);
+}
+
+/* The store itself; fixed sizes so that an aligned one stays a single host store. */
+static void put(VmcCpu *c, void *p, unsigned size, uint64_t value)
+{
+    note(c, p, size);
     switch (size) {
     case 1:
         *(volatile uint8_t *)p = (uint8_t)value;
@@ -556,7 +568,7 @@ void vmc_st_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size,
     }
     void *p = access_page(c, va, VMC_WRITE, false, &pa);
     if (p)
-        put(p, size, value);
+        put(c, p, size, value);
     else
         device_write(c, pa, size, value);
 }
@@ -584,7 +596,10 @@ void *vmc_host_slow(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned si
         vmc_probe(c, u, va, size, access);
         return NULL;
     }
-    return access_page(c, va, access, false, &pa);
+    void *p = access_page(c, va, access, false, &pa);
+    if (p && access == VMC_WRITE)
+        note(c, p, size);
+    return p;
 }
 
 void *vmc_host_try(VmcCpu *c, uint64_t va, unsigned size, bool writable, bool stores)
@@ -626,7 +641,7 @@ static void copy_page(VmcCpu *c, uint64_t va, uint8_t *buf, unsigned len, enum v
     uint8_t *p = access_page(c, va, access, false, &pa);
     if (p) {
         if (access == VMC_WRITE)
-            memcpy(p, buf, len);
+            note(c, p, len), memcpy(p, buf, len);
         else
             memcpy(buf, p, len);
         return;
@@ -708,7 +723,7 @@ void vmc_sys_st(VmcCpu *c, uint64_t va, unsigned size, uint64_t value)
     }
     void *p = access_page(c, va, VMC_WRITE, true, &pa);
     if (p)
-        put(p, size, value);
+        put(c, p, size, value);
     else
         device_write(c, pa, size, value);
 }

@@ -13,6 +13,7 @@
 #include "cpu/soft/flags.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/slots.h"
+#include "cpu/soft/translate/lockstep.h"
 #include "cpu/soft/translate/translator.h"
 
 #define DR6_BS (1u << 14)
@@ -242,6 +243,7 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
     atomic_store(&c->running, true);
     vmc_fx_enter(c);
     if (_setjmp(c->fault_jmp)) {
+        vmc_lockstep_leave(c);
         if (c->split_held) {
             c->split_held = false;
             g_mutex_unlock(&c->vm->split_lock);
@@ -255,6 +257,10 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
             c->stats.requests++;
             if (!serve_requests(c, &exit))
                 break;
+            continue;
+        }
+        if (c->translator) {
+            vmc_translator_run(c);
             continue;
         }
         struct vmc_block *b = vmc_block_find(c);

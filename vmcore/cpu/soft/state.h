@@ -306,6 +306,8 @@ struct VmcCpu {
     bool bail;                  /* the instruction at rip is for the interpreter */
     bool vectors_here;          /* XMM registers are in the host's, not in fx */
     bool helper_done;
+    bool lockstep_held;
+    struct vmc_journal *journal; /* in lockstep */
 
     unsigned index;
     VmcCpuVm *vm;
@@ -351,8 +353,9 @@ struct VmcCpuVm {
     unsigned code_cache_mib;
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
-    uint64_t tsc_start; /* host TSC that is guest 0 */
-    GMutex split_lock;  /* locked accesses that cross a page or touch devices */
+    uint64_t tsc_start;   /* host TSC that is guest 0 */
+    GMutex lockstep_lock; /* whose turn it is */
+    GMutex split_lock;    /* locked accesses that cross a page or touch devices */
     /* Handshake when a page begins to hold code (block.c). */
     GMutex code_lock;
     _Atomic uint32_t code_epoch;

@@ -27,6 +27,8 @@ static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
             *p = (struct vmc_plan){.form = FORM_HELPER};
             uop.fn = vmc_op_ud;
         }
+        if (p->form == FORM_HELPER && t->c->vm->lockstep)
+            break; /* cannot be done twice */
         if (p->form == FORM_HELPER) {
             p->ends = bound != VMC_BIND_OK || (d->map == VMC_MAP_0F && d->opcode == 0xae);
             t->helpers[t->n_helpers++].uop = uop;
@@ -172,6 +174,13 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     emit_helpers(t);
     if (t->e.full || !vmc_block_valid(b))
         return false;
+    if (c->vm->lockstep) {
+        b->shadow = vmc_block_prefix(c, b, t->n);
+        b->undefined = vmc_lockstep_undefined(t->insn, t->plan, t->n);
+        if (!b->shadow)
+            return false;
+    }
+    b->insns = (uint16_t)t->n;
     tr->used = (size_t)(t->e.p - tr->rw);
     b->code = tr->rx + (start - tr->rw);
     c->stats.blocks_translated++;

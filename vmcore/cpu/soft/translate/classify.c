@@ -315,6 +315,7 @@ static void map_1(const struct vmc_insn *d, struct vmc_plan *p)
     case 0x98:
     case 0x99:
         p->form = FORM_ACCUMULATOR;
+        p->byte = p->rm_byte = false;
         p->gpr_write = op == 0x98 ? 1u << VMC_RAX : 1u << VMC_RDX;
         break;
     case 0xa0:

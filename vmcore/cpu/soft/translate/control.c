@@ -100,9 +100,8 @@ static void ret(struct vmc_tr *t, unsigned i)
     const struct vmc_insn *d = &t->insn[i];
     int32_t popped = 8 + (d->opcode == 0xc2 ? (uint16_t)d->imm : 0);
     struct vmc_rm slot = vmc_operand(t, i);
-    vmc_flags_before_writes(t, i);
     vmc_load(&t->e, S1, slot);
-    vmc_flags_store(t);
+    vmc_flags_store(t); /* before RSP moves, which they may be told from */
     move_rsp(t, popped);
     go_indirect(t, i, popped);
 }

@@ -12,6 +12,7 @@
 
 #include "cpu/soft/flags.h"
 #include "cpu/soft/translate/context.h"
+#include "cpu/soft/translate/lockstep.h"
 #include "vmcore/error.h"
 
 /* How often a block is interpreted before it is worth translating. */
@@ -50,6 +51,8 @@ struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **erro
         return NULL;
     }
     t->bmi2 = __builtin_cpu_supports("bmi2");
+    if (c->vm->lockstep)
+        c->journal = vmc_journal_new();
     t->work = g_new0(struct vmc_tr, 1);
     t->none = g_new0(struct vmc_block, 1);
     t->none->word = &t->no_word;
@@ -71,6 +74,7 @@ void vmc_translator_free(struct vmc_translator *t)
         munmap(t->rw, t->size);
     if (t->rx != MAP_FAILED)
         munmap(t->rx, t->size);
+    g_clear_pointer(&t->cpu->journal, g_free);
     g_free(t->work);
     g_free(t->none);
     g_free(t);
@@ -121,8 +125,7 @@ void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
 
 /* ---- running ---- */
 
-/* An indirect jump to where there can be no code: the jump's own fault, which the interpreter raises. */
-static void undo_branch(VmcCpu *c)
+void vmc_translator_undo_branch(VmcCpu *c)
 {
     uint32_t branch = c->branch;
     c->branch = 0;
@@ -172,7 +175,7 @@ static struct vmc_block *next_block(VmcCpu *c)
     return NULL;
 }
 
-void vmc_translator_run(VmcCpu *c)
+static void run(VmcCpu *c)
 {
     c->exit_link = NULL;
     struct vmc_translator *t = c->translator;
@@ -190,6 +193,10 @@ void vmc_translator_run(VmcCpu *c)
         struct vmc_block *b = next_block(c);
         if (!b)
             continue;
+        if (c->vm->lockstep) {
+            vmc_lockstep(c, b);
+            continue;
+        }
         if (link && t->generation == generation && !((from ^ c->rip) & VMC_PAGE_MASK)) {
             struct vmc_link *l = (struct vmc_link *)((uint8_t *)link + (t->rw - t->rx));
             vmc_patch(l->site, b->code + (t->rw - t->rx));
@@ -201,6 +208,14 @@ void vmc_translator_run(VmcCpu *c)
         t->enter(c, b->code);
         vmc_cc_settle(c);
         if (c->branch)
-            undo_branch(c);
+            vmc_translator_undo_branch(c);
     }
+}
+
+void vmc_translator_run(VmcCpu *c)
+{
+    if (c->vm->lockstep)
+        vmc_lockstep_enter(c);
+    run(c);
+    vmc_lockstep_leave(c);
 }

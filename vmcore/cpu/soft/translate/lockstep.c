@@ -1,0 +1,368 @@
+/*
+ * Running a block on both engines and comparing (lockstep.h).
+ */
+#include "cpu/soft/translate/lockstep.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+
+#include "cpu/soft/exec/fx.h"
+#include "cpu/soft/flags.h"
+#include "cpu/soft/translate/context.h"
+#include "vmcore/error.h"
+
+#define NOTES      512
+#define NOTE_BYTES 64
+
+struct note {
+    uint8_t *p;
+    unsigned size;
+    uint8_t old[NOTE_BYTES], new[NOTE_BYTES]; /* new: by the interpreter */
+    uint8_t got[NOTE_BYTES];                  /* by the translated code */
+};
+
+/* What a block of translated code can change. */
+struct side {
+    uint64_t gpr[16], rip, rflags;
+    uint32_t mxcsr;
+    uint8_t xmm[16][16], high[16][16];
+    bool faulted; /* left before the instruction at rip */
+};
+
+struct vmc_journal {
+    bool on;
+    bool device;
+    unsigned n;
+    struct note notes[NOTES];
+};
+
+struct vmc_journal *vmc_journal_new(void)
+{
+    return g_new0(struct vmc_journal, 1);
+}
+
+void vmc_journal_note(VmcCpu *c, const void *p, unsigned size)
+{
+    struct vmc_journal *j = c->journal;
+    if (!j->on)
+        return;
+    while (size) {
+        unsigned n = MIN(size, (unsigned)NOTE_BYTES);
+        if (j->n == NOTES)
+            vmc_journal_device(c);
+        struct note *note = &j->notes[j->n++];
+        note->p = (uint8_t *)p;
+        note->size = n;
+        memcpy(note->old, p, n);
+        p = (const uint8_t *)p + n;
+        size -= n;
+    }
+}
+
+void vmc_journal_device(VmcCpu *c)
+{
+    if (!c->journal->on)
+        return;
+    c->journal->device = true;
+    _longjmp(c->fault_jmp, 1);
+}
+
+static void keep_new(struct vmc_journal *j)
+{
+    for (unsigned i = 0; i < j->n; i++)
+        memcpy(j->notes[i].new, j->notes[i].p, j->notes[i].size);
+}
+
+static void keep_got(struct vmc_journal *j)
+{
+    for (unsigned i = 0; i < j->n; i++)
+        memcpy(j->notes[i].got, j->notes[i].p, j->notes[i].size);
+}
+
+static void take_back(struct vmc_journal *j)
+{
+    for (unsigned i = j->n; i-- > 0;)
+        memcpy(j->notes[i].p, j->notes[i].old, j->notes[i].size);
+}
+
+static bool same_memory(const struct vmc_journal *j)
+{
+    for (unsigned i = 0; i < j->n; i++)
+        if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size))
+            return false;
+    return true;
+}
+
+/* ---- taking and giving back the state ---- */
+
+static void take(VmcCpu *c, struct side *s)
+{
+    memcpy(s->gpr, c->gpr, sizeof s->gpr);
+    s->rip = c->rip;
+    s->rflags = vmc_get_rflags(c);
+    s->mxcsr = vmc_mxcsr_get(c);
+    memcpy(s->xmm, c->fx.xmm, sizeof s->xmm);
+}
+
+static void give(VmcCpu *c, const struct side *s)
+{
+    memcpy(c->gpr, s->gpr, sizeof s->gpr);
+    c->rip = s->rip;
+    vmc_set_arith(c, s->rflags);
+    vmc_set_host_mxcsr(s->mxcsr | 0x1f80u);
+    memcpy(c->fx.xmm, s->xmm, sizeof s->xmm);
+}
+
+/* ---- the two runs ---- */
+
+/* On the interpreter, with every store noted: the shadow block, or single instructions up to `until`. False:
+ * a device or too many stores. */
+static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *until, struct side *s)
+{
+    struct vmc_journal *j = c->journal;
+    jmp_buf outer;
+    memcpy(outer, c->fault_jmp, sizeof outer);
+    volatile bool faulted = false;
+    j->device = false;
+    j->on = true;
+    if (!_setjmp(c->fault_jmp)) {
+        struct vmc_block *run = until ? NULL : b->shadow;
+        for (unsigned i = 0; !until || (i < b->insns && c->rip != *until); i++) {
+            if (until)
+                run = vmc_block_single(c);
+            c->tlb = c->tlbs[VMC_TLB_NEVER];
+            c->block = run;
+            c->block_rip = c->rip;
+            run->uops[0].fn(c, run->uops);
+            if (!until)
+                break;
+        }
+    } else {
+        faulted = true;
+    }
+    j->on = false;
+    memcpy(c->fault_jmp, outer, sizeof outer);
+    if (c->split_held) {
+        c->split_held = false;
+        g_mutex_unlock(&c->vm->split_lock);
+    }
+    c->link_from = NULL;
+    c->cur = NULL;
+    vmc_soft_update_mode(c);
+    take(c, s);
+    s->faulted = faulted;
+    return !j->device;
+}
+
+static void translated(VmcCpu *c, struct vmc_block *b, struct side *s)
+{
+    c->block_rip = c->rip & VMC_PAGE_MASK;
+    c->block = c->translator->none;
+    c->bail = false;
+    c->translator->enter(c, b->code);
+    vmc_cc_settle(c);
+    vmc_translator_undo_branch(c);
+    take(c, s);
+    s->faulted = c->bail;
+}
+
+/* ---- comparing ---- */
+
+/* Flags that the instruction leaves undefined. */
+static unsigned undefined(const struct vmc_insn *d)
+{
+    unsigned op = d->opcode, ext = d->modrm >> 3 & 7;
+    if (d->map == VMC_MAP_1) {
+        if (op < 0x40 && (op & 7) < 6)
+            return op >> 3 == 1 || op >> 3 == 4 || op >> 3 == 6 ? FL_AF : 0;
+        switch (op) {
+        case 0x80:
+        case 0x81:
+        case 0x83:
+            return ext == 1 || ext == 4 || ext == 6 ? FL_AF : 0;
+        case 0x84:
+        case 0x85:
+        case 0xa8:
+        case 0xa9:
+            return FL_AF;
+        case 0x69:
+        case 0x6b:
+            return FL_SF | FL_ZF | FL_AF | FL_PF;
+        case 0xf6:
+        case 0xf7:
+            return ext < 2 ? FL_AF : ext >= 4 ? FL_SF | FL_ZF | FL_AF | FL_PF : 0;
+        case 0xc0:
+        case 0xc1:
+        case 0xd2:
+        case 0xd3: {
+            unsigned bits = (op & 1) ? d->opsize * 8u : 8u;
+            bool beyond = op >= 0xd2 || ((unsigned)d->imm & 0x1f) >= bits;
+            return FL_OF | FL_AF | (beyond && ext >= 4 ? FL_CF : 0);
+        }
+        case 0xd0:
+        case 0xd1:
+            return ext >= 4 ? FL_AF : 0;
+        }
+        return 0;
+    }
+    if (d->map != VMC_MAP_0F)
+        return 0;
+    switch (op) {
+    case 0xa4:
+    case 0xa5:
+    case 0xac:
+    case 0xad:
+        return FL_OF | FL_AF;
+    case 0xaf:
+        return FL_SF | FL_ZF | FL_AF | FL_PF;
+    case 0xa3:
+    case 0xab:
+    case 0xb3:
+    case 0xbb:
+    case 0xba:
+        return FL_OF | FL_SF | FL_AF | FL_PF;
+    case 0xbc:
+    case 0xbd:
+        return FLAGS_ALL & ~FL_ZF;
+    }
+    return 0;
+}
+
+uint16_t vmc_lockstep_undefined(const struct vmc_insn *list, const struct vmc_plan *plan, unsigned n)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < n; i++)
+        mask = (mask & ~(unsigned)plan[i].flags_kill) | undefined(&list[i]);
+    return (uint16_t)mask;
+}
+
+static bool same(const struct vmc_block *b, const struct side *x, const struct side *y)
+{
+    uint64_t flags = (x->rflags ^ y->rflags) & ~(uint64_t)b->undefined;
+    if (x->faulted != y->faulted)
+        return false;
+    return !memcmp(x->gpr, y->gpr, sizeof x->gpr) && x->rip == y->rip && !flags && x->mxcsr == y->mxcsr &&
+           !memcmp(x->xmm, y->xmm, sizeof x->xmm);
+}
+
+static void print_bytes(GString *out, VmcCpu *c, uint64_t rip)
+{
+    uint64_t pa, offset;
+    if (!vmc_translate_debug(c, rip, &pa))
+        return;
+    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, pa, &offset);
+    for (unsigned i = 0; slot && i < 96 && offset + i < slot->size; i++)
+        g_string_append_printf(out, "%02x", slot->host[offset + i]);
+}
+
+static void report(VmcCpu *c, const struct vmc_block *b, const struct side *before, const struct side *x,
+                   const struct side *y)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_string_append_printf(out, "lockstep: CPU %u, block at %" PRIx64 " of %u instructions: ", c->index,
+                           before->rip, b->insns);
+    print_bytes(out, c, before->rip);
+    g_string_append(out, "\n          before            interpreter       translator\n");
+    for (unsigned i = 0; i < 16; i++)
+        g_string_append_printf(out, "  r%-5u  %016" PRIx64 "  %016" PRIx64 "  %016" PRIx64 "%s\n", i,
+                               before->gpr[i], x->gpr[i], y->gpr[i], x->gpr[i] != y->gpr[i] ? " <" : "");
+    g_string_append_printf(out, "  rip     %016" PRIx64 "  %016" PRIx64 "  %016" PRIx64 "%s\n", before->rip,
+                           x->rip, y->rip, x->rip != y->rip ? " <" : "");
+    g_string_append_printf(out, "  rflags  %016" PRIx64 "  %016" PRIx64 "  %016" PRIx64 " (undefined %x)\n",
+                           before->rflags, x->rflags, y->rflags, b->undefined);
+    g_string_append_printf(out, "  mxcsr   %16x  %16x  %16x\n  left early      %d %d\n", before->mxcsr,
+                           x->mxcsr, y->mxcsr, x->faulted, y->faulted);
+    for (unsigned i = 0; i < 16; i++)
+        if (memcmp(x->xmm[i], y->xmm[i], 16))
+            g_string_append_printf(out, "  xmm%u differs\n", i);
+    const struct vmc_journal *j = c->journal;
+    for (unsigned i = 0; i < j->n; i++)
+        if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size))
+            g_string_append_printf(out, "  store %u of %u bytes differs\n", i, j->notes[i].size);
+    fprintf(stderr, "%s", out->str);
+    if (!c->fatal)
+        g_set_error(&c->fatal, VMC_ERROR, VMC_ERROR_CPU,
+                    "lockstep: translator and interpreter disagree about the block at %" PRIx64, before->rip);
+}
+
+/* The translated code left an instruction in the middle to the interpreter, which had done the whole block.
+ * It does the part before that instruction again, and is left there. */
+static bool same_so_far(VmcCpu *c, const struct vmc_block *b, const struct side *before, struct side *x,
+                        const struct side *y)
+{
+    struct vmc_journal *j = c->journal;
+    unsigned n = j->n;
+    take_back(j);
+    give(c, before);
+    if (!interpret(c, b, &y->rip, x))
+        return false;
+    x->faulted = true;
+    for (unsigned i = 0; i < n; i++)
+        memcpy(j->notes[i].new, j->notes[i].p, j->notes[i].size);
+    j->n = n;
+    return same(b, x, y) && same_memory(j);
+}
+
+void vmc_lockstep(VmcCpu *c, struct vmc_block *b)
+{
+    struct vmc_journal *j = c->journal;
+    struct side before, x, y;
+    vmc_cc_settle(c);
+    take(c, &before);
+    c->stats.lockstep_blocks++;
+    for (unsigned tries = 0; tries < 3; tries++) {
+        j->n = 0;
+        bool done = interpret(c, b, NULL, &x);
+        if (!vmc_block_valid(b)) { /* it wrote to itself, which ended it: there is nothing to compare with */
+            if (!done || x.faulted) {
+                take_back(j);
+                give(c, &before);
+                c->bail = true;
+            }
+            return;
+        }
+        keep_new(j);
+        take_back(j);
+        give(c, &before);
+        if (!done) {
+            c->bail = true; /* instruction by instruction */
+            return;
+        }
+        translated(c, b, &y);
+        keep_got(j);
+        if (y.faulted && !x.faulted) {
+            if (same_so_far(c, b, &before, &x, &y)) {
+                c->bail = true;
+                return;
+            }
+        } else if (same(b, &x, &y) && same_memory(j)) {
+            return;
+        }
+        if (tries < 2) { /* perhaps a device wrote what one of them read */
+            take_back(j);
+            give(c, &before);
+        }
+    }
+    report(c, b, &before, &x, &y);
+}
+
+/* ---- taking turns ---- */
+
+void vmc_lockstep_enter(VmcCpu *c)
+{
+    while (!g_mutex_trylock(&c->vm->lockstep_lock)) {
+        if (atomic_load(&c->request) & REQ_CODE)
+            vmc_block_serve_code_request(c);
+        sched_yield();
+    }
+    c->lockstep_held = true;
+}
+
+void vmc_lockstep_leave(VmcCpu *c)
+{
+    if (!c->lockstep_held)
+        return;
+    c->lockstep_held = false;
+    g_mutex_unlock(&c->vm->lockstep_lock);
+}
