@@ -7,8 +7,8 @@
  * to drop it (REQ_CODE), and the bytes are read only when each has done so or sleeps. From then on a write by
  * anyone moves the word on.
  *
- * An instruction that crosses into the next page is never cached: its second half may change without the
- * first page's word knowing. It is decoded each time into a scratch block of its own.
+ * An instruction that crosses into the next page is a block by itself, good for the words of both pages. In
+ * 16- and 32-bit code it is decoded each time into a scratch block.
  */
 #include "cpu/soft/block.h"
 
@@ -19,7 +19,7 @@
 #include "cpu/soft/exec/flagless.h"
 #include "cpu/soft/translate/translator.h"
 
-#define ARENA_BYTES  (12u << 20)
+#define ARENA_BYTES  (24u << 20)
 #define HASH_BITS    16
 #define HASH_SIZE    (1u << HASH_BITS)
 #define MAX_INSN_LEN 15
@@ -225,34 +225,91 @@ static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, u
     return true;
 }
 
-static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, uint64_t pa)
+static void start_block(struct vmc_block *b)
 {
-    struct vmc_block_cache *cache = c->blocks;
-    size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
-    if (cache->used + worst > ARENA_BYTES) {
-        vmc_blocks_drop(c);
-        c->stats.evictions++;
-    }
-    struct vmc_block *b = (struct vmc_block *)(cache->arena + cache->used);
-    uint64_t offset;
-    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, pa, &offset);
-    b->pa = pa;
-    b->mode_key = mode_key(c);
-    b->word = &slot->code_words[offset >> VMC_PAGE_SHIFT];
-    b->word_value = mark_code(c, b->word, (uintptr_t)host & VMC_PAGE_MASK);
     b->link[0] = b->link[1] = NULL;
     b->code = NULL;
     b->shadow = NULL;
     b->heat = 0;
     b->narrow = false;
-    if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK), VMC_BLOCK_INSNS))
-        return NULL;
-    c->stats.blocks_decoded++;
-    cache->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    b->word2 = NULL;
+}
 
-    struct vmc_block **head = hash_at(c, pa, b->mode_key);
+static void enter_block(VmcCpu *c, struct vmc_block *b)
+{
+    struct vmc_block **head = hash_at(c, b->pa, b->mode_key);
+    c->blocks->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    c->stats.blocks_decoded++;
     b->hash_next = *head;
     *head = b;
+}
+
+static struct vmc_block *new_block(VmcCpu *c)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
+    if (cache->used + worst > ARENA_BYTES) {
+        c->stats.evictions++;
+        vmc_blocks_drop(c);
+    }
+    return (struct vmc_block *)(cache->arena + cache->used);
+}
+
+/* The code word of the page at `pa`, which now holds code, and its value. */
+static _Atomic uint32_t *code_word(VmcCpu *c, uint64_t pa, const uint8_t *host, uint32_t *value)
+{
+    uint64_t offset;
+    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, pa, &offset);
+    _Atomic uint32_t *word = &slot->code_words[offset >> VMC_PAGE_SHIFT];
+    *value = mark_code(c, word, (uintptr_t)host & VMC_PAGE_MASK);
+    return word;
+}
+
+static struct vmc_block *build(VmcCpu *c, uint64_t linear, const uint8_t *host, uint64_t pa)
+{
+    struct vmc_block *b = new_block(c);
+    b->pa = pa;
+    b->mode_key = mode_key(c);
+    b->word = code_word(c, pa, host, &b->word_value);
+    start_block(b);
+    if (!decode_block(c, b, host, VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK), VMC_BLOCK_INSNS))
+        return NULL;
+    enter_block(c, b);
+    return b;
+}
+
+/* The one instruction at `linear`, which begins in the page at `host` and ends in the next; `known` is what
+ * was found for the first page. NULL: not to be cached. */
+static struct vmc_block *crossing(VmcCpu *c, struct vmc_block *known, uint64_t linear, const uint8_t *host,
+                                  uint64_t pa)
+{
+    unsigned have = VMC_PAGE_SIZE - (unsigned)(linear & ~VMC_PAGE_MASK);
+    uint8_t bytes[MAX_INSN_LEN];
+    struct vmc_insn d;
+    uint64_t pa2;
+    if (c->mode != VMC_MODE_64 || have >= MAX_INSN_LEN)
+        return NULL;
+    const uint8_t *next = vmc_code_host(c, linear + have, &pa2);
+    if (!next || pa2 == VMC_NO_PA)
+        return NULL;
+    if (known && known->pa2 == pa2 &&
+        atomic_load_explicit(known->word2, memory_order_acquire) == known->word2_value)
+        return known;
+    struct vmc_block *b = new_block(c);
+    b->pa = pa;
+    b->mode_key = mode_key(c);
+    b->word = code_word(c, pa, host, &b->word_value);
+    start_block(b);
+    b->pa2 = pa2;
+    b->word2 = code_word(c, pa2, next, &b->word2_value);
+    memcpy(bytes, host, have);
+    memcpy(bytes + have, next, MAX_INSN_LEN - have);
+    if (vmc_decode(bytes, MAX_INSN_LEN, c->mode, &d) != VMC_DECODE_OK)
+        return NULL;
+    b->n_uops = 0;
+    if (!append(b, &d, 0))
+        end_block(b, d.length);
+    enter_block(c, b);
     return b;
 }
 
@@ -364,15 +421,16 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     struct vmc_block *b = jump->rip == c->rip ? jump->block : NULL;
     if (!b || b->pa != pa || b->mode_key != mode_key(c) || !vmc_block_valid(b))
         b = look_up(c, pa, mode_key(c));
-    if (!b) {
-        size_t used = c->blocks->used;
+    size_t used = c->blocks->used;
+    if (!b)
         b = build(c, linear, host, pa);
-        if (!b)
-            return vmc_block_single(c);
-        if (c->blocks->used < used)
-            link = NULL; /* the arena was thrown away */
-    }
-    if (c->mode == VMC_MODE_64 && !c->translator) {
+    if (!b || b->word2)
+        b = crossing(c, b, linear, host, pa);
+    if (!b)
+        return vmc_block_single(c);
+    if (c->blocks->used < used)
+        link = NULL; /* the arena was thrown away */
+    if (c->mode == VMC_MODE_64 && !c->translator && !b->word2) {
         *jump = (struct vmc_jump_entry){.rip = c->rip, .key = c->jump_key, .block = b};
         chain(c, link, b);
     }

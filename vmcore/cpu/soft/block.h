@@ -17,11 +17,17 @@ struct vmc_block {
     uint64_t pa;
     _Atomic uint32_t *word; /* of its page */
     uint32_t word_value;    /* as it was when the bytes were read */
+    /* A single instruction that lies across two pages: the second one. Found by vmc_block_find alone, never
+     * chained and never by virtual address without a tag. */
+    _Atomic uint32_t *word2;
+    uint32_t word2_value;
+    uint64_t pa2;
     uint16_t mode_key;
     uint16_t n_uops;
     uint16_t heat;            /* how often it was run before it had code */
     bool narrow;              /* spans of memory accesses are not checked together */
     const uint8_t *code;      /* translated, or NULL */
+    const uint8_t *door;      /* where jumps within the page enter it */
     uint16_t insns;           /* of which it has code */
     uint16_t undefined;       /* in lockstep: flags not to be compared */
     struct vmc_block *shadow; /* and just those instructions for the interpreter */

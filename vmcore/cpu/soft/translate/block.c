@@ -6,42 +6,69 @@
  */
 #include "cpu/soft/translate/context.h"
 
+/* One instruction of which `have` bytes are there joins the block. False: it does not, and the block ends
+ * before. */
+static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned off)
+{
+    struct vmc_insn *d = &t->insn[t->n];
+    struct vmc_plan *p = &t->plan[t->n];
+    struct vmc_uop uop = {.off = (uint16_t)off};
+    if (vmc_decode(bytes, have, VMC_MODE_64, d) != VMC_DECODE_OK)
+        return false;
+    uop.len = d->length;
+    enum vmc_bound bound = vmc_bind(d, &uop);
+    if (bound == VMC_BIND_OK || bound == VMC_BIND_END) {
+        vmc_classify(d, !(t->c->kind & VMC_KIND_NO_SSE), p);
+    } else {
+        *p = (struct vmc_plan){.form = FORM_HELPER};
+        uop.fn = vmc_op_ud;
+    }
+    if (p->form == FORM_HELPER) {
+        if (t->c->vm->lockstep)
+            return false; /* cannot be done twice */
+        p->ends = bound != VMC_BIND_OK || (d->map == VMC_MAP_0F && d->opcode == 0xae);
+        t->helpers[t->n_helpers++].uop = uop;
+    }
+    if (p->base == VMC_RIP_REG)
+        p->disp += (int32_t)(off + d->length);
+    t->off[t->n++] = (uint16_t)off;
+    return true;
+}
+
 static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
 {
     unsigned off = start;
-    bool sse = !(t->c->kind & VMC_KIND_NO_SSE);
     while (t->n < VMC_BLOCK_INSNS && off < VMC_PAGE_SIZE) {
         uint8_t copy[15];
         unsigned have = MIN(VMC_PAGE_SIZE - off, 15u);
-        struct vmc_insn *d = &t->insn[t->n];
-        struct vmc_plan *p = &t->plan[t->n];
-        struct vmc_uop uop = {.off = (uint16_t)off};
-        memcpy(copy, bytes + (off - start), have);
-        if (vmc_decode(copy, have, VMC_MODE_64, d) != VMC_DECODE_OK)
+        memcpy(copy, bytes + (off - start), have); /* once: the guest may be writing */
+        if (!add(t, copy, have, off))
             break;
-        uop.len = d->length;
-        enum vmc_bound bound = vmc_bind(d, &uop);
-        if (bound == VMC_BIND_OK || bound == VMC_BIND_END) {
-            vmc_classify(d, sse, p);
-        } else {
-            *p = (struct vmc_plan){.form = FORM_HELPER};
-            uop.fn = vmc_op_ud;
-        }
-        if (p->form == FORM_HELPER && t->c->vm->lockstep)
-            break; /* cannot be done twice */
-        if (p->form == FORM_HELPER) {
-            p->ends = bound != VMC_BIND_OK || (d->map == VMC_MAP_0F && d->opcode == 0xae);
-            t->helpers[t->n_helpers++].uop = uop;
-        }
-        if (p->base == VMC_RIP_REG)
-            p->disp += (int32_t)(off + d->length);
-        t->off[t->n++] = (uint16_t)off;
-        off += d->length;
-        if (p->ends)
+        off += t->insn[t->n - 1].length;
+        if (t->plan[t->n - 1].ends)
             break;
     }
     t->off[t->n] = (uint16_t)off;
     return t->n > 0;
+}
+
+/* The block of an instruction that lies across two pages. */
+static bool decode_crossing(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
+{
+    uint8_t copy[15];
+    unsigned have = VMC_PAGE_SIZE - start;
+    uint64_t pa;
+    if (have >= sizeof copy)
+        return false;
+    const uint8_t *next = vmc_code_host(t->c, t->c->rip + have, &pa);
+    if (!next)
+        return false;
+    memcpy(copy, bytes, have);
+    memcpy(copy + have, next, sizeof copy - have);
+    if (!add(t, copy, sizeof copy, start))
+        return false;
+    t->off[1] = (uint16_t)(start + t->insn[0].length);
+    return true;
 }
 
 /* lea r11, [rip + something]: the place of the distance. */
@@ -146,6 +173,19 @@ static void emit_helpers(struct vmc_tr *t)
     }
 }
 
+/* Where jumps within its first page enter such a block: by way of the table, which knows whether the second
+ * page is still the same. */
+static void make_door(struct vmc_tr *t, struct vmc_block *b, unsigned off)
+{
+    struct vmc_emit *e = &t->e;
+    align(e, 16);
+    b->door = t->t->rx + (e->p - t->t->rw);
+    vmc_load(e, S1, CPU_AT(block_rip));
+    vmc_lea(e, S1, vmc_m(S1, (int32_t)off));
+    vmc_store_imm32(e, CPU_AT(branch), 0);
+    vmc_jump(e, t->t->indirect);
+}
+
 bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
 {
     VmcCpu *c = tr->cpu;
@@ -165,7 +205,8 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     t->e = (struct vmc_emit){.p = tr->rw + tr->used, .end = tr->rw + tr->used + VMC_CODE_WORST_CASE};
     align(&t->e, 16);
     uint8_t *start = t->e.p;
-    if (!decode(t, host, (unsigned)(c->rip & ~VMC_PAGE_MASK)))
+    unsigned at = (unsigned)(c->rip & ~VMC_PAGE_MASK);
+    if (b->word2 ? !decode_crossing(t, host, at) : !decode(t, host, at))
         return false;
     vmc_flags_liveness(t);
     generate(t);
@@ -174,13 +215,21 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     emit_helpers(t);
     if (t->e.full || !vmc_block_valid(b))
         return false;
-    if (c->vm->lockstep) {
+    if (b->word2 && atomic_load(b->word2) != b->word2_value)
+        return false;
+    if (c->vm->lockstep && b->word2) {
+        b->shadow = b;
+    } else if (c->vm->lockstep) {
         b->shadow = vmc_block_prefix(c, b, t->n);
         b->undefined = vmc_lockstep_undefined(t->insn, t->plan, t->n);
         if (!b->shadow)
             return false;
     }
+    if (b->word2)
+        make_door(t, b, at);
     b->insns = (uint16_t)t->n;
+    if (!b->word2)
+        b->door = tr->rx + (start - tr->rw);
     tr->used = (size_t)(t->e.p - tr->rw);
     b->code = tr->rx + (start - tr->rw);
     c->stats.blocks_translated++;

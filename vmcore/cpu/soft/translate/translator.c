@@ -199,7 +199,7 @@ static void run(VmcCpu *c)
         }
         if (link && t->generation == generation && !((from ^ c->rip) & VMC_PAGE_MASK)) {
             struct vmc_link *l = (struct vmc_link *)((uint8_t *)link + (t->rw - t->rx));
-            vmc_patch(l->site, b->code + (t->rw - t->rx));
+            vmc_patch(l->site, b->door + (t->rw - t->rx));
         }
         remember_target(c, b);
         c->block_rip = c->rip & VMC_PAGE_MASK;
