@@ -66,7 +66,7 @@ void vmc_blocks_drop(VmcCpu *c)
 
 static uint16_t mode_key(const VmcCpu *c)
 {
-    return c->kind;
+    return (uint16_t)(c->kind | (c->narrow ? VMC_KIND_NARROW : 0));
 }
 
 static struct vmc_block **hash_at(VmcCpu *c, uint64_t pa, uint16_t key)
@@ -231,7 +231,6 @@ static void start_block(struct vmc_block *b)
     b->code = NULL;
     b->shadow = NULL;
     b->heat = 0;
-    b->narrow = false;
     b->word2 = NULL;
 }
 

@@ -25,7 +25,6 @@ struct vmc_block {
     uint16_t mode_key;
     uint16_t n_uops;
     uint16_t heat;            /* how often it was run before it had code */
-    bool narrow;              /* spans of memory accesses are not checked together */
     const uint8_t *code;      /* translated, or NULL */
     const uint8_t *door;      /* where jumps within the page enter it */
     uint16_t insns;           /* of which it has code */

@@ -244,6 +244,7 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
     vmc_fx_enter(c);
     if (_setjmp(c->fault_jmp)) {
         vmc_lockstep_leave(c);
+        c->narrow = c->bail = false;
         if (c->split_held) {
             c->split_held = false;
             g_mutex_unlock(&c->vm->split_lock);

@@ -208,6 +208,7 @@ enum { VMC_CODE_SUPER, VMC_CODE_USER, VMC_CODE_COUNT };
 #define VMC_KIND_AC      0x10u
 #define VMC_KIND_NO_SSE  0x20u /* vector instructions fault, or have to look for exceptions */
 #define VMC_KINDS        64u
+#define VMC_KIND_NARROW  0x40u /* of blocks alone: see VmcCpu.narrow */
 
 /* Direct-mapped cache from virtual address to block, in front of the physical one. */
 struct vmc_jump_entry {
@@ -302,10 +303,14 @@ struct VmcCpu {
     struct vmc_target *targets;
     uint64_t jump_xor;          /* the running kind's tag in the upper 16 bits */
     struct vmc_link *exit_link; /* the jump that left translated code for want of a target */
+    uint64_t target;            /* of an indirect call, while its return address is pushed */
     uint32_t branch;            /* VMC_BRANCH_*: the last indirect jump */
     bool bail;                  /* the instruction at rip is for the interpreter */
     bool vectors_here;          /* XMM registers are in the host's, not in fx */
+    bool narrow;                /* the next block is to check every memory access by itself */
     bool helper_done;
+    bool sti_shadow; /* inhibit, but the translator sees to it: one block is entered without looking at
+                        requests */
     bool lockstep_held;
     struct vmc_journal *journal; /* in lockstep */
 

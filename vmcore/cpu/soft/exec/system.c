@@ -31,8 +31,12 @@ static void op_sti(VmcCpu *c, const struct vmc_uop *u)
     check_iopl(c, u);
     if (!(c->eflags & FL_IF)) {
         c->eflags |= FL_IF;
-        c->inhibit = true;
-        vmc_request(c, REQ_STEP);
+        if (c->translator && !(c->eflags & FL_TF) && !(c->dr[7] & 0xff)) {
+            c->sti_shadow = true;
+        } else {
+            c->inhibit = true;
+            vmc_request(c, REQ_STEP);
+        }
     }
     c->rip = vmc_after(c, u);
 }

@@ -14,16 +14,19 @@
 
 #define SPAN_MAX 256
 
+static bool is_explicit(const struct vmc_insn *d, const struct vmc_plan *p)
+{
+    return d->has_modrm && d->is_mem && !p->pushes;
+}
+
 static bool plain(const struct vmc_insn *d, const struct vmc_plan *p)
 {
-    bool explicit = d->has_modrm && d->is_mem && p->form != FORM_LEAVE;
-    return !explicit || (d->index == VMC_NO_REG && d->addrsize == 8);
+    return !is_explicit(d, p) || (d->index == VMC_NO_REG && d->addrsize == 8);
 }
 
 static uint8_t segment(const struct vmc_insn *d, const struct vmc_plan *p)
 {
-    bool explicit = d->has_modrm && d->is_mem && p->form != FORM_LEAVE;
-    return explicit && (d->seg == VMC_FS || d->seg == VMC_GS) ? d->seg : VMC_NO_REG;
+    return is_explicit(d, p) && (d->seg == VMC_FS || d->seg == VMC_GS) ? d->seg : VMC_NO_REG;
 }
 
 /* An instruction that needs S1 for itself. */
@@ -75,7 +78,6 @@ static struct vmc_rm address(struct vmc_tr *t, unsigned i, int32_t disp)
 {
     const struct vmc_insn *d = &t->insn[i];
     const struct vmc_plan *p = &t->plan[i];
-    bool explicit = d->has_modrm && d->is_mem && p->form != FORM_LEAVE;
     unsigned base = H_NONE, index = H_NONE, scale = 0;
     if (p->base == VMC_RIP_REG) {
         vmc_load(&t->e, S1, CPU_AT(block_rip));
@@ -87,7 +89,7 @@ static struct vmc_rm address(struct vmc_tr *t, unsigned i, int32_t disp)
             base = S1;
         }
     }
-    if (explicit && d->index != VMC_NO_REG) {
+    if (is_explicit(d, p) && d->index != VMC_NO_REG) {
         scale = d->scale;
         index = vmc_host_reg(d->index);
         if (index == H_NONE) {
@@ -108,7 +110,7 @@ static void linear(struct vmc_tr *t, unsigned i, int32_t disp)
     const struct vmc_insn *d = &t->insn[i];
     uint8_t seg = segment(d, &t->plan[i]);
     struct vmc_rm rm = address(t, i, disp);
-    bool narrow = d->has_modrm && d->is_mem && d->addrsize == 4 && t->plan[i].form != FORM_LEAVE;
+    bool narrow = is_explicit(d, &t->plan[i]) && d->addrsize == 4;
     if (narrow)
         vmc_emit(&t->e, VMC_OP(0x8d), S1, rm);
     else if (rm.index == H_NONE && disp == 0)
@@ -178,7 +180,8 @@ struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i)
     vmc_flags_release(t);
     linear(t, i, lo);
     uint32_t info = t->off[i] | (uint32_t)(hi - lo - 1) << VMC_ACCESS_LENGTH_SHIFT |
-                    (p->stores ? VMC_ACCESS_STORES : 0) | (stores ? VMC_ACCESS_WRITABLE : 0);
+                    (p->stores ? VMC_ACCESS_STORES : 0) | (stores ? VMC_ACCESS_WRITABLE : 0) |
+                    (several ? VMC_ACCESS_SEVERAL : 0);
     look_up(t, (unsigned)(hi - lo), stores, info);
     *ptr = (struct vmc_pointer){.valid = plain(d, p) && p->base != VMC_NO_REG,
                                 .writable = stores,
@@ -216,4 +219,21 @@ void vmc_emit_stubs(struct vmc_tr *t)
         vmc_call(e, t->t->access);
         vmc_jump(e, s->back);
     }
+    for (unsigned i = 0; i < t->n_bails; i++) {
+        vmc_patch(t->bails[i].from, e->p);
+        if (t->bails[i].flags.described && !t->bails[i].flags.stored)
+            vmc_flags_emit_stores(e, &t->bails[i].flags);
+        vmc_load(e, S1, CPU_AT(block_rip));
+        vmc_lea(e, S1, vmc_m(S1, t->off[t->bails[i].insn]));
+        vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(bail));
+        vmc_put8(e, 1);
+        vmc_jump(e, t->t->leave_rip);
+    }
+}
+
+void vmc_add_bail(struct vmc_tr *t, unsigned i, uint8_t *from)
+{
+    t->bails[t->n_bails].from = from;
+    t->bails[t->n_bails].insn = i;
+    t->bails[t->n_bails++].flags = t->flags;
 }

@@ -91,6 +91,13 @@ static void helper(struct vmc_tr *t, unsigned i, unsigned n)
     t->flags.stored = true;
     t->pointer.valid = false;
     t->xmm_checked = false;
+    const struct vmc_insn *d = &t->insn[i];
+    if (d->map == VMC_MAP_0F && d->opcode == 0x01 && t->tlb != VMC_TLB_USER) { /* STAC, CLAC */
+        if (d->modrm == 0xcb)
+            t->tlb = VMC_TLB_SUPER_AC;
+        else if (d->modrm == 0xca)
+            t->tlb = VMC_TLB_SUPER;
+    }
     if (i + 1 == t->n)
         return;
     vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(request));
@@ -103,6 +110,9 @@ static void generate(struct vmc_tr *t)
 {
     unsigned helpers = 0;
     t->flags.stored = true;
+    for (unsigned i = 0; i < t->n && !t->xmm_checked; i++)
+        if (t->plan[i].form == FORM_SSE)
+            vmc_vectors_check(t);
     for (unsigned i = 0; i < t->n; i++) {
         unsigned form = t->plan[i].form;
         if (form == FORM_HELPER)
@@ -194,13 +204,13 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     if (!host || !vmc_block_valid(b))
         return false;
     struct vmc_tr *t = tr->work;
-    t->n = t->n_stubs = t->n_helpers = t->n_exits = 0;
+    t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = 0;
     memset(&t->flags, 0, sizeof t->flags);
     t->pointer.valid = t->xmm_checked = false;
     t->c = c;
     t->t = tr;
     t->b = b;
-    t->narrow = b->narrow;
+    t->narrow = b->mode_key & VMC_KIND_NARROW;
     t->tlb = c->cpl == 3 ? VMC_TLB_USER : c->kind & VMC_KIND_AC ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER;
     t->e = (struct vmc_emit){.p = tr->rw + tr->used, .end = tr->rw + tr->used + VMC_CODE_WORST_CASE};
     align(&t->e, 16);

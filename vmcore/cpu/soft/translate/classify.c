@@ -86,6 +86,12 @@ static void stack(struct vmc_plan *p, bool push)
     p->gpr_write |= 1u << VMC_RSP;
 }
 
+void vmc_plan_push(struct vmc_plan *p)
+{
+    *p = (struct vmc_plan){.form = p->form, .ends = p->ends, .pushes = true};
+    stack(p, true);
+}
+
 /* The base register moves by a constant: what else knows an address relative to it can follow. */
 static void steps(struct vmc_plan *p, unsigned gpr, int64_t step)
 {
@@ -128,10 +134,13 @@ static void group5(const struct vmc_insn *d, struct vmc_plan *p)
             steps(p, d->rm, extension(d) ? -1 : 1);
         break;
     case 2:
-        if (d->opcode == 0xff && !d->is_mem && d->rm != VMC_RSP) {
+        if (d->opcode == 0xff && (d->is_mem || d->rm != VMC_RSP)) {
             p->form = FORM_CALL_INDIRECT;
             p->ends = true;
-            stack(p, true);
+            p->extension = true;
+            if (!d->is_mem)
+                stack(p, true);
+            p->gpr_write |= 1u << VMC_RSP;
         }
         break;
     case 4:
@@ -142,9 +151,11 @@ static void group5(const struct vmc_insn *d, struct vmc_plan *p)
         }
         break;
     case 6:
-        if (d->opcode == 0xff && !d->is_mem && d->opsize != 2) {
+        if (d->opcode == 0xff && d->opsize != 2) {
             p->form = FORM_PUSH;
-            stack(p, true);
+            if (!d->is_mem)
+                stack(p, true);
+            p->gpr_write |= 1u << VMC_RSP;
         }
         break;
     }
@@ -492,7 +503,8 @@ void vmc_classify(const struct vmc_insn *d, bool sse, struct vmc_plan *p)
     } else if (d->map == VMC_MAP_0F) {
         map_0f(d, p);
     }
-    bool operand = p->form == FORM_GENERIC || p->form == FORM_JMP_INDIRECT || p->form == FORM_SSE;
+    bool operand = p->form == FORM_GENERIC || p->form == FORM_JMP_INDIRECT || p->form == FORM_CALL_INDIRECT ||
+                   p->form == FORM_SSE || p->form == FORM_PUSH;
     if (d->vex || (p->form == FORM_GENERIC && !bytes_fit(d, p))) {
         *p = (struct vmc_plan){.form = FORM_HELPER};
         return;

@@ -45,6 +45,7 @@ struct vmc_translator {
         *access; /* R11: address, pushed: VMC_ACCESS_*: R11 is a host pointer on return, or never returns */
     uint8_t *helper;     /* R11: uop of the interpreter; returns if it went on to the next one */
     uint8_t *load_flags; /* VmcCpu's flags into the host's */
+    uint8_t *load_carry;  /* CF alone; loses S2 */
     uint8_t *indirect;   /* R11: guest RIP to go to */
     uint8_t *load_xmm;
 };
@@ -55,6 +56,7 @@ struct vmc_translator {
 #define VMC_ACCESS_LENGTH_MASK  0x1ffu
 #define VMC_ACCESS_STORES       (1u << 21) /* this instruction writes */
 #define VMC_ACCESS_WRITABLE     (1u << 22) /* this or a later one does */
+#define VMC_ACCESS_SEVERAL      (1u << 23) /* there are later ones */
 
 /* The low six bits of flags as the field numbers them. */
 #define FLAGS_ALL ((unsigned)FL_ARITH)
@@ -89,10 +91,11 @@ struct vmc_plan {
     bool byte, rm_byte; /* operand is a byte: both, only rm */
     bool extension;     /* ModRM.reg is part of the opcode */
     bool reg_read, reg_write, rm_read, rm_write;
+    bool gpr_reg, gpr_rm; /* of vector instructions: that operand is a general register */
     uint16_t flags_read, flags_write, flags_kill; /* kill: certainly overwritten */
     uint16_t gpr_write;                           /* set of guest registers that change */
     /* Memory operand, explicit or on the stack. */
-    bool memory, stores;
+    bool memory, stores, pushes;
     uint8_t size;
     uint8_t base; /* guest register, VMC_NO_REG or VMC_RIP_REG */
     int32_t disp;
@@ -163,6 +166,12 @@ struct vmc_tr {
         int32_t target; /* offset from the page */
     } exits[VMC_BLOCK_INSNS + 4];
     unsigned n_exits;
+    struct {
+        uint8_t *from;
+        unsigned insn;
+        struct vmc_flags_state flags;
+    } bails[VMC_BLOCK_INSNS];
+    unsigned n_bails;
 };
 
 /* ---- registers ---- */
@@ -184,6 +193,8 @@ static inline struct vmc_rm vmc_gpr_rm(unsigned gpr)
 }
 
 /* ---- classify.c ---- */
+/* An instruction with a memory operand of its own pushes as well: from now on the plan is of that. */
+void vmc_plan_push(struct vmc_plan *p);
 void vmc_classify(const struct vmc_insn *d, bool sse, struct vmc_plan *p);
 
 /* ---- lazy.c: flags ---- */
@@ -217,6 +228,8 @@ void vmc_address(struct vmc_tr *t, unsigned i, unsigned reg);
 void vmc_pointer_step(struct vmc_tr *t, unsigned gpr, int32_t step);
 /* Instruction i has been done: forgets the pointer if its base changed. */
 void vmc_pointer_after(struct vmc_tr *t, unsigned i);
+/* The jump at `from` leaves instruction i to the interpreter; the host's flags are not the guest's there. */
+void vmc_add_bail(struct vmc_tr *t, unsigned i, uint8_t *from);
 void vmc_emit_stubs(struct vmc_tr *t);
 
 /* ---- integer.c, control.c, vector.c ---- */
@@ -224,6 +237,8 @@ void vmc_gen_integer(struct vmc_tr *t, unsigned i);
 void vmc_gen_control(struct vmc_tr *t, unsigned i);
 void vmc_gen_end(struct vmc_tr *t); /* the block ends without a jump */
 void vmc_gen_vector(struct vmc_tr *t, unsigned i);
+/* Vector registers are the host's from here on. Loses the host's flags. */
+void vmc_vectors_check(struct vmc_tr *t);
 bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p);
 
 /* ---- thunks.c ---- */

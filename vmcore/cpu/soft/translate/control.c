@@ -120,7 +120,14 @@ static void call_indirect(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_insn *d = &t->insn[i];
     struct vmc_emit *e = &t->e;
-    struct vmc_rm slot = vmc_operand(t, i), target = vmc_gpr_rm(d->rm);
+    struct vmc_rm target = vmc_gpr_rm(d->rm);
+    if (d->is_mem) { /* two accesses: the target waits in VmcCpu for the second */
+        vmc_load(e, S2, vmc_operand(t, i));
+        target = CPU_AT(target);
+        vmc_store(e, target, S2);
+        vmc_plan_push(&t->plan[i]);
+    }
+    struct vmc_rm slot = vmc_operand(t, i);
     vmc_flags_store(t);
     vmc_load(e, S2, target);
     vmc_emit(e, VMC_OP(0xc1) | VMC_OP_W, 7, vmc_r(S2)); /* sar 47 */
@@ -129,12 +136,7 @@ static void call_indirect(struct vmc_tr *t, unsigned i)
     vmc_put8(e, 1);
     vmc_emit(e, VMC_OP(0x83) | VMC_OP_W, 7, vmc_r(S2));
     vmc_put8(e, 1);
-    uint8_t *good = vmc_jcc_later(e, 6);
-    page_relative(t, S1, t->off[i]);
-    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(bail));
-    vmc_put8(e, 1);
-    vmc_jump(e, t->t->leave_rip);
-    vmc_patch(good, e->p);
+    vmc_add_bail(t, i, vmc_jcc_later(e, 7)); /* not canonical */
     page_relative(t, S2, t->off[i + 1]);
     vmc_store(e, slot, S2);
     move_rsp(t, -8);

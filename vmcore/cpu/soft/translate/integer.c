@@ -366,14 +366,20 @@ static void move_rsp(struct vmc_tr *t, int32_t by)
 static void push(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_insn *d = &t->insn[i];
+    bool from_memory = d->has_modrm && d->is_mem;
+    if (from_memory) {
+        vmc_load(&t->e, S2, vmc_operand(t, i));
+        vmc_store(&t->e, CPU_AT(target), S2);
+        vmc_plan_push(&t->plan[i]);
+    }
     struct vmc_rm slot = vmc_operand(t, i);
     vmc_flags_before_writes(t, i);
     if (t->plan[i].form == FORM_PUSH_IMM) {
         vmc_store_imm64(&t->e, slot, (int32_t)d->imm);
     } else {
-        unsigned reg = vmc_host_reg(d->rm);
+        unsigned reg = from_memory ? H_NONE : vmc_host_reg(d->rm);
         if (reg == H_NONE) {
-            vmc_load(&t->e, S2, vmc_gpr_slot(d->rm));
+            vmc_load(&t->e, S2, from_memory ? CPU_AT(target) : vmc_gpr_slot(d->rm));
             reg = S2;
         }
         vmc_store(&t->e, slot, reg);

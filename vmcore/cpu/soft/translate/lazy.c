@@ -144,6 +144,10 @@ void vmc_flags_require(struct vmc_tr *t, unsigned mask)
         return;
     }
     vmc_flags_store(t);
+    if (mask == FL_CF) {
+        vmc_call(&t->e, t->t->load_carry);
+        return;
+    }
     vmc_call(&t->e, t->t->load_flags);
     f->host = true;
 }
@@ -154,7 +158,7 @@ void vmc_flags_before(struct vmc_tr *t, unsigned i)
     if (p->flags_read)
         vmc_flags_require(t, p->flags_read);
     if ((t->need[i] & p->flags_write) && (t->need[i] & ~(unsigned)p->flags_kill))
-        vmc_flags_require(t, FLAGS_ALL); /* some are to pass through unchanged */
+        vmc_flags_require(t, t->need[i] & ~(unsigned)p->flags_kill); /* to pass through unchanged */
     vmc_flags_before_writes(t, i);
 }
 

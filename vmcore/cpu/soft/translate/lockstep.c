@@ -164,7 +164,7 @@ static void translated(VmcCpu *c, struct vmc_block *b, struct side *s)
     vmc_cc_settle(c);
     vmc_translator_undo_branch(c);
     take(c, s);
-    s->faulted = c->bail;
+    s->faulted = c->bail || c->narrow;
 }
 
 /* ---- comparing ---- */
@@ -333,12 +333,13 @@ void vmc_lockstep(VmcCpu *c, struct vmc_block *b)
         keep_got(j);
         if (y.faulted && !x.faulted) {
             if (same_so_far(c, b, &before, &x, &y)) {
-                c->bail = true;
+                c->bail = !c->narrow;
                 return;
             }
         } else if (same(b, &x, &y) && same_memory(j)) {
             return;
         }
+        c->narrow = c->bail = false;
         if (tries < 2) { /* perhaps a device wrote what one of them read */
             take_back(j);
             give(c, &before);

@@ -201,6 +201,57 @@ static void make_load_flags(struct vmc_translator *t, struct vmc_emit *e)
     ret(e);
 }
 
+/* CF from dst < src, both of `size` (0, 2 or 3); S2 is dst, or dst + src. */
+static void carry_of_size(struct vmc_emit *e, unsigned size, bool sum)
+{
+    uint32_t w = size == 3 ? VMC_OP_W : 0, byte = size ? 0 : VMC_OP_REG8;
+    vmc_emit(e, VMC_OP(size ? 0x8b : 0x8a) | w | byte, S2, CPU_AT(cc_dst));
+    if (sum)
+        vmc_emit(e, VMC_OP(size ? 0x03 : 0x02) | w | byte, S2, CPU_AT(cc_src));
+    vmc_emit(e, VMC_OP(size ? 0x3b : 0x3a) | w | byte, S2, CPU_AT(cc_src));
+    ret(e);
+}
+
+/* S2 holds the operation: if it is one of this kind, CF by its size. */
+static void carry_if_kind(struct vmc_emit *e, uint32_t kind, bool sum)
+{
+    static const uint8_t sizes[] = {3, 2, 0};
+    for (unsigned i = 0; i < 3; i++) {
+        vmc_emit(e, VMC_OP(0x81), 7, vmc_r(S2));
+        vmc_put32(e, kind | sizes[i]);
+        uint8_t *other = vmc_jcc_later(e, 5);
+        carry_of_size(e, sizes[i], sum);
+        vmc_patch(other, e->p);
+    }
+}
+
+static void make_load_carry(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->load_carry = e->p;
+    vmc_emit(e, VMC_OP(0x8b), S2, CPU_AT(cc_op));
+    vmc_emit(e, VMC_OP(0x81), 7, vmc_r(S2));
+    vmc_put32(e, CC_RAW_INC);
+    uint8_t *above = vmc_jcc_later(e, 3);
+    vmc_emit(e, VMC_OP(0x85), S2, vmc_r(S2));
+    uint8_t *plain = vmc_jcc_later(e, 4);
+    carry_if_kind(e, CC_RAW_CMP, false);
+    carry_if_kind(e, CC_RAW_ADD, false);
+    carry_if_kind(e, CC_RAW_SUB, true);
+    vmc_emit(e, VMC_OP(0x83), 4, vmc_r(S2));
+    vmc_put8(e, 0xfc);
+    vmc_emit(e, VMC_OP(0x81), 7, vmc_r(S2));
+    vmc_put32(e, CC_RAW_LOGIC);
+    uint8_t *other = vmc_jcc_later(e, 5);
+    ret(e); /* equal: CF is clear */
+    vmc_patch(other, e->p);
+    vmc_jump(e, t->load_flags);
+    vmc_patch(above, e->p);
+    vmc_patch(plain, e->p);
+    vmc_emit(e, VMC_OP0F(0xba), 4, CPU_AT(cc_src)); /* bt dword, 0 */
+    vmc_put8(e, 0);
+    ret(e);
+}
+
 /* The place of a guest RIP in the table of targets: S2 = its distance, S1 = its tag. */
 static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
 {
@@ -244,6 +295,7 @@ void vmc_make_thunks(struct vmc_translator *t, struct vmc_emit *e)
     make_access(t, e);
     make_helper(t, e);
     make_load_flags(t, e);
+    make_load_carry(t, e);
     make_indirect(t, e);
     make_load_xmm(t, e);
 }

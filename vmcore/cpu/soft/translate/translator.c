@@ -17,8 +17,6 @@
 
 /* How often a block is interpreted before it is worth translating. */
 #define HEAT 8
-/* How many failures of a check of several accesses make them be checked one by one. */
-#define NARROW_AFTER 32
 
 static bool map_twice(struct vmc_translator *t, GError **error)
 {
@@ -119,7 +117,10 @@ void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
     if (p)
         return p;
     c->rip = c->block_rip + (info & ~VMC_PAGE_MASK);
-    c->bail = true;
+    if (info & VMC_ACCESS_SEVERAL)
+        c->narrow = true;
+    else
+        c->bail = true;
     return NULL;
 }
 
@@ -155,13 +156,15 @@ static void remember_target(VmcCpu *c, const struct vmc_block *b)
 static struct vmc_block *next_block(VmcCpu *c)
 {
     struct vmc_block *b = vmc_block_find(c);
+    bool narrow = c->narrow;
+    c->narrow = false;
     if (c->mode != VMC_MODE_64 || c->tlb == c->tlbs[VMC_TLB_NEVER]) {
         interpret(c, b);
         return NULL;
     }
     if (b->code)
         return b;
-    if (++b->heat >= HEAT) { /* never one that is not cached */
+    if (++b->heat >= HEAT || narrow) { /* never one that is not cached */
         if (c->translator->size - c->translator->used < VMC_CODE_WORST_CASE) {
             vmc_blocks_drop(c);
             c->stats.evictions++;
@@ -175,11 +178,26 @@ static struct vmc_block *next_block(VmcCpu *c)
     return NULL;
 }
 
+/* Right behind STI: interrupts wait until the next instruction has begun. False: something else does not, and
+ * the instruction is to be stepped over. */
+static bool pass_shadow(VmcCpu *c)
+{
+    c->sti_shadow = false;
+    if (atomic_load(&c->request) & ~(uint32_t)(REQ_INTR | REQ_NMI)) {
+        c->inhibit = true;
+        atomic_fetch_or(&c->request, REQ_STEP);
+        return false;
+    }
+    if (c->intr_waiting) /* translated code looks at requests alone */
+        atomic_fetch_or(&c->request, REQ_INTR);
+    return true;
+}
+
 static void run(VmcCpu *c)
 {
     c->exit_link = NULL;
     struct vmc_translator *t = c->translator;
-    while (!vmc_attention(c)) {
+    while (c->sti_shadow ? pass_shadow(c) : !vmc_attention(c)) {
         struct vmc_link *link = c->exit_link;
         c->exit_link = NULL;
         if (c->bail) {
@@ -201,7 +219,8 @@ static void run(VmcCpu *c)
             struct vmc_link *l = (struct vmc_link *)((uint8_t *)link + (t->rw - t->rx));
             vmc_patch(l->site, b->door + (t->rw - t->rx));
         }
-        remember_target(c, b);
+        if (!(b->mode_key & VMC_KIND_NARROW))
+            remember_target(c, b);
         c->block_rip = c->rip & VMC_PAGE_MASK;
         c->block = t->none;
         c->stats.exits++;
