@@ -1,7 +1,8 @@
 /*
  * A page walk that leaves no trace, for debuggers: no rights are checked, no entry is marked.
  *
- * Source: Intel SDM vol. 3 chapter 4: long mode with four or five levels, PAE, and 32-bit paging with large pages.
+ * Source: Intel SDM vol. 3 chapter 4: long mode with four or five levels, PAE, and 32-bit paging with large
+ * pages.
  */
 #include "cpu/cpu.h"
 
@@ -29,14 +30,16 @@ static bool walk_32(const VmcCpuState *s, const VmcMemory *memory, uint64_t va, 
         *pa = (entry & 0xffc00000u) | (uint64_t)(entry >> 13 & 0xff) << 32 | (va & 0x3fffff);
         return true;
     }
-    if (!vmc_memory_read(memory, (entry & 0xfffff000u) + (va >> 12 & 1023) * 4, &entry, 4) || !(entry & PTE_P))
+    if (!vmc_memory_read(memory, (entry & 0xfffff000u) + (va >> 12 & 1023) * 4, &entry, 4) ||
+        !(entry & PTE_P))
         return false;
     *pa = (entry & 0xfffff000u) | (va & 0xfff);
     return true;
 }
 
 /* Tables of 64-bit entries, from the one that `shift` indexes. */
-static bool walk_64(const VmcMemory *memory, uint64_t table, unsigned shift, bool pae, uint64_t va, uint64_t *pa)
+static bool walk_64(const VmcMemory *memory, uint64_t table, unsigned shift, bool pae, uint64_t va,
+                    uint64_t *pa)
 {
     for (;; shift -= 9) {
         uint64_t index = va >> shift & (pae && shift == 30 ? 3 : 511), entry;

@@ -65,8 +65,9 @@ bool vmc_debug_stop(VmcMachine *machine, VmcDebugStop *stop)
     return true;
 }
 
-/* Another CPU touched a watched place in the same moment as the one that stopped the machine. It will not do that again
- * by itself, as it would come to a breakpoint again, so it is told now. False: none that is still watched. */
+/* Another CPU touched a watched place in the same moment as the one that stopped the machine. It will not do
+ * that again by itself, as it would come to a breakpoint again, so it is told now. False: none that is still
+ * watched. */
 static bool tell_what_waits(VmcVcpus *group, const VmcDebugGo *go, const VmcCpuDebug *points)
 {
     for (unsigned i = 0; i < group->n; i++) {
@@ -92,7 +93,8 @@ static bool ask(VmcVcpus *group, const VmcDebugGo *go, const VmcCpuDebug *points
     for (unsigned i = 0; i < group->n; i++) {
         one->single_step = go[i] == VMC_GO_STEP;
         bool nothing = !one->single_step && !one->n_breakpoints && !one->n_watchpoints;
-        if (go[i] != VMC_GO_STAY && !group->backend->set_debug(group->vcpus[i].cpu, nothing ? NULL : one, error))
+        if (go[i] != VMC_GO_STAY &&
+            !group->backend->set_debug(group->vcpus[i].cpu, nothing ? NULL : one, error))
             return false;
     }
     return true;

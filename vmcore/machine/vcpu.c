@@ -11,8 +11,8 @@
  * triple-faults again and again right after its reset would do so for ever, so the third within a second ends
  * it.
  *
- * A debugger's hold is like a pause, put up also by the first CPU that comes to what it asked for; and it may let some
- * CPUs go while others stay parked.
+ * A debugger's hold is like a pause, put up also by the first CPU that comes to what it asked for; and it may
+ * let some CPUs go while others stay parked.
  */
 #include "base/thread.h"
 #include "machine/private.h"
@@ -125,7 +125,8 @@ static void note_first_entry(VmcVcpus *group)
         atomic_store(&group->start_latency, vmc_now_ns() - group->started_at);
 }
 
-/* Called locked. The first CPU that comes to something stops them all; others may do so in the same moment. */
+/* Called locked. The first CPU that comes to something stops them all; others may do so in the same moment.
+ */
 static void on_debug(VmcVcpu *vcpu)
 {
     VmcVcpus *group = vcpu->group;

@@ -1,12 +1,12 @@
 /*
  * A debugger on a CPU of KVM's: KVM_SET_GUEST_DEBUG.
  *
- * Breakpoints and watchpoints lie in the debug registers that the processor has while the guest runs; the guest's own
- * are kept by KVM and do not work meanwhile. Breakpoints that find no register free, and need not have one, become INT3
- * in the guest's memory, put there when the first CPU enters the guest and taken out when the last has left it: whoever
- * looks at memory while the machine stands sees the guest's own bytes, but the guest itself could see them, and they
- * only work where their address is mapped when the guest is entered. An INT3 or a debug exception of the guest's own is
- * given back to it.
+ * Breakpoints and watchpoints lie in the debug registers that the processor has while the guest runs; the
+ * guest's own are kept by KVM and do not work meanwhile. Breakpoints that find no register free, and need not
+ * have one, become INT3 in the guest's memory, put there when the first CPU enters the guest and taken out
+ * when the last has left it: whoever looks at memory while the machine stands sees the guest's own bytes, but
+ * the guest itself could see them, and they only work where their address is mapped when the guest is
+ * entered. An INT3 or a debug exception of the guest's own is given back to it.
  *
  * Source: Documentation/virt/kvm/api.rst of Linux 6.1, section 4.87; Intel SDM vol. 3 section 17.2.
  */
@@ -28,8 +28,8 @@
 /* ---- what is asked for ---- */
 
 /* Uses a debug register for `event`, if one is left. `length` 1 and `type` 0 for a breakpoint. */
-static bool take_register(VmcCpu *cpu, struct kvm_guest_debug *guest, uint64_t address, uint64_t length, unsigned type,
-                          const VmcDebugEvent *event)
+static bool take_register(VmcCpu *cpu, struct kvm_guest_debug *guest, uint64_t address, uint64_t length,
+                          unsigned type, const VmcDebugEvent *event)
 {
     static const uint8_t length_codes[9] = {[1] = 0, [2] = 1, [4] = 3, [8] = 2};
 
@@ -39,22 +39,24 @@ static bool take_register(VmcCpu *cpu, struct kvm_guest_debug *guest, uint64_t a
         cpu->registers[n] = *event;
         guest->control |= KVM_GUESTDBG_USE_HW_BP;
         guest->arch.debugreg[n] = address;
-        guest->arch.debugreg[7] |=
-            DR7_GLOBAL(n) | (uint64_t)(type | (unsigned)length_codes[length] << 2) << (16 + n * 4);
+        guest->arch.debugreg[7] |= DR7_GLOBAL(n) | (uint64_t)(type | (unsigned)length_codes[length] << 2)
+                                                       << (16 + n * 4);
         return true;
     }
     return false;
 }
 
-static void take_breakpoints(VmcCpu *cpu, struct kvm_guest_debug *guest, const VmcCpuDebug *debug, bool hardware)
+static void take_breakpoints(VmcCpu *cpu, struct kvm_guest_debug *guest, const VmcCpuDebug *debug,
+                             bool hardware)
 {
     for (unsigned i = 0; i < debug->n_breakpoints; i++) {
-        VmcDebugEvent event = {.reason = VMC_DEBUG_BREAKPOINT,
-                               .hardware = hardware,
-                               .address = debug->breakpoints[i].address};
+        VmcDebugEvent event = {
+            .reason = VMC_DEBUG_BREAKPOINT, .hardware = hardware, .address = debug->breakpoints[i].address};
 
-        if (debug->breakpoints[i].hardware == hardware && !take_register(cpu, guest, event.address, 1, 0, &event))
-            cpu->int3[cpu->n_int3++] = event.address; /* never of hardware: the caller asked whether they fit */
+        if (debug->breakpoints[i].hardware == hardware &&
+            !take_register(cpu, guest, event.address, 1, 0, &event))
+            cpu->int3[cpu->n_int3++] =
+                event.address; /* never of hardware: the caller asked whether they fit */
     }
 }
 
@@ -65,9 +67,10 @@ static void take_watchpoints(VmcCpu *cpu, struct kvm_guest_debug *guest, const V
                                .access = debug->watchpoints[i].access,
                                .address = debug->watchpoints[i].address};
 
-        /* There is no type for reads alone: they are told with writes, and the debugger looks whether it was one. */
-        take_register(cpu, guest, event.address, debug->watchpoints[i].length, event.access == VMC_DEBUG_WRITE ? 1 : 3,
-                      &event);
+        /* There is no type for reads alone: they are told with writes, and the debugger looks whether it was
+         * one. */
+        take_register(cpu, guest, event.address, debug->watchpoints[i].length,
+                      event.access == VMC_DEBUG_WRITE ? 1 : 3, &event);
     }
 }
 
@@ -89,16 +92,18 @@ bool vmc_kvm_set_debug(VmcCpu *cpu, const VmcCpuDebug *debug, GError **error)
     if (!debug && !cpu->guest_debug.control)
         return true;
     if (debug && !vmc_cpu_debug_fits(&vmc_cpu_kvm, debug)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU,
-                    "KVM has four debug registers: that many watchpoints and hardware breakpoints together, each "
-                    "watchpoint of 1, 2, 4 or 8 aligned bytes");
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CPU,
+            "KVM has four debug registers: that many watchpoints and hardware breakpoints together, each "
+            "watchpoint of 1, 2, 4 or 8 aligned bytes");
         return false;
     }
     memset(cpu->registers, 0, sizeof cpu->registers);
     cpu->event = (VmcDebugEvent){.reason = VMC_DEBUG_NONE};
     cpu->n_int3 = 0;
     if (debug) {
-        guest.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | (debug->single_step ? step_control(cpu) : 0);
+        guest.control =
+            KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP | (debug->single_step ? step_control(cpu) : 0);
         guest.arch.debugreg[7] = DR7_FIXED | DR7_EXACT;
         take_breakpoints(cpu, &guest, debug, true);
         take_watchpoints(cpu, &guest, debug);
@@ -192,7 +197,8 @@ static void give_back(VmcCpu *cpu, const struct kvm_debug_exit_arch *exit)
     struct kvm_debugregs registers = {0};
 
     if (exit->exception == EXCEPTION_DB) {
-        if (vmc_kvm_ioctl(cpu->fd, KVM_GET_DEBUGREGS, &registers, "read a CPU's debug registers", NULL) >= 0) {
+        if (vmc_kvm_ioctl(cpu->fd, KVM_GET_DEBUGREGS, &registers, "read a CPU's debug registers", NULL) >=
+            0) {
             registers.dr6 = (registers.dr6 & ~DR6_B) | (exit->dr6 & (DR6_B | DR6_BS));
             vmc_kvm_ioctl(cpu->fd, KVM_SET_DEBUGREGS, &registers, "set a CPU's debug registers", NULL);
         }

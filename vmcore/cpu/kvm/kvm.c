@@ -355,8 +355,8 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
     return fail(error, "unexpected exit", run->exit_reason);
 }
 
-/* Has an instruction that waited for a device take the answer, so that the CPU's state is that behind it. False: *exit
- * happened by that. */
+/* Has an instruction that waited for a device take the answer, so that the CPU's state is that behind it.
+ * False: *exit happened by that. */
 static bool finish_instruction(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
 {
     bool ok = true;

@@ -37,10 +37,12 @@ struct VmcCpu {
     pthread_t thread;    /* of the last run; valid while `inside` */
     _Atomic bool inside; /* between run's entry and return: worth a signal */
     _Atomic bool kicked;
-    GMutex lock; /* thread, inside against kick */
-    bool unfinished; /* the last exit was an access to a device: its instruction ends when KVM is entered again */
+    GMutex lock;     /* thread, inside against kick */
+    bool unfinished; /* the last exit was an access to a device: its instruction ends when KVM is entered
+                        again */
 
-    /* What a debugger asked for: as KVM has it, what each debug register is for, and what none was left for. */
+    /* What a debugger asked for: as KVM has it, what each debug register is for, and what none was left for.
+     */
     struct kvm_guest_debug guest_debug;
     VmcDebugEvent registers[4];
     uint64_t int3[VMC_DEBUG_BREAKPOINTS];

@@ -1,14 +1,17 @@
 /*
  * What a debugger asked of a software CPU (cpu/cpu.h, set_debug); nothing of it is seen by the guest.
  *
- * c->debug is NULL unless something is asked for, and each place that looks is off the fast paths:
+ * c->debug is NULL unless something is asked for, and each place that looks is off the fast paths.
  *
- *   single step    run.c runs one instruction by itself, as for EFLAGS.TF
- *   watchpoints    the same for every instruction, with the TLB that is never filled, as for the guest's own
- * data breakpoints: the slow paths of mmu.c tell of each access breakpoints    code runs in blocks. No block
- * holds an instruction at an offset within its page at which some breakpoint is, translated or not; there
- * stands one of its own instead, that has the CPU run this instruction by itself, and only then the whole
- * address is compared. So it does not matter how often a page is mapped, where, or since when
+ * A single step runs one instruction by itself, as for EFLAGS.TF.
+ *
+ * With watchpoints every instruction runs so, with the TLB that is never filled, as for the guest's own data
+ * breakpoints: the slow paths of mmu.c tell of each access.
+ *
+ * Breakpoints let code run in blocks, translated or not. No block holds an instruction at an offset within
+ * its page at which some breakpoint is; there stands one of its own instead, that has the CPU run this
+ * instruction by itself, and only then the whole address is compared. So it does not matter how often a page
+ * is mapped, where, or since when.
  */
 #pragma once
 
