@@ -141,7 +141,8 @@ static Machine *make_machine(void)
     vmc_memory_add(m->memory, "ram", 0, RAM, false, NULL);
     m->pio = vmc_bus_new("pio");
     m->mmio = vmc_bus_new("mmio");
-    m->vm = vmc_cpu_soft.vm_new(&(VmcCpuVmParams){m->memory, m->pio, m->mmio, CPUS}, NULL);
+    VmcCpuVmParams params = {.memory = m->memory, .pio = m->pio, .mmio = m->mmio, .n_cpus = CPUS};
+    m->vm = vmc_cpu_soft.vm_new(&params, NULL);
     for (unsigned i = 0; i < CPUS; i++)
         m->cpus[i] = vmc_cpu_soft.cpu_new(m->vm, i, NULL, NULL);
     return m;

@@ -1,6 +1,7 @@
 /*
  * A machine with a debugger: real machines with kernels of a few instructions, and a client that speaks GDB's
- * protocol to them over a real socket. On the software CPU and, where there is one that works, on KVM.
+ * protocol to them over a real socket. On both engines of the software CPU and, where there is one that
+ * works, on KVM.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,7 @@ enum { RAX = 0, RCX = 2, RSP = 7, RIP = 16, CS = 18 };
 #define COUNTER 0x60000
 
 static VmcCpuKind cpu_kind = VMC_CPU_SOFT;
+static VmcCpuEngine engine;
 
 typedef struct Rig {
     char *dir, *path;
@@ -87,6 +89,7 @@ static void start(Rig *rig, const TinyCode *code, unsigned cpus, bool wait)
     config->cpus = cpus;
     config->memory = 16ull << 20;
     config->cpu = cpu_kind;
+    config->soft.engine = engine;
     config->boot.kind = VMC_BOOT_LINUX;
     config->boot.kernel = tiny_kernel(rig->dir, "kernel", code);
     rig->machine = vmc_machine_new(config, &error);
@@ -456,6 +459,16 @@ static void test_breakpoints_stop_before_the_instruction(void **state)
     uint64_t now = counter(rig);
     g_usleep(30000);
     assert_int_equal(counter(rig), now);
+    /* Into code that has run often, and out of it again. */
+    point(rig, "Z0", rip + 8, 1);
+    now += reg(rig, RIP) == rip ? 1 : 0;
+    let_go(rig, "c");
+    stopped(rig, "T05swbreak:;thread:1;");
+    assert_int_equal(reg(rig, RIP), rip + 8);
+    assert_int_equal(counter(rig), now);
+    point(rig, "z0", rip + 8, 1);
+    let_go(rig, "c");
+    UNTIL(rig, counter(rig) > now + 1000);
 }
 
 /* Most of them somewhere else, but at the same place within a page: none may be missed, none may stop. */
@@ -935,8 +948,13 @@ int main(int argc, char **argv)
     g_autofree char *no_kvm = why_no_kvm();
     int failed = 0;
 
-    if (argc < 2 || strcmp(argv[1], "soft") == 0)
-        failed += cmocka_run_group_tests_name("debugger, software CPU", tests, NULL, NULL);
+    if (argc < 2 || strcmp(argv[1], "soft") == 0) {
+        engine = VMC_ENGINE_INTERPRETER;
+        failed += cmocka_run_group_tests_name("debugger, interpreter", tests, NULL, NULL);
+        engine = VMC_ENGINE_TRANSLATOR;
+        failed += cmocka_run_group_tests_name("debugger, translator", tests, NULL, NULL);
+        engine = VMC_ENGINE_DEFAULT;
+    }
     if (no_kvm) {
         printf("skip debugger on KVM: %s\n", no_kvm);
     } else if (argc < 2 || strcmp(argv[1], "kvm") == 0) {

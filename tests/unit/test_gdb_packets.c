@@ -259,7 +259,8 @@ static int set_up_paging(void **state)
     assert_true(vmc_memory_add(p->memory, "ram", 0, RAM, false, NULL));
     p->pio = vmc_bus_new("pio");
     p->mmio = vmc_bus_new("mmio");
-    p->vm = vmc_cpu_soft.vm_new(&(VmcCpuVmParams){p->memory, p->pio, p->mmio, 1}, NULL);
+    VmcCpuVmParams params = {.memory = p->memory, .pio = p->pio, .mmio = p->mmio, .n_cpus = 1};
+    p->vm = vmc_cpu_soft.vm_new(&params, NULL);
     p->cpu = vmc_cpu_soft.cpu_new(p->vm, 0, NULL, NULL);
     assert_non_null(p->cpu);
     *state = p;
