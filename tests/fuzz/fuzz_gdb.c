@@ -233,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static Machine *machine;
-    g_autofree VmcGdbReader *reader = g_new0(VmcGdbReader, 1);
+    VmcGdbReader *reader = g_new0(VmcGdbReader, 1);
     g_autoptr(GByteArray) packet = g_byte_array_new();
     FuzzInput in = {data, size, 0};
 
@@ -257,5 +257,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vmc_gdb_session_exited(session, false);
     check_output(session, reader);
     vmc_gdb_session_free(session);
+    g_free(reader);
     return 0;
 }

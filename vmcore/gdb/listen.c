@@ -36,20 +36,18 @@ typedef union Place {
 /* "localhost", an address of 127.0.0.0/8, or ::1, which may stand in brackets. */
 static bool parse_host(const char *host, uint16_t port, Place *place)
 {
-    g_autofree char *bare = NULL;
     size_t n = strlen(host);
+    bool bracketed = host[0] == '[' && n > 2 && host[n - 1] == ']';
+    g_autofree char *bare = bracketed ? g_strndup(host + 1, n - 2) : g_strdup(host);
+    const char *v4 = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
 
-    if (host[0] == '[' && n > 2 && host[n - 1] == ']')
-        host = bare = g_strndup(host + 1, n - 2);
     memset(place, 0, sizeof *place);
-    if (strcmp(host, "localhost") == 0)
-        host = "127.0.0.1";
-    if (inet_pton(AF_INET, host, &place->v4.sin_addr) == 1) {
+    if (inet_pton(AF_INET, v4, &place->v4.sin_addr) == 1) {
         place->v4.sin_family = AF_INET;
         place->v4.sin_port = htons(port);
         return ntohl(place->v4.sin_addr.s_addr) >> 24 == 127;
     }
-    if (inet_pton(AF_INET6, host, &place->v6.sin6_addr) != 1)
+    if (inet_pton(AF_INET6, bare, &place->v6.sin6_addr) != 1)
         return false;
     place->v6.sin6_family = AF_INET6;
     place->v6.sin6_port = htons(port);
@@ -127,7 +125,7 @@ VmcGdbListener *vmc_gdb_listener_new(const char *address, GError **error)
 {
     VmcGdbListener *listener = g_new0(VmcGdbListener, 1);
     const char *path;
-    Place place;
+    Place place = {0};
 
     listener->tcp = -1;
     if (!parse(address, &path, &place, error)) {

@@ -12,11 +12,14 @@ void vmc_debug_attach(VmcMachine *machine, const VmcDebuggerOps *ops, void *opaq
 
 static void ask_nothing(VmcVcpus *group)
 {
+    g_mutex_lock(&group->lock);
     for (unsigned i = 0; i < group->n; i++) {
         group->backend->set_debug(group->vcpus[i].cpu, NULL, NULL);
         group->vcpus[i].debug_held = false;
+        group->vcpus[i].debug_event.reason = VMC_DEBUG_NONE;
     }
     group->debug_cpu = -1;
+    g_mutex_unlock(&group->lock);
 }
 
 /* Takes the brake off. Guest time goes on, too, unless the machine is paused. */
@@ -116,8 +119,10 @@ bool vmc_debug_go(VmcMachine *machine, const VmcDebugGo *go, const VmcCpuDebug *
         return true;
     if (!ask(group, go, points, error))
         return false;
+    g_mutex_lock(&group->lock);
     for (unsigned i = 0; i < group->n; i++)
         group->vcpus[i].debug_held = go[i] == VMC_GO_STAY;
+    g_mutex_unlock(&group->lock);
     let_go(machine);
     return true;
 }
