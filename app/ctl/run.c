@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <vmcore/gdb.h>
 
 #include "app/control.h"
 #include "app/cpu_figures.h"
@@ -25,6 +26,9 @@ typedef struct Run {
     bool help, verbose, cpu_stats;
     const char *control_path; /* or NULL */
     EspControl *control;
+    char *gdb_address; /* or NULL */
+    bool gdb_wait;
+    VmcGdb *gdb;
     GMainLoop *loop;
     VmcMachine *machine;
     EspAttention *attention;
@@ -50,6 +54,10 @@ static const char help_text[] =
     "  --device KIND[,OPTION]...   any number of:\n"
     "%s"
     "  --control SOCKET  a Unix socket through which other espalierctl commands reach the machine\n"
+    "  --gdb unix:FILE|tcp:PORT[,wait]\n"
+    "                    lets GDB in, by a Unix socket or a port of this computer for itself: target remote "
+    "FILE\n"
+    "  --gdb-wait        the machine does not run before a debugger lets it, as with ,wait\n"
     "  -v, --verbose     say which CPU was chosen and why, and how long the start took\n"
     "  -h, --help        this text\n"
     "\n"
@@ -67,12 +75,28 @@ void esp_ctl_say(const char *format, ...)
     fprintf(stderr, "espalierctl: %s\n", text);
 }
 
+/* "unix:FILE" or "tcp:PORT", perhaps with ",wait" behind it. */
+static bool take_gdb(Run *run, const char *value, GError **error)
+{
+    bool wait = g_str_has_suffix(value, ",wait");
+
+    g_free(run->gdb_address);
+    run->gdb_address = g_strndup(value, strlen(value) - (wait ? strlen(",wait") : 0));
+    run->gdb_wait |= wait;
+    if (vmc_gdb_check_address(run->gdb_address, error))
+        return true;
+    g_prefix_error(error, "--gdb: ");
+    return false;
+}
+
 static bool take_option(Run *run, const char *name, const char *value, GError **error)
 {
     if (strcmp(name, "control") == 0) {
         run->control_path = value;
         return true;
     }
+    if (strcmp(name, "gdb") == 0)
+        return take_gdb(run, value, error);
     return esp_vfkit_option(&run->vfkit, name, value, error);
 }
 
@@ -86,6 +110,7 @@ static bool *find_flag(Run *run, const char *word, size_t n)
         {"--help", "-h", &run->help},
         {"--verbose", "-v", &run->verbose},
         {"--cpu-stats", "", &run->cpu_stats},
+        {"--gdb-wait", "", &run->gdb_wait},
     };
 
     for (size_t i = 0; n && i < G_N_ELEMENTS(flags); i++)
@@ -107,7 +132,7 @@ static bool parse_option(Run *run, int argc, char **argv, int *index, GError **e
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "--%s takes no value; leave “=%s” out", name, value);
         return false;
     }
-    if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0) {
+    if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0 && strcmp(name, "gdb") != 0) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "there is no option --%s; see espalierctl run --help",
                     name);
         return false;
@@ -140,6 +165,12 @@ static bool parse(Run *run, int argc, char **argv, GError **error)
     if (!run->help && run->vfkit.config->boot.kind == VMC_BOOT_NONE) {
         g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
                             "there is nothing to boot; give --bootloader linux,kernel=FILE");
+        return false;
+    }
+    if (!run->help && run->gdb_wait && !run->gdb_address) {
+        g_set_error_literal(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            "--gdb-wait waits for a debugger that cannot come; give --gdb unix:FILE or --gdb tcp:PORT");
         return false;
     }
     return true;
@@ -280,6 +311,8 @@ static bool start(Run *run)
         run->attention = esp_attention_new(run->machine);
         if (run->control_path)
             run->control = esp_control_new(run->machine, run->control_path, &error);
+        if (!error && run->gdb_address)
+            run->gdb = vmc_gdb_new(run->machine, run->gdb_address, run->gdb_wait, &error);
         if (!error && vmc_machine_start(run->machine, &error))
             return true;
     }
@@ -331,6 +364,9 @@ static void run_machine(Run *run)
             started = true;
             if (run->verbose)
                 esp_ctl_say("CPU: %s (%s)", cpu, vmc_machine_get_cpu_reason(run->machine));
+            if (run->gdb_wait)
+                esp_ctl_say("the machine waits for a debugger: gdb -ex 'target remote %s'",
+                            vmc_gdb_target(run->gdb));
             g_main_loop_run(run->loop);
             if (run->verbose)
                 esp_ctl_say("the first instruction ran %.1f ms after the start",
@@ -345,6 +381,7 @@ static void run_machine(Run *run)
     if (run->machine) {
         g_signal_handlers_disconnect_by_data(run->machine, run);
         esp_attention_free(run->attention);
+        vmc_gdb_free(run->gdb);
         vmc_machine_stop(run->machine);
         if (run->cpu_stats && started)
             print_cpu_stats(run->machine);
@@ -372,5 +409,6 @@ int esp_ctl_run(int argc, char **argv)
         run_machine(&run);
     }
     esp_vfkit_clear(&run.vfkit);
+    g_free(run.gdb_address);
     return run.status;
 }

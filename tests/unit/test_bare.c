@@ -5,6 +5,9 @@
  *
  *     test_bare [BACKEND [NAME]]
  *
+ * Some run again under a debugger that they must not notice: every instruction a step, every access watched
+ * for, or blocks that end everywhere for breakpoints that are elsewhere.
+ *
  * A KVM that the probe finds slow runs only the simplest of them, unless ESPALIER_KVM=real says that it is a
  * real one on a slow processor (tests/guest/kvm-host). ESPALIER_PATIENCE multiplies the time limit.
  */
@@ -43,35 +46,41 @@ enum where {
     SOFTWARE_ONLY, /* about our own CPU's choices */
 };
 
+/* What a debugger does meanwhile. */
+enum debugged { ALONE, STEPPED, WATCHED, BROKEN };
+static const char *const debugged_names[] = {"", " stepped", " watched", " broken"};
+
 static const struct guest {
     const char *name;
     unsigned cpus;
     enum expect expect;
     enum where where;
+    bool interrupted; /* it waits for interrupts, which wait while a debugger steps */
 } guests[] = {
     // clang-format off
-    {"basic", 1, EXPECT_PASS, ANYWHERE},
-    {"wake", 3, EXPECT_PASS, ANYWHERE},
-    {"modes", 1, EXPECT_PASS, REAL_CPU},
-    {"paging", 1, EXPECT_PASS, REAL_CPU},
-    {"privilege", 1, EXPECT_PASS, REAL_CPU},
-    {"exceptions", 1, EXPECT_PASS, REAL_CPU},
-    {"interrupts", 1, EXPECT_PASS, REAL_CPU},
-    {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY},
-    {"segments", 1, EXPECT_PASS, REAL_CPU},
-    {"legacy", 1, EXPECT_PASS, REAL_CPU},
-    {"fpu", 1, EXPECT_PASS, REAL_CPU},
-    {"ferr", 1, EXPECT_PASS, SOFTWARE_ONLY},
-    {"debug", 1, EXPECT_PASS, REAL_CPU},
-    {"smp", 3, EXPECT_PASS, REAL_CPU},
-    {"triple", 1, EXPECT_SHUTDOWN, ANYWHERE},
-    {"task", 1, EXPECT_REFUSAL, SOFTWARE_ONLY}, /* what the software CPU does not do ends with a sentence */
+    {"basic", 1, EXPECT_PASS, ANYWHERE, false},
+    {"wake", 3, EXPECT_PASS, ANYWHERE, false},
+    {"modes", 1, EXPECT_PASS, REAL_CPU, false},
+    {"paging", 1, EXPECT_PASS, REAL_CPU, false},
+    {"privilege", 1, EXPECT_PASS, REAL_CPU, false},
+    {"exceptions", 1, EXPECT_PASS, REAL_CPU, false},
+    {"interrupts", 1, EXPECT_PASS, REAL_CPU, true},
+    {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY, false},
+    {"segments", 1, EXPECT_PASS, REAL_CPU, false},
+    {"legacy", 1, EXPECT_PASS, REAL_CPU, false},
+    {"fpu", 1, EXPECT_PASS, REAL_CPU, false},
+    {"ferr", 1, EXPECT_PASS, SOFTWARE_ONLY, false},
+    {"debug", 1, EXPECT_PASS, REAL_CPU, false},
+    {"smp", 3, EXPECT_PASS, REAL_CPU, true},
+    {"triple", 1, EXPECT_SHUTDOWN, ANYWHERE, false},
+    {"task", 1, EXPECT_REFUSAL, SOFTWARE_ONLY, false}, /* what the software CPU does not do ends with a sentence */
     // clang-format on
 };
 
 struct machine {
     const VmcCpuBackend *backend;
     const struct guest *guest;
+    enum debugged debugged;
     VmcIo *io;
     VmcClock *clock;
     VmcMemory *memory;
@@ -146,16 +155,45 @@ static const VmcRegionOps exit_ops = {.read = read_nothing, .write = port_write}
 static const VmcRegionOps log_ops = {.read = read_nothing, .write = log_write};
 static const VmcRegionOps scratch_ops = {.read = scratch_read, .write = ignore_write};
 
+/* Asks the CPU for what never comes, or for what always does. */
+static void debug(const struct machine *m, VmcCpu *cpu)
+{
+    g_autofree VmcCpuDebug *debug = g_new0(VmcCpuDebug, 1);
+    switch (m->debugged) {
+    case ALONE:
+        return;
+    case STEPPED:
+        debug->single_step = true;
+        break;
+    case WATCHED:
+        debug->n_watchpoints = 1;
+        debug->watchpoints[0].address = 0x7fff0000;
+        debug->watchpoints[0].length = 8;
+        debug->watchpoints[0].access = VMC_DEBUG_ACCESS;
+        break;
+    case BROKEN: /* every third byte of a part of each page */
+        debug->n_breakpoints = VMC_DEBUG_BREAKPOINTS;
+        for (unsigned i = 0; i < VMC_DEBUG_BREAKPOINTS; i++)
+            debug->breakpoints[i].address = 0x7fff0000 + i * 3;
+        break;
+    }
+    if (!m->backend->set_debug(cpu, debug, NULL))
+        abort();
+}
+
 static void *cpu_thread(void *data)
 {
     struct runner *r = data;
     struct machine *m = r->m;
     bool go_on = true;
+    debug(m, m->cpus[r->index]);
     while (go_on) {
         GError *error = NULL;
         VmcCpuExit reason = m->backend->run(m->cpus[r->index], &error);
         g_mutex_lock(&m->lock);
-        if (reason != VMC_EXIT_KICKED && !m->done) {
+        if (reason == VMC_EXIT_DEBUG) {
+            debug(m, m->cpus[r->index]);
+        } else if (reason != VMC_EXIT_KICKED && !m->done) {
             m->shut_down = reason == VMC_EXIT_SHUTDOWN;
             m->error = g_steal_pointer(&error);
             finish_locked(m);
@@ -181,12 +219,14 @@ static void load_image(struct machine *m)
     g_free(path);
 }
 
-static void machine_build(struct machine *m, const VmcCpuBackend *backend, const struct guest *guest)
+static void machine_build(struct machine *m, const VmcCpuBackend *backend, const struct guest *guest,
+                          enum debugged debugged)
 {
     GError *error = NULL;
     memset(m, 0, sizeof(*m));
     m->backend = backend;
     m->guest = guest;
+    m->debugged = debugged;
     m->log = g_string_new(NULL);
     g_mutex_init(&m->lock);
     g_cond_init(&m->changed);
@@ -310,6 +350,7 @@ static char *judge(const struct machine *m)
 struct one {
     const VmcCpuBackend *backend;
     const struct guest *guest;
+    enum debugged debugged;
     bool skip;
 };
 
@@ -337,7 +378,7 @@ static void test_guest(void **state)
     struct machine m;
     if (one->skip)
         skip();
-    machine_build(&m, one->backend, one->guest);
+    machine_build(&m, one->backend, one->guest, one->debugged);
     machine_run(&m);
     char *wrong = judge(&m);
     if (m.log->len)
@@ -350,7 +391,8 @@ static void test_guest(void **state)
 int main(int argc, char **argv)
 {
     const char *only_backend = argc > 1 ? argv[1] : NULL, *only_guest = argc > 2 ? argv[2] : NULL;
-    struct CMUnitTest tests[G_N_ELEMENTS(backends) * G_N_ELEMENTS(guests)];
+    struct CMUnitTest tests[(G_N_ELEMENTS(backends) + BROKEN) * G_N_ELEMENTS(guests)];
+    char names[G_N_ELEMENTS(tests)][32];
     struct one ones[G_N_ELEMENTS(tests)];
     char *slow, *no_kvm = why_no_kvm(&slow);
     size_t n = 0;
@@ -363,9 +405,14 @@ int main(int argc, char **argv)
                 (kvm && guests[g].where == SOFTWARE_ONLY))
                 continue;
             bool skip_it = kvm && (no_kvm || (slow && guests[g].where != ANYWHERE));
-            ones[n] = (struct one){backends[b], &guests[g], skip_it};
-            tests[n] = (struct CMUnitTest){guests[g].name, test_guest, NULL, NULL, &ones[n]};
-            n++;
+            for (unsigned d = ALONE; d <= (kvm ? ALONE : BROKEN); d++) {
+                if (d == STEPPED && guests[g].interrupted)
+                    continue;
+                g_snprintf(names[n], sizeof(names[n]), "%s%s", guests[g].name, debugged_names[d]);
+                ones[n] = (struct one){backends[b], &guests[g], d, skip_it};
+                tests[n] = (struct CMUnitTest){names[n], test_guest, NULL, NULL, &ones[n]};
+                n++;
+            }
         }
     }
     if (no_kvm || slow)

@@ -133,6 +133,10 @@ static void test_wrong_words_are_refused_with_a_sentence(void **state)
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--cpu-stats=yes"), "leave “=yes” out");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--verbose="), "leave “=” out");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--device", "virtio-frob"), "virtio-frob");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--gdb", "1234"), "unix:FILE or tcp:PORT");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--gdb=tcp:0.0.0.0:1234"), "0.0.0.0");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--gdb", "tcp:99999,wait"), "99999");
+    assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--gdb-wait"), "--gdb unix:FILE");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--device", "virtio-rng,frob"), "frob");
     assert_refused(RUN(rig, "run", "--bootloader", rig->loader, "--device", "uart,stdio", "--device",
                        "virtio-serial,stdio"),

@@ -9,8 +9,12 @@
  * set_gsi and send_msi. Otherwise the board has its own chips: each CPU is given a VmcLocalApic to ask,
  * and the board calls notify/nmi/init/sipi when there is something to ask for.
  *
- * Threads: vm_new, cpu_new, reset, get_state, set_state, get_stats and the frees while no CPU runs; run on
- * the CPU's own thread; kick, notify, nmi, init, sipi, set_gsi, send_msi from any.
+ * Debuggers: set_debug has a CPU stop at places, at accesses or after one instruction, unseen by the guest;
+ * its run then returns VMC_EXIT_DEBUG, and get_debug_event says why.
+ *
+ * Threads: vm_new, cpu_new, reset, get_state, set_state, get_stats, set_debug, get_debug_event, translate and
+ * the frees while no CPU runs; run on the CPU's own thread; kick, notify, nmi, init, sipi, set_gsi, send_msi
+ * from any.
  */
 #pragma once
 
@@ -28,6 +32,7 @@ typedef struct VmcCpu VmcCpu;
 typedef enum VmcCpuExit {
     VMC_EXIT_KICKED,   /* somebody called kick: look at your requests and call run again */
     VMC_EXIT_SHUTDOWN, /* triple fault: hardware would reset */
+    VMC_EXIT_DEBUG,    /* what set_debug asked for has happened */
     VMC_EXIT_ERROR,    /* the backend cannot go on; the GError of run says why */
 } VmcCpuExit;
 
@@ -78,10 +83,56 @@ typedef struct VmcCpuState {
     uint8_t fxsave[512] __attribute__((aligned(16))); /* FXSAVE image, 64-bit format */
     bool halted;
     bool wait_for_sipi; /* an application processor that has not been started */
+    /* What holds events off between two instructions. KVM keeps these to itself: zero there, and not set. */
+    bool interrupt_shadow,
+        debug_shadow; /* of STI, MOV SS, POP SS; of the latter two: no debug traps either */
+    bool nmi_blocked, nmi_pending;
+    uint64_t debug_pending; /* DR6 bits of traps that are due */
 } VmcCpuState;
 
 /* The state after RESET (Intel SDM vol. 3 table 9-1): real mode at F000:FFF0. */
 void vmc_cpu_state_reset(VmcCpuState *state);
+
+/* ---- debugging ---- */
+
+#define VMC_DEBUG_BREAKPOINTS 128
+#define VMC_DEBUG_WATCHPOINTS 16
+
+typedef enum VmcDebugAccess {
+    VMC_DEBUG_WRITE = 1,
+    VMC_DEBUG_READ = 2,
+    VMC_DEBUG_ACCESS = 3, /* either */
+} VmcDebugAccess;
+
+/* What a CPU shall stop at. Addresses are linear and hold in every address space. */
+typedef struct VmcCpuDebug {
+    bool single_step; /* one instruction, or the first of what takes its place: an exception's handler.
+                         Interrupts wait until it is done, unless the CPU is halted */
+    unsigned n_breakpoints, n_watchpoints;
+    struct {
+        uint64_t address;
+        bool hardware; /* only a debug register will do: nothing is put into memory, even while it is not
+                          mapped */
+    } breakpoints[VMC_DEBUG_BREAKPOINTS]; /* stops before the instruction */
+    struct {
+        uint64_t address, length; /* length >= 1, address + length - 1 does not wrap */
+        VmcDebugAccess access;
+    } watchpoints[VMC_DEBUG_WATCHPOINTS]; /* stops after the instruction that did it */
+} VmcCpuDebug;
+
+typedef enum VmcDebugReason {
+    VMC_DEBUG_NONE,
+    VMC_DEBUG_STEP,
+    VMC_DEBUG_BREAKPOINT,
+    VMC_DEBUG_WATCHPOINT,
+} VmcDebugReason;
+
+typedef struct VmcDebugEvent {
+    VmcDebugReason reason;
+    bool hardware;         /* a breakpoint: as it was asked for */
+    VmcDebugAccess access; /* a watchpoint: as it was asked for */
+    uint64_t address;      /* of the breakpoint; of the first watched byte that was touched */
+} VmcDebugEvent;
 
 typedef struct VmcCpuVmParams {
     VmcMemory *memory;
@@ -123,6 +174,19 @@ typedef struct VmcCpuBackend {
     void (*set_gsi)(VmcCpuVm *vm, unsigned gsi, bool level);
     void (*send_msi)(VmcCpuVm *vm, uint64_t address, uint32_t data);
 
+    /* How many breakpoints of hardware and watchpoints there are together, the latter of 1, 2, 4 or 8 aligned
+     * bytes; 0: as many and as long as VmcCpuDebug has room for. */
+    unsigned debug_registers;
+    /* Replaces what was asked of this CPU before and forgets an event that was not fetched; NULL: nothing any
+     * more, and then it costs nothing. Stays through reset. False: this host cannot, or not that
+     * (vmc_cpu_debug_fits). */
+    bool (*set_debug)(VmcCpu *cpu, const VmcCpuDebug *debug, GError **error);
+    /* Why run returned VMC_EXIT_DEBUG; after set_debug there is none. */
+    void (*get_debug_event)(VmcCpu *cpu, VmcDebugEvent *event);
+    /* Where a linear address lies for the kernel of this CPU's guest, whatever its rights are; marks nothing
+     * as accessed. False: nowhere. */
+    bool (*translate)(VmcCpu *cpu, uint64_t va, uint64_t *pa);
+
     /* Guest TSC ticks per second; the guest TSC as it reads now (any thread). */
     uint64_t (*tsc_hz)(VmcCpuVm *vm);
     uint64_t (*tsc_now)(VmcCpuVm *vm);
@@ -135,6 +199,16 @@ typedef struct VmcCpuBackend {
 
 extern const VmcCpuBackend vmc_cpu_soft;
 extern const VmcCpuBackend vmc_cpu_kvm;
+
+/* Whether the backend has enough debug registers for all of these (debug.c). */
+bool vmc_cpu_debug_fits(const VmcCpuBackend *backend, const VmcCpuDebug *debug);
+/* The first watchpoint an access of `size` bytes at `va` touches, as an event; false: none. `access` is what
+ * is done. */
+bool vmc_cpu_debug_watched(const VmcCpuDebug *debug, uint64_t va, uint64_t size, VmcDebugAccess access,
+                           VmcDebugEvent *event);
+/* A page walk for debuggers by the control registers of `state` (walk.c): what VmcCpuBackend.translate says,
+ * for backends whose own way of asking leaves traces. */
+bool vmc_cpu_walk(const VmcCpuState *state, const VmcMemory *memory, uint64_t va, uint64_t *pa);
 
 /* Looks whether /dev/kvm is there, may be used and runs kernel code at a useful speed (DESIGN.md section 3).
  * Takes a few milliseconds. `reason` gets one sentence for the log either way; the caller frees it. */

@@ -127,11 +127,20 @@ static void init_vcpus(VmcGuest *guest, uint64_t started_at)
     group->reset = reset_board;
     group->opaque = guest;
     group->n = guest->config->cpus;
+    group->holds = guest->machine->debugger.wait ? VMC_HOLD_DEBUG : 0;
+    group->debug_cpu = -1;
     group->vcpus = g_new0(VmcVcpu, group->n);
     group->started_at = started_at;
     g_mutex_init(&group->lock);
     g_cond_init(&group->released);
     g_cond_init(&group->arrived);
+}
+
+static bool start_vcpus(VmcGuest *guest, GError **error)
+{
+    if (guest->vcpus.holds)
+        vmc_board_pause(guest->board); /* guest time begins when they are let go */
+    return vmc_vcpus_start(&guest->vcpus, error);
 }
 
 VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error)
@@ -152,7 +161,7 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
     guest->io = vmc_io_new(error);
     if (!guest->io || !build_memory(guest, error) || !build_board(guest, error) ||
         !build_cpus(guest, error) || !vmc_guest_add_devices(guest, error) || !reset_board(guest, error) ||
-        !vmc_vcpus_start(&guest->vcpus, error)) {
+        !start_vcpus(guest, error)) {
         vmc_guest_free(guest);
         return NULL;
     }

@@ -141,6 +141,10 @@ void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, 
         if (current)
             fail_run(machine, error);
         break;
+    case VMC_EVENT_DEBUG:
+        if (current)
+            vmc_debug_on_event(machine);
+        break;
     }
 }
 
@@ -213,7 +217,8 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
         return false;
     g_object_ref(machine);
     if (set_state(machine, VMC_MACHINE_RESUMING)) {
-        vmc_board_resume(machine->guest->board);
+        if (!vmc_vcpus_debug_held(&machine->guest->vcpus))
+            vmc_board_resume(machine->guest->board);
         vmc_vcpus_release(&machine->guest->vcpus);
         set_state(machine, VMC_MACHINE_RUNNING);
     } else {

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "cpu/cpu.h"
 #include "display/vga.h"
+#include "machine/debug.h"
 #include "pc/board.h"
 #include "usb/device.h"
 #include "virtio/devices.h"
@@ -28,6 +29,7 @@ typedef enum VmcEventKind {
     VMC_EVENT_RESET,     /* the guest was reset and goes on */
     VMC_EVENT_POWER_OFF, /* all vCPUs are held; the owner is to stop the machine */
     VMC_EVENT_FAILED,    /* the same, with an error */
+    VMC_EVENT_DEBUG,     /* a CPU came to what a debugger asked for */
 } VmcEventKind;
 
 typedef struct VmcMailbox VmcMailbox;
@@ -49,6 +51,7 @@ enum {
     VMC_HOLD_PAUSE = 1, /* until vmc_vcpus_release */
     VMC_HOLD_RESET = 2, /* until the last one to arrive has reset the machine */
     VMC_HOLD_END = 4,   /* the guest powered off or failed: until vmc_vcpus_join */
+    VMC_HOLD_DEBUG = 8, /* until vmc_vcpus_debug_release */
 };
 
 typedef struct VmcVcpus VmcVcpus;
@@ -58,6 +61,8 @@ typedef struct VmcVcpu {
     unsigned index;
     VmcCpu *cpu;
     GThread *thread;
+    bool debug_held;           /* a debugger lets others run, but not this one */
+    VmcDebugEvent debug_event; /* what it came to and has not been told */
 } VmcVcpu;
 
 /* All vCPUs of a running machine and the barrier they stop at (vcpu.c). */
@@ -77,6 +82,7 @@ struct VmcVcpus {
     unsigned holds; /* VMC_HOLD_* */
     unsigned parked;
     bool quit, resetting;
+    int debug_cpu;       /* whose event stopped the machine and has not been told, or -1 */
     gint64 shutdowns[3]; /* when the last triple faults were, us */
 
     uint64_t started_at;            /* ns, vmc_machine_start */
@@ -88,6 +94,10 @@ bool vmc_vcpus_start(VmcVcpus *group, GError **error);
 /* Holds all vCPUs and waits until none runs guest code. */
 void vmc_vcpus_hold(VmcVcpus *group);
 void vmc_vcpus_release(VmcVcpus *group);
+/* The same for a debugger; releases all but those with `debug_held`. */
+void vmc_vcpus_debug_hold(VmcVcpus *group);
+void vmc_vcpus_debug_release(VmcVcpus *group);
+bool vmc_vcpus_debug_held(VmcVcpus *group);
 /* Ends and joins all threads. Fine if none was started. */
 void vmc_vcpus_join(VmcVcpus *group);
 /* What a guest asks for; any thread, never waits. */
@@ -134,6 +144,9 @@ GPtrArray *vmc_config_validate_device(const VmcConfig *config, guint index);
 /* Which backend runs the CPUs, and one sentence why (choose_cpu.c). The caller frees the reason. */
 const VmcCpuBackend *vmc_choose_cpu(VmcCpuKind kind, char **reason);
 
+/* VMC_EVENT_DEBUG arrives (debug.c). */
+void vmc_debug_on_event(VmcMachine *machine);
+
 struct _VmcMachine {
     GObject parent_instance;
     GMainContext *context; /* the owner's */
@@ -151,6 +164,12 @@ struct _VmcMachine {
     VmcCpuEngine engine;    /* of the last start; DEFAULT: the backend has none */
     uint64_t start_latency; /* of the last run that has ended */
     VmcCpuStats *cpu_stats; /* the same, one for each CPU; NULL: there are none */
+
+    struct {
+        const VmcDebuggerOps *ops; /* or NULL */
+        void *opaque;
+        bool wait;
+    } debugger;
 
     GMutex guest_lock; /* guards the pointer against callers from other threads */
     VmcGuest *guest;   /* NULL when stopped */

@@ -10,6 +10,9 @@
  * Resets come from the guest (a port, a triple fault) while it runs and only take note here. A guest that
  * triple-faults again and again right after its reset would do so for ever, so the third within a second ends
  * it.
+ *
+ * A debugger's hold is like a pause, put up also by the first CPU that comes to what it asked for; and it may
+ * let some CPUs go while others stay parked.
  */
 #include "base/thread.h"
 #include "machine/private.h"
@@ -98,17 +101,19 @@ static void reset_guest(VmcVcpus *group)
     g_cond_broadcast(&group->released);
 }
 
-/* Stays until no hold is up or the threads shall end. Called locked. */
-static void park(VmcVcpus *group)
+/* Stays until nothing holds this CPU or the threads shall end. Called locked. */
+static void park(VmcVcpu *vcpu)
 {
-    while (group->holds && !group->quit) {
+    VmcVcpus *group = vcpu->group;
+
+    while ((group->holds || vcpu->debug_held) && !group->quit) {
         group->parked++;
         if (group->parked == group->n) {
             if ((group->holds & VMC_HOLD_RESET) && !(group->holds & VMC_HOLD_END) && !group->resetting)
                 reset_guest(group);
             g_cond_broadcast(&group->arrived);
         }
-        if (group->holds && !group->quit)
+        if ((group->holds || vcpu->debug_held) && !group->quit)
             g_cond_wait(&group->released, &group->lock);
         group->parked--;
     }
@@ -120,13 +125,31 @@ static void note_first_entry(VmcVcpus *group)
         atomic_store(&group->start_latency, vmc_now_ns() - group->started_at);
 }
 
-static void on_exit_from_guest(VmcVcpus *group, VmcCpuExit reason, GError *error)
+/* Called locked. The first CPU that comes to something stops them all; others may do so in the same moment.
+ */
+static void on_debug(VmcVcpu *vcpu)
 {
+    VmcVcpus *group = vcpu->group;
+
+    group->backend->get_debug_event(vcpu->cpu, &vcpu->debug_event);
+    if (!put_up(group, VMC_HOLD_DEBUG))
+        return;
+    group->debug_cpu = (int)vcpu->index;
+    vmc_mailbox_post(group->mailbox, VMC_EVENT_DEBUG, group->run, NULL, NULL);
+}
+
+static void on_exit_from_guest(VmcVcpu *vcpu, VmcCpuExit reason, GError *error)
+{
+    VmcVcpus *group = vcpu->group;
+
     switch (reason) {
     case VMC_EXIT_KICKED:
         break;
     case VMC_EXIT_SHUTDOWN:
         on_shutdown(group);
+        break;
+    case VMC_EXIT_DEBUG:
+        on_debug(vcpu);
         break;
     case VMC_EXIT_ERROR:
         if (!error)
@@ -147,7 +170,7 @@ static gpointer vcpu_thread(gpointer data)
         GError *error = NULL;
         VmcCpuExit reason;
 
-        park(group);
+        park(vcpu);
         if (group->quit)
             break;
         g_mutex_unlock(&group->lock);
@@ -155,7 +178,7 @@ static gpointer vcpu_thread(gpointer data)
             note_first_entry(group);
         reason = group->backend->run(vcpu->cpu, &error);
         g_mutex_lock(&group->lock);
-        on_exit_from_guest(group, reason, error);
+        on_exit_from_guest(vcpu, reason, error);
     }
     g_mutex_unlock(&group->lock);
     return NULL;
@@ -164,7 +187,7 @@ static gpointer vcpu_thread(gpointer data)
 /* No CPU enters the guest before all threads are there, so a start that fails half way has run nothing. */
 bool vmc_vcpus_start(VmcVcpus *group, GError **error)
 {
-    group->holds = VMC_HOLD_PAUSE;
+    group->holds |= VMC_HOLD_PAUSE;
     for (unsigned i = 0; i < group->n; i++) {
         g_autofree char *name = g_strdup_printf("vmc-cpu%u", i);
 
@@ -178,21 +201,49 @@ bool vmc_vcpus_start(VmcVcpus *group, GError **error)
     return true;
 }
 
-void vmc_vcpus_hold(VmcVcpus *group)
+static void hold(VmcVcpus *group, unsigned why)
 {
     g_mutex_lock(&group->lock);
-    put_up(group, VMC_HOLD_PAUSE);
+    put_up(group, why);
     while (group->parked < group->n || group->resetting)
         g_cond_wait(&group->arrived, &group->lock);
     g_mutex_unlock(&group->lock);
 }
 
-void vmc_vcpus_release(VmcVcpus *group)
+static void release(VmcVcpus *group, unsigned why)
 {
     g_mutex_lock(&group->lock);
-    group->holds &= ~VMC_HOLD_PAUSE;
+    group->holds &= ~why;
     g_cond_broadcast(&group->released);
     g_mutex_unlock(&group->lock);
+}
+
+void vmc_vcpus_hold(VmcVcpus *group)
+{
+    hold(group, VMC_HOLD_PAUSE);
+}
+
+void vmc_vcpus_release(VmcVcpus *group)
+{
+    release(group, VMC_HOLD_PAUSE);
+}
+
+void vmc_vcpus_debug_hold(VmcVcpus *group)
+{
+    hold(group, VMC_HOLD_DEBUG);
+}
+
+bool vmc_vcpus_debug_held(VmcVcpus *group)
+{
+    g_mutex_lock(&group->lock);
+    bool held = group->holds & VMC_HOLD_DEBUG;
+    g_mutex_unlock(&group->lock);
+    return held;
+}
+
+void vmc_vcpus_debug_release(VmcVcpus *group)
+{
+    release(group, VMC_HOLD_DEBUG);
 }
 
 void vmc_vcpus_join(VmcVcpus *group)

@@ -7,7 +7,7 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [bare [GUEST]] [linux]      default: bare linux
+#     run.sh [bare [GUEST]] [gdb] [linux]      default: all three
 #
 # CPUS, MEMORY (MiB) of the emulated host; SECONDS_MAX until it is given up. Exit status 0: all passed; 77: this
 # computer lacks something that is needed.
@@ -48,7 +48,7 @@ for module in $modules; do
     cp "$work/modules/$module.ko" "$root/modules/"
     echo "$module" >> "$root/modules/order"
 done
-for program in "$build/tests/test_bare" "$build/espalierctl"; do
+for program in "$build/tests/test_bare" "$build/tests/test_gdb" "$build/espalierctl"; do
     strip -o "$root/build/$(basename "$program")" "$program"
     ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
         mkdir -p "$root$(dirname "$library")"
@@ -58,7 +58,7 @@ done
 cp -r "$work/bare" "$root/build/bare"
 rm -f "$root"/build/bare/*.o
 cp "$build/guest/vmlinuz" "$build/guest/initrd-serial.img" "$root/build/guest/"
-echo "${*:-bare linux}" > "$root/what"
+echo "${*:-bare gdb linux}" > "$root/what"
 # Not compressed: unpacking it on an emulated processor takes longer than reading it.
 (cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) > "$work/initrd.img"
 rm -rf "$root"

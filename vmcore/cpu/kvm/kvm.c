@@ -40,6 +40,7 @@ static void kvm_vm_free(VmcCpuVm *vm)
     if (!vm)
         return;
     vm->memory->ops = NULL;
+    g_mutex_clear(&vm->debug_lock);
     if (vm->vm_fd >= 0)
         close(vm->vm_fd);
     if (vm->kvm_fd >= 0)
@@ -151,6 +152,7 @@ static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->n_cpus = params->n_cpus;
     vm->pio = params->pio;
     vm->mmio = params->mmio;
+    g_mutex_init(&vm->debug_lock);
     vm->vm_fd = -1;
     vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (vm->kvm_fd < 0) {
@@ -314,6 +316,7 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
 {
     struct kvm_run *run = cpu->run;
     *exit = VMC_EXIT_ERROR;
+    cpu->unfinished = false;
     if (ioctl(cpu->fd, KVM_RUN, 0) < 0) {
         if (errno == EAGAIN)
             return true;
@@ -327,10 +330,15 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
         handle_io(cpu);
+        cpu->unfinished = true;
         return true;
     case KVM_EXIT_MMIO:
         handle_mmio(cpu);
+        cpu->unfinished = true;
         return true;
+    case KVM_EXIT_DEBUG:
+        *exit = VMC_EXIT_DEBUG;
+        return !vmc_kvm_debug_exit(cpu);
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_HLT:
@@ -347,17 +355,35 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
     return fail(error, "unexpected exit", run->exit_reason);
 }
 
+/* Has an instruction that waited for a device take the answer, so that the CPU's state is that behind it.
+ * False: *exit happened by that. */
+static bool finish_instruction(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
+{
+    bool ok = true;
+
+    cpu->run->immediate_exit = 1;
+    while (ok && cpu->unfinished)
+        ok = run_once(cpu, exit, error);
+    cpu->run->immediate_exit = 0;
+    return ok;
+}
+
 static VmcCpuExit kvm_run(VmcCpu *cpu, GError **error)
 {
     VmcCpuExit exit = VMC_EXIT_ERROR;
     if (!begin_run(cpu, error))
         return exit;
+    vmc_kvm_debug_enter(cpu);
     do {
         if (atomic_exchange(&cpu->kicked, false)) {
-            exit = VMC_EXIT_KICKED;
+            if (finish_instruction(cpu, &exit, error))
+                exit = VMC_EXIT_KICKED;
+            else
+                atomic_store(&cpu->kicked, true); /* for the next time */
             break;
         }
     } while (run_once(cpu, &exit, error));
+    vmc_kvm_debug_leave(cpu);
     end_run(cpu);
     return exit;
 }
@@ -405,6 +431,10 @@ const VmcCpuBackend vmc_cpu_kvm = {
     .run = kvm_run,
     .kick = kvm_kick,
     .reset = vmc_kvm_reset,
+    .debug_registers = 4,
+    .set_debug = vmc_kvm_set_debug,
+    .get_debug_event = vmc_kvm_get_debug_event,
+    .translate = vmc_kvm_translate,
     .get_state = vmc_kvm_get_state,
     .set_state = vmc_kvm_set_state,
     .set_gsi = kvm_set_gsi,

@@ -8,6 +8,12 @@
 
 #include "cpu/cpu.h"
 
+/* A breakpoint in the guest's memory. */
+struct kvm_int3 {
+    uint64_t pa;
+    uint8_t original;
+};
+
 struct VmcCpuVm {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
@@ -16,6 +22,11 @@ struct VmcCpuVm {
     size_t run_size; /* bytes of the shared kvm_run area */
     uint64_t tsc_hz;
     bool mapped[VMC_MEM_SLOTS_MAX]; /* KVM knows this slot */
+
+    /* A debugger's breakpoints that are in memory while a CPU is in the guest (debug.c). */
+    GMutex debug_lock;
+    unsigned n_inside, n_int3;
+    struct kvm_int3 int3[VMC_DEBUG_BREAKPOINTS];
 };
 
 struct VmcCpu {
@@ -26,7 +37,17 @@ struct VmcCpu {
     pthread_t thread;    /* of the last run; valid while `inside` */
     _Atomic bool inside; /* between run's entry and return: worth a signal */
     _Atomic bool kicked;
-    GMutex lock; /* thread, inside against kick */
+    GMutex lock;     /* thread, inside against kick */
+    bool unfinished; /* the last exit was an access to a device: its instruction ends when KVM is entered
+                        again */
+
+    /* What a debugger asked for: as KVM has it, what each debug register is for, and what none was left for.
+     */
+    struct kvm_guest_debug guest_debug;
+    VmcDebugEvent registers[4];
+    uint64_t int3[VMC_DEBUG_BREAKPOINTS];
+    unsigned n_int3;
+    VmcDebugEvent event;
 };
 
 /* ioctl that goes on after EINTR; -1 with *error "cannot WHAT: reason" (error may be NULL). */
@@ -36,5 +57,14 @@ int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *wh
 void vmc_kvm_reset(VmcCpu *cpu);
 void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state);
 bool vmc_kvm_set_state(VmcCpu *cpu, const VmcCpuState *state, GError **error);
+/* debug.c */
+bool vmc_kvm_set_debug(VmcCpu *cpu, const VmcCpuDebug *debug, GError **error);
+void vmc_kvm_get_debug_event(VmcCpu *cpu, VmcDebugEvent *event);
+bool vmc_kvm_translate(VmcCpu *cpu, uint64_t va, uint64_t *pa);
+/* Around the time that a CPU is in the guest. */
+void vmc_kvm_debug_enter(VmcCpu *cpu);
+void vmc_kvm_debug_leave(VmcCpu *cpu);
+/* KVM_EXIT_DEBUG. True: it was the debugger's; false: the guest's, which has been seen to. */
+bool vmc_kvm_debug_exit(VmcCpu *cpu);
 /* cpuid.c: what the guest is told: KVM's own offer with our APIC ids. */
 bool vmc_kvm_set_cpuid(VmcCpu *cpu, unsigned n_cpus, GError **error);

@@ -9,6 +9,7 @@
 #include <x86intrin.h>
 
 #include "cpu/soft/block.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/run.h"
 #include "cpu/soft/slots.h"
@@ -136,6 +137,7 @@ static void soft_cpu_free(VmcCpu *c)
     vmc_blocks_clear(c);
     vmc_translator_free(c->translator);
     g_free(c->jump);
+    g_free(c->debug);
     g_mutex_clear(&c->sleep_lock);
     g_cond_clear(&c->sleep_cond);
     g_clear_error(&c->fatal);
@@ -253,6 +255,9 @@ const VmcCpuBackend vmc_cpu_soft = {
     .nmi = soft_nmi,
     .init = soft_init,
     .sipi = soft_sipi,
+    .set_debug = vmc_soft_set_debug,
+    .get_debug_event = vmc_soft_get_debug_event,
+    .translate = vmc_soft_translate,
     .tsc_hz = soft_tsc_hz,
     .tsc_now = soft_tsc_now,
     .engine = soft_engine,

@@ -12,6 +12,8 @@
  */
 #include "cpu/soft/block.h"
 
+#include "cpu/soft/debug.h"
+
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -195,6 +197,14 @@ static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
     return bound == VMC_BIND_END;
 }
 
+/* A block of nothing but a look for a debugger's breakpoint. */
+static void break_block(struct vmc_block *b)
+{
+    b->n_uops = 0;
+    end_block(b, 0);
+    b->uops[0].fn = vmc_op_break;
+}
+
 /* Decodes from `bytes` (`avail` of them in this page) into b. False: the very first instruction crosses the
  * page. */
 static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, unsigned avail, unsigned limit)
@@ -204,11 +214,17 @@ static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, u
     struct vmc_insn list[VMC_BLOCK_INSNS];
     uint8_t uop_of[VMC_BLOCK_INSNS];
     struct vmc_fuse fuse;
+    if (vmc_debug_breaks_at(c, VMC_PAGE_SIZE - avail)) {
+        break_block(b);
+        return true;
+    }
     b->n_uops = 0;
     vmc_fuse_begin(&fuse);
     for (n = 0; n < limit && off < avail && !ended; n++) {
         uint8_t copy[MAX_INSN_LEN];
         unsigned have = MIN(avail - off, (unsigned)MAX_INSN_LEN);
+        if (vmc_debug_breaks_at(c, VMC_PAGE_SIZE - avail + off))
+            break;
         memcpy(copy, bytes + off, have); /* once: the guest may be writing */
         if (vmc_decode(copy, have, c->mode, &list[n]) != VMC_DECODE_OK)
             break;
@@ -414,6 +430,11 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     }
     c->stats.lookup_misses++;
     const uint8_t *host = vmc_code_host(c, linear, &pa);
+    if ((!host || pa == VMC_NO_PA) && vmc_debug_breaks_at(c, linear)) {
+        c->blocks->scratch.block.word = &c->blocks->no_word;
+        break_block(&c->blocks->scratch.block);
+        return &c->blocks->scratch.block;
+    }
     if (!host || pa == VMC_NO_PA)
         return vmc_block_single(c);
     /* After a TLB flush most entries still say the truth; only the translation had to be asked again. */

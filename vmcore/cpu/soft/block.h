@@ -37,7 +37,7 @@ struct vmc_block {
 
 bool vmc_blocks_init(VmcCpu *c);
 void vmc_blocks_clear(VmcCpu *c);
-/* Forgets all blocks; not while one runs. */
+/* Forgets all blocks: there is no room, or what they are made by has changed. Not while one runs. */
 void vmc_blocks_drop(VmcCpu *c);
 
 /* The block at c->rip, from the caches or decoded now. Faults as an instruction fetch does (c->rip is then

@@ -15,6 +15,7 @@
 #include "cpu/soft/mmu.h"
 
 #include "cpu/soft/block.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/translate/lockstep.h"
 
 #define PTE_P  0x1ull
@@ -508,6 +509,8 @@ static void check_access(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsign
         vmc_fault_code(c, EXC_AC, 0);
     if (c->dr[7] & 0xff)
         check_watchpoints(c, va, size, access);
+    if (vmc_unlikely(c->debug))
+        vmc_debug_access(c, va, size, access);
 }
 
 static unsigned bytes_to_page_end(uint64_t va)
@@ -694,6 +697,8 @@ uint64_t vmc_sys_ld(VmcCpu *c, uint64_t va, unsigned size)
     uint8_t *out = (uint8_t *)&value;
     if (c->long_mode && !canonical(va))
         vmc_gp0(c);
+    if (vmc_unlikely(c->debug))
+        vmc_debug_access(c, va, size, VMC_READ);
     while (size) {
         unsigned n = MIN(bytes_to_page_end(va), size);
         const void *p = access_page(c, va, VMC_READ, true, &pa);
@@ -715,6 +720,8 @@ void vmc_sys_st(VmcCpu *c, uint64_t va, unsigned size, uint64_t value)
     uint64_t pa;
     if (c->long_mode && !canonical(va))
         vmc_gp0(c);
+    if (vmc_unlikely(c->debug))
+        vmc_debug_access(c, va, size, VMC_WRITE);
     if (bytes_to_page_end(va) < size) {
         access_page(c, va + size - 1, VMC_WRITE, true, &pa); /* both pages before the first byte */
         for (unsigned i = 0; i < size; i++)

@@ -54,6 +54,11 @@ void vmc_soft_get_state(VmcCpu *c, VmcCpuState *state)
     memcpy(state->fxsave, &c->fx, sizeof state->fxsave);
     state->halted = c->halted;
     state->wait_for_sipi = c->wait_sipi;
+    state->interrupt_shadow = c->inhibit;
+    state->debug_shadow = c->inhibit_db;
+    state->nmi_blocked = c->nmi_blocked;
+    state->nmi_pending = c->nmi_waiting;
+    state->debug_pending = c->db_pending;
 }
 
 /* What is wrong with a state, or NULL. */
@@ -131,9 +136,13 @@ bool vmc_soft_set_state(VmcCpu *c, const VmcCpuState *s, GError **error)
     }
     c->halted = s->halted;
     c->wait_sipi = s->wait_for_sipi;
-    c->inhibit = c->inhibit_db = c->nmi_blocked = c->nmi_waiting = c->shutdown = false;
+    c->inhibit = s->interrupt_shadow;
+    c->inhibit_db = s->debug_shadow;
+    c->nmi_blocked = s->nmi_blocked;
+    c->nmi_waiting = s->nmi_pending;
+    c->db_pending = s->debug_pending;
+    c->shutdown = false;
     c->delivering = -1;
-    c->db_pending = 0;
     c->cur = NULL;
     if ((c->cr0 & CR0_PG) && (c->cr4 & CR4_PAE) && !c->long_mode)
         vmc_load_pdptes(c, c->cr3);

@@ -9,6 +9,7 @@
 #include "cpu/soft/run.h"
 
 #include "cpu/soft/block.h"
+#include "cpu/soft/debug.h"
 #include "cpu/soft/exec/fx.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/reset.h"
@@ -22,10 +23,10 @@
 #define WAKING (REQ_INTR | REQ_NMI | REQ_INIT | REQ_SIPI | REQ_KICK | REQ_CODE)
 
 /* With any breakpoint on, instructions run one by one: a data breakpoint traps right behind the one that
- * touched it. */
+ * touched it. The same for a debugger. */
 static bool breakpoints(const VmcCpu *c)
 {
-    return c->dr[7] & 0xff;
+    return (c->dr[7] & 0xff) || vmc_debug_one_by_one(c);
 }
 
 static bool breakpoints_on_code(const VmcCpu *c)
@@ -59,7 +60,7 @@ void vmc_soft_update_mode(VmcCpu *c)
 
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC);
     bool ac = c->cpl != 3 && (c->eflags & FL_AC);
-    if (align || (c->dr[7] & 0xff))
+    if (align || (c->dr[7] & 0xff) || vmc_debug_watches(c))
         c->tlb = c->tlbs[VMC_TLB_NEVER];
     else if (c->cpl == 3)
         c->tlb = c->tlbs[VMC_TLB_USER];
@@ -115,6 +116,8 @@ static void step(VmcCpu *c)
     }
     atomic_fetch_and_explicit(&c->request, ~REQ_STEP, memory_order_relaxed);
     c->cur = NULL;
+    if (vmc_unlikely(c->debug) && vmc_debug_before(c))
+        return;
     if (breakpoints_on_code(c))
         check_code_breakpoints(c);
     bool trap = c->eflags & FL_TF;
@@ -192,6 +195,8 @@ static bool serve_requests(VmcCpu *c, VmcCpuExit *exit)
     }
     if (c->shutdown || c->fatal)
         return *exit = c->shutdown ? VMC_EXIT_SHUTDOWN : VMC_EXIT_ERROR, false;
+    if (vmc_debug_due(c))
+        return *exit = VMC_EXIT_DEBUG, false;
     if (request & REQ_KICK) {
         atomic_fetch_and(&c->request, ~REQ_KICK);
         return *exit = VMC_EXIT_KICKED, false;
@@ -214,7 +219,8 @@ static bool serve_requests(VmcCpu *c, VmcCpuExit *exit)
         deliver_debug_trap(c);
         return true;
     }
-    if ((request & REQ_NMI) && !c->nmi_blocked && !c->inhibit) {
+    bool quiet = vmc_debug_holds_interrupts(c);
+    if ((request & REQ_NMI) && !c->nmi_blocked && !c->inhibit && !quiet) {
         atomic_fetch_and(&c->request, ~REQ_NMI);
         c->halted = false;
         c->nmi_blocked = true;
@@ -225,7 +231,7 @@ static bool serve_requests(VmcCpu *c, VmcCpuExit *exit)
         atomic_fetch_and(&c->request, ~REQ_NMI);
         c->nmi_waiting = true; /* IRET asks again (exec/far.c) */
     }
-    if (((request & REQ_INTR) || c->intr_waiting) && take_interrupt(c))
+    if (((request & REQ_INTR) || c->intr_waiting) && !quiet && take_interrupt(c))
         return true;
     if (c->halted) {
         sleep_until_request(c);
@@ -251,6 +257,8 @@ VmcCpuExit vmc_soft_run(VmcCpu *c, GError **error)
         }
         c->link_from = NULL;
         c->cur = NULL;
+        if (vmc_unlikely(c->debug))
+            vmc_debug_fault(c);
         vmc_deliver_fault(c);
     }
     for (;;) {

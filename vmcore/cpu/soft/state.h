@@ -21,6 +21,7 @@
 struct vmc_block;
 struct vmc_uop;
 struct vmc_block_cache;
+struct vmc_debug;
 
 /* Byte offsets into VmcCpu for operands of micro-operations. */
 #define VMC_GPR(n)    ((n)*8u)
@@ -147,7 +148,7 @@ enum {
     REQ_INIT = 4,
     REQ_SIPI = 8,     /* vector in sipi_vector */
     REQ_KICK = 16,    /* return VMC_EXIT_KICKED */
-    REQ_STEP = 32,    /* own: interrupt shadow, TF or RF pending: run one instruction by itself */
+    REQ_STEP = 32,    /* own: interrupt shadow, TF, RF or a debugger: run one instruction by itself */
     REQ_CODE = 64,    /* drop write permission of pages that now hold code (block.c) */
     REQ_HALT = 128,   /* own: HLT executed or waiting for SIPI */
     REQ_DIRTY = 256,  /* the dirty log of a slot was taken (slots.c) */
@@ -187,8 +188,8 @@ enum {
     VMC_TLB_SUPER,    /* CPL 0..2, EFLAGS.AC clear (SMAP in force) */
     VMC_TLB_USER,     /* CPL 3 */
     VMC_TLB_SUPER_AC, /* CPL 0..2 with EFLAGS.AC set */
-    VMC_TLB_NEVER,    /* never filled: alignment checks or data breakpoints are on, every access goes the slow
-                         way */
+    VMC_TLB_NEVER,    /* never filled: alignment checks, data breakpoints or a debugger's watchpoints are on,
+                         every    access goes the slow way */
     VMC_TLB_COUNT,
 };
 
@@ -337,6 +338,7 @@ struct VmcCpu {
     struct vmc_tlb_code *tlb_code[VMC_CODE_COUNT];
     struct vmc_jump_entry *jump;
     struct vmc_block_cache *blocks; /* block.c */
+    struct vmc_debug *debug;        /* what a debugger asks for, or NULL (debug.h) */
 
     GMutex sleep_lock; /* HLT waits here */
     GCond sleep_cond;

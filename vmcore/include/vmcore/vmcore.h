@@ -7,4 +7,5 @@
 #include <vmcore/disk.h>
 #include <vmcore/display.h>
 #include <vmcore/error.h>
+#include <vmcore/gdb.h>
 #include <vmcore/machine.h>

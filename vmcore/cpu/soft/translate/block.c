@@ -4,6 +4,7 @@
  * Behind the code come the stubs of its memory accesses, the ways out with their links, and the interpreter's
  * uops of instructions that its handlers run. All of that is addressed relative to the code.
  */
+#include "cpu/soft/debug.h"
 #include "cpu/soft/translate/context.h"
 
 /* One instruction of which `have` bytes are there joins the block. False: it does not, and the block ends
@@ -41,6 +42,8 @@ static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
     while (t->n < VMC_BLOCK_INSNS && off < VMC_PAGE_SIZE) {
         uint8_t copy[15];
         unsigned have = MIN(VMC_PAGE_SIZE - off, 15u);
+        if (vmc_debug_breaks_at(t->c, off))
+            break;
         memcpy(copy, bytes + (off - start), have); /* once: the guest may be writing */
         if (!add(t, copy, have, off))
             break;
