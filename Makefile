@@ -11,7 +11,7 @@ export ESPALIER_BUILD := $(B)
 # at the end of the file.
 WAYS_build := all run guest install
 WAYS_demo  := demo
-WAYS_test  := test check-sanitize test-kvm test-devices-long
+WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long
 WAYS_bench := bench
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
@@ -140,6 +140,11 @@ TOOLS := $(B)/guest/tools.img
 $(TOOLS): tests/guest/devices/tools.sh
 	$(Q)tests/guest/devices/tools.sh $(B)/guest
 
+# The same programs for what is measured in a guest and on the host.
+BENCH_PROGRAMS := $(B)/guest/bench.tar
+$(BENCH_PROGRAMS): $(TOOLS) $(GUEST) tests/bench/programs.sh tests/bench/work $(wildcard tests/guest/programs/*.[ch])
+	$(Q)tests/bench/programs.sh $(B)/guest
+
 # $(B)/espalier, and how `make demo` drives it.
 -include ui/ui.mk
 
@@ -168,10 +173,15 @@ run: $(PROGRAMS) guest
 test: all unit-tests $(BACKPORTS) fuzz-replay metal
 	$(Q)tests/run $(TESTS)
 
-# Devices for longer, with Debian's programs in the guest.
-.PHONY: test-devices-long
+# The software CPU and the devices for longer, with Debian's programs in the guest.
+LONG_CPU := long_stress
+LONG_DEVICES := $(filter-out $(LONG_CPU),$(patsubst tests/guest/%.py,%,$(wildcard tests/guest/long_*.py)))
+.PHONY: test-cpu-long test-devices-long
+test-cpu-long: ctl guest $(TOOLS)
+	$(Q)tests/run --long $(LONG_CPU)
+
 test-devices-long: ctl guest $(TOOLS)
-	$(Q)tests/run --long $(TESTS)
+	$(Q)tests/run --long $(or $(TESTS),$(LONG_DEVICES))
 
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -180,7 +190,7 @@ check-sanitize: guest
 	$(Q)mkdir -p build-sanitize/guest && cp -u $(B)/guest/vmlinuz $(B)/guest/*.img build-sanitize/guest/
 	$(Q)ESPALIER_BUILD=build-sanitize tests/run --sanitize $(TESTS)
 
-bench: ctl guest metal bench-programs $(TOOLS)
+bench: ctl guest metal bench-programs $(TOOLS) $(BENCH_PROGRAMS)
 	$(Q)tests/bench/bench.py
 	$(Q)tests/bench/devices.py
 	$(Q)tests/bench/ring_block.py
@@ -239,10 +249,11 @@ help:
 	@echo "make demo         build, start, and show what it does by itself; pictures in $(B)/"
 	@echo "make test         everything that can be tested; TESTS=name for some of it"
 	@echo "make check-sanitize   the tests with the address and undefined behaviour sanitizers"
+	@echo "make test-cpu-long    the software CPU by stress-ng in a guest, which verifies what it computes; takes long"
 	@echo "make test-devices-long   disks, folders, inputs and the agent with Debian's programs in a guest; takes long"
 	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600"
 	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"
-	@echo "make bench        how fast, against QEMU"
+	@echo "make bench        how fast, against QEMU and this computer itself"
 	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer; FUZZERS=fuzz_pci for one. fuzz-corpus, fuzz-seeded: its README"
 	@echo "make lint         clang-format, cppcheck, clang-tidy"
 	@echo "make deps         install all packages that any of these needs (each installs its own anyway)"

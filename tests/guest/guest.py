@@ -80,7 +80,7 @@ class Process:
                 self.mark = match.end()
                 return match
             if not alive:
-                raise Failure(f"expected {pattern!r}, but the output ended:\n{self.tail()}")
+                raise Failure(f"expected {pattern!r}, but the output ended (exit status {self.wait(5)}):\n{self.tail()}")
             if time.monotonic() > end:
                 raise Failure(f"expected {pattern!r} within {seconds} s; the output ends with:\n{self.tail()}")
             alive = self._read(end - time.monotonic())
