@@ -328,7 +328,7 @@ static struct vmc_block *crossing(VmcCpu *c, struct vmc_block *known, uint64_t l
     return b;
 }
 
-struct vmc_block *vmc_block_prefix(VmcCpu *c, const struct vmc_block *b, unsigned insns)
+struct vmc_block *vmc_block_part(VmcCpu *c, const struct vmc_block *b, unsigned offset, unsigned insns)
 {
     struct vmc_block_cache *cache = c->blocks;
     size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
@@ -338,8 +338,9 @@ struct vmc_block *vmc_block_prefix(VmcCpu *c, const struct vmc_block *b, unsigne
         return NULL;
     struct vmc_block *p = (struct vmc_block *)(cache->arena + cache->used);
     *p = *b;
+    p->pa = b->pa + offset;
     p->hash_next = NULL;
-    if (!decode_block(c, p, host, VMC_PAGE_SIZE - (unsigned)(c->rip & ~VMC_PAGE_MASK), insns))
+    if (!decode_block(c, p, host + offset, VMC_PAGE_SIZE - (unsigned)(p->pa & ~VMC_PAGE_MASK), insns))
         return NULL;
     cache->used += (sizeof *p + p->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
     return p;

@@ -47,9 +47,9 @@ struct vmc_block *vmc_block_find(VmcCpu *c);
  * interrupt shadows. */
 struct vmc_block *vmc_block_single(VmcCpu *c);
 
-/* The first `insns` instructions of the block at c->rip, which is `b`, as one of their own that is not found
- * by anybody. NULL: no room. */
-struct vmc_block *vmc_block_prefix(VmcCpu *c, const struct vmc_block *b, unsigned insns);
+/* `insns` instructions from `offset` bytes into the block at c->rip, which is `b`, as a block of their own
+ * that is not found by anybody. NULL: no room. */
+struct vmc_block *vmc_block_part(VmcCpu *c, const struct vmc_block *b, unsigned offset, unsigned insns);
 
 /* A CPU is about to write to the page of `word`: its blocks die, and the running block ends after this
  * instruction if it is among them. */

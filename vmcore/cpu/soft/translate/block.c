@@ -38,7 +38,7 @@ static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned 
 
 static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
 {
-    unsigned off = start;
+    unsigned off = start, sides = 0;
     while (t->n < VMC_BLOCK_INSNS && off < VMC_PAGE_SIZE) {
         uint8_t copy[15];
         unsigned have = MIN(VMC_PAGE_SIZE - off, 15u);
@@ -48,7 +48,8 @@ static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
         if (!add(t, copy, have, off))
             break;
         off += t->insn[t->n - 1].length;
-        if (t->plan[t->n - 1].ends)
+        const struct vmc_plan *p = &t->plan[t->n - 1];
+        if (p->ends && (p->form != FORM_JCC || sides++ == VMC_SIDE_EXITS))
             break;
     }
     t->off[t->n] = (uint16_t)off;
@@ -199,6 +200,28 @@ static void make_door(struct vmc_tr *t, struct vmc_block *b, unsigned off)
     vmc_jump(e, t->t->indirect);
 }
 
+/* For lockstep: the same instructions for the interpreter, whose blocks end at every conditional jump. */
+static bool make_shadows(struct vmc_tr *t, struct vmc_block *b)
+{
+    struct vmc_block **last = &b->shadow;
+    b->undefined = vmc_lockstep_undefined(t->insn, t->plan, t->n);
+    *last = NULL;
+    for (unsigned i = 0, first = 0; i < t->n; i++) {
+        if (t->plan[i].form != FORM_JCC && i + 1 < t->n)
+            continue;
+        struct vmc_block *s =
+            b->word2 ? b : vmc_block_part(t->c, b, t->off[first] - t->off[0], i + 1 - first);
+        if (!s)
+            return false;
+        if (s != b)
+            *last = s, last = &s->hash_next;
+        else
+            b->shadow = b;
+        first = i + 1;
+    }
+    return true;
+}
+
 bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
 {
     VmcCpu *c = tr->cpu;
@@ -207,7 +230,7 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     if (!host || !vmc_block_valid(b))
         return false;
     struct vmc_tr *t = tr->work;
-    t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = 0;
+    t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = t->n_sides = 0;
     memset(&t->flags, 0, sizeof t->flags);
     t->pointer.valid = t->xmm_checked = false;
     t->c = c;
@@ -223,6 +246,7 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
         return false;
     vmc_flags_liveness(t);
     generate(t);
+    vmc_emit_sides(t);
     vmc_emit_stubs(t);
     emit_exits(t);
     emit_helpers(t);
@@ -230,14 +254,8 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
         return false;
     if (b->word2 && atomic_load(b->word2) != b->word2_value)
         return false;
-    if (c->vm->lockstep && b->word2) {
-        b->shadow = b;
-    } else if (c->vm->lockstep) {
-        b->shadow = vmc_block_prefix(c, b, t->n);
-        b->undefined = vmc_lockstep_undefined(t->insn, t->plan, t->n);
-        if (!b->shadow)
-            return false;
-    }
+    if (c->vm->lockstep && !make_shadows(t, b))
+        return false;
     if (b->word2)
         make_door(t, b, at);
     b->insns = (uint16_t)t->n;

@@ -45,7 +45,7 @@ struct vmc_translator {
         *access; /* R11: address, pushed: VMC_ACCESS_*: R11 is a host pointer on return, or never returns */
     uint8_t *helper;     /* R11: uop of the interpreter; returns if it went on to the next one */
     uint8_t *load_flags; /* VmcCpu's flags into the host's */
-    uint8_t *load_carry;  /* CF alone; loses S2 */
+    uint8_t *load_carry; /* CF alone; loses S2 */
     uint8_t *indirect;   /* R11: guest RIP to go to */
     uint8_t *load_xmm;
 };
@@ -136,6 +136,8 @@ struct vmc_stub {
     struct vmc_flags_state flags;
 };
 
+/* Conditional jumps that a block goes on behind. */
+#define VMC_SIDE_EXITS  6
 #define VMC_MAX_STUBS   (VMC_BLOCK_INSNS * 2)
 #define VMC_MAX_HELPERS VMC_BLOCK_INSNS
 
@@ -164,7 +166,7 @@ struct vmc_tr {
     struct {
         uint8_t *site;
         int32_t target; /* offset from the page */
-    } exits[VMC_BLOCK_INSNS + 4];
+    } exits[2 * VMC_BLOCK_INSNS + 8];
     unsigned n_exits;
     struct {
         uint8_t *from;
@@ -172,6 +174,12 @@ struct vmc_tr {
         struct vmc_flags_state flags;
     } bails[VMC_BLOCK_INSNS];
     unsigned n_bails;
+    struct {
+        uint8_t *from;
+        int32_t at, target;
+        struct vmc_flags_state flags;
+    } sides[VMC_SIDE_EXITS];
+    unsigned n_sides;
 };
 
 /* ---- registers ---- */
@@ -236,6 +244,7 @@ void vmc_emit_stubs(struct vmc_tr *t);
 void vmc_gen_integer(struct vmc_tr *t, unsigned i);
 void vmc_gen_control(struct vmc_tr *t, unsigned i);
 void vmc_gen_end(struct vmc_tr *t); /* the block ends without a jump */
+void vmc_emit_sides(struct vmc_tr *t);
 void vmc_gen_vector(struct vmc_tr *t, unsigned i);
 /* Vector registers are the host's from here on. Loses the host's flags. */
 void vmc_vectors_check(struct vmc_tr *t);

@@ -24,11 +24,11 @@ static void add_exit(struct vmc_tr *t, uint8_t *site, int32_t target)
     t->exits[t->n_exits++].target = target;
 }
 
-/* Goes to `target`, an offset from the page. */
-static void go(struct vmc_tr *t, int32_t target)
+/* Goes to `target`, an offset from the page, from the instruction at `from`. */
+static void go(struct vmc_tr *t, int32_t from, int32_t target)
 {
     if (in_page(target)) {
-        if (target <= t->off[t->n - 1]) { /* backwards: a loop may close */
+        if (target <= from) { /* a loop may close */
             vmc_emit(&t->e, VMC_OP(0x83), 7, CPU_AT(request));
             vmc_put8(&t->e, 0);
             add_exit(t, vmc_jcc_later(&t->e, 5), ~target);
@@ -44,25 +44,53 @@ static void go(struct vmc_tr *t, int32_t target)
 void vmc_gen_end(struct vmc_tr *t)
 {
     vmc_flags_store(t);
-    go(t, t->off[t->n]);
+    go(t, t->off[t->n - 1], t->off[t->n]);
+}
+
+/* The block goes on behind the jump: what is to be done when it is taken stands in a stub. */
+static void jcc_side(struct vmc_tr *t, unsigned i, int32_t target)
+{
+    uint8_t *taken = vmc_jcc_later(&t->e, t->insn[i].opcode & 15);
+    if (t->flags.stored && in_page(target) && target > t->off[i]) {
+        add_exit(t, taken, target);
+        return;
+    }
+    t->sides[t->n_sides].from = taken;
+    t->sides[t->n_sides].at = t->off[i];
+    t->sides[t->n_sides].target = target;
+    t->sides[t->n_sides++].flags = t->flags;
+}
+
+void vmc_emit_sides(struct vmc_tr *t)
+{
+    for (unsigned i = 0; i < t->n_sides; i++) {
+        vmc_patch(t->sides[i].from, t->e.p);
+        t->flags = t->sides[i].flags;
+        vmc_flags_store(t);
+        go(t, t->sides[i].at, t->sides[i].target);
+    }
 }
 
 static void jcc(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_insn *d = &t->insn[i];
-    unsigned cond = d->opcode & 15;
     int32_t next = t->off[i + 1], target = next + (int32_t)d->imm;
     vmc_flags_require(t, t->plan[i].flags_read);
+    if (i + 1 < t->n) {
+        jcc_side(t, i, target);
+        return;
+    }
+    unsigned cond = d->opcode & 15;
     vmc_flags_store(t);
     if (in_page(target) && target > t->off[i]) {
         add_exit(t, vmc_jcc_later(&t->e, cond), target);
-        go(t, next);
+        go(t, t->off[i], next);
         return;
     }
     uint8_t *not_taken = vmc_jcc_later(&t->e, cond ^ 1);
-    go(t, target);
+    go(t, t->off[i], target);
     vmc_patch(not_taken, t->e.p);
-    go(t, next);
+    go(t, t->off[i], next);
 }
 
 static void move_rsp(struct vmc_tr *t, int32_t by)
@@ -84,7 +112,7 @@ static void call(struct vmc_tr *t, unsigned i)
 {
     push_return(t, i);
     vmc_flags_store(t);
-    go(t, t->off[i + 1] + (int32_t)t->insn[i].imm);
+    go(t, t->off[i], t->off[i + 1] + (int32_t)t->insn[i].imm);
 }
 
 /* Goes to the address in S1. One that is not canonical is this instruction's fault, with RSP as it was. */
@@ -152,7 +180,7 @@ void vmc_gen_control(struct vmc_tr *t, unsigned i)
         break;
     case FORM_JMP:
         vmc_flags_store(t);
-        go(t, t->off[i + 1] + (int32_t)t->insn[i].imm);
+        go(t, t->off[i], t->off[i + 1] + (int32_t)t->insn[i].imm);
         break;
     case FORM_CALL:
         call(t, i);

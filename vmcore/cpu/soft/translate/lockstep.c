@@ -116,6 +116,12 @@ static void give(VmcCpu *c, const struct side *s)
 
 /* ---- the two runs ---- */
 
+/* Whether the part `run` of the block's shadow is what comes next. */
+static bool follows(const VmcCpu *c, const struct vmc_block *b, const struct vmc_block *run)
+{
+    return run == b->shadow || ((c->rip ^ run->pa) & ~VMC_PAGE_MASK) == 0;
+}
+
 /* On the interpreter, with every store noted: the shadow block, or single instructions up to `until`. False:
  * a device or too many stores. */
 static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *until, struct side *s)
@@ -128,15 +134,14 @@ static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *unti
     j->on = true;
     if (!_setjmp(c->fault_jmp)) {
         struct vmc_block *run = until ? NULL : b->shadow;
-        for (unsigned i = 0; !until || (i < b->insns && c->rip != *until); i++) {
+        for (unsigned i = 0; until ? i < b->insns && c->rip != *until : run && follows(c, b, run); i++) {
             if (until)
                 run = vmc_block_single(c);
             c->tlb = c->tlbs[VMC_TLB_NEVER];
             c->block = run;
             c->block_rip = c->rip;
             run->uops[0].fn(c, run->uops);
-            if (!until)
-                break;
+            run = until || run == b ? NULL : run->hash_next;
         }
     } else {
         faulted = true;
