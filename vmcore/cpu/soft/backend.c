@@ -126,7 +126,7 @@ struct cpu_room {
     VmcCpu cpu;
     struct vmc_tlb_entry tlbs[VMC_TLB_COUNT][VMC_TLB_SIZE] __attribute__((aligned(4096)));
     struct vmc_tlb_code code[VMC_CODE_COUNT][VMC_TLB_CODE_SIZE];
-    struct vmc_target targets[VMC_TARGETS];
+    struct vmc_target targets[VMC_TARGETS], sites[VMC_SITES];
 };
 
 static void soft_cpu_free(VmcCpu *c)
@@ -161,6 +161,7 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
         for (unsigned i = 0; i < VMC_CODE_COUNT; i++)
             c->tlb_code[i] = room->code[i];
         c->targets = room->targets;
+        c->sites = room->sites;
         vmc_tlb_init(c);
         ok = vmc_blocks_init(c);
     }

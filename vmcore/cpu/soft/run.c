@@ -42,7 +42,7 @@ static void new_tag(VmcCpu *c)
 {
     if (++c->last_tag == 0) {
         memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
-        memset(c->targets, 0, VMC_TARGETS * sizeof *c->targets);
+        vmc_targets_clear(c);
         memset(c->kind_tags, 0, sizeof c->kind_tags);
         c->last_tag = 1;
     }

@@ -301,14 +301,17 @@ struct VmcCpu {
 
     /* The translator's (translate/translator.h); NULL: there is none. */
     struct vmc_translator *translator;
-    struct vmc_target *targets;
-    uint64_t jump_xor;          /* the running kind's tag in the upper 16 bits */
-    struct vmc_link *exit_link; /* the jump that left translated code for want of a target */
-    uint64_t target;            /* of an indirect call, while its return address is pushed */
-    uint32_t branch;            /* VMC_BRANCH_*: the last indirect jump */
-    bool bail;                  /* the instruction at rip is for the interpreter */
-    bool vectors_here;          /* XMM registers are in the host's, not in fx */
-    bool narrow;                /* the next block is to check every memory access by itself */
+    struct vmc_target *targets, *sites;
+    uint64_t jump_xor;              /* the running kind's tag in the upper 16 bits */
+    struct vmc_link *exit_link;     /* the jump that left translated code for want of a target */
+    uint32_t return_top;            /* index of the newest entry of the ring `returns`, times its size */
+    struct vmc_target *returns[16]; /* where the callers of what runs go on */
+    struct vmc_target *site;        /* of the jump that missed */
+    uint64_t target;                /* of an indirect call, while its return address is pushed */
+    uint32_t branch;                /* VMC_BRANCH_*: the last indirect jump */
+    bool bail;                      /* the instruction at rip is for the interpreter */
+    bool vectors_here;              /* XMM registers are in the host's, not in fx */
+    bool narrow;                    /* the next block is to check every memory access by itself */
     bool helper_done;
     bool sti_shadow; /* inhibit, but the translator sees to it: one block is entered without looking at
                         requests */

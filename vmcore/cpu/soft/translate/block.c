@@ -7,6 +7,13 @@
 #include "cpu/soft/debug.h"
 #include "cpu/soft/translate/context.h"
 
+/* MOVS CMPS STOS LODS SCAS: the interpreter ends its blocks there for the sake of requests. */
+static bool is_string(const struct vmc_insn *d)
+{
+    unsigned op = d->opcode;
+    return d->map == VMC_MAP_1 && ((op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf));
+}
+
 /* One instruction of which `have` bytes are there joins the block. False: it does not, and the block ends
  * before. */
 static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned off)
@@ -26,8 +33,9 @@ static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned 
     }
     if (p->form == FORM_HELPER) {
         if (t->c->vm->lockstep)
-            return false; /* cannot be done twice */
-        p->ends = bound != VMC_BIND_OK || (d->map == VMC_MAP_0F && d->opcode == 0xae);
+            return false;                                  /* cannot be done twice */
+        p->leaves = bound != VMC_BIND_OK && !is_string(d); /* and has set rip */
+        p->ends = p->leaves || (d->map == VMC_MAP_0F && d->opcode == 0xae);
         t->helpers[t->n_helpers++].uop = uop;
     }
     if (p->base == VMC_RIP_REG)
@@ -102,8 +110,15 @@ static void helper(struct vmc_tr *t, unsigned i, unsigned n)
         else if (d->modrm == 0xca)
             t->tlb = VMC_TLB_SUPER;
     }
-    if (i + 1 == t->n)
+    if (t->plan[i].ends) { /* who knows what it changed: kind of code, paging, interrupts */
+        if (!t->plan[i].leaves) {
+            vmc_load(e, S1, CPU_AT(block_rip));
+            vmc_lea(e, S1, vmc_m(S1, t->off[i + 1]));
+            vmc_store(e, CPU_AT(rip), S1);
+        }
+        vmc_jump(e, t->t->leave);
         return;
+    }
     vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(request));
     vmc_put8(e, 0);
     t->exits[t->n_exits].site = vmc_jcc_later(e, 5);
@@ -129,7 +144,7 @@ static void generate(struct vmc_tr *t)
             vmc_gen_integer(t, i);
     }
     unsigned last = t->plan[t->n - 1].form;
-    if (last < FORM_CALL)
+    if (last < FORM_CALL && !(last == FORM_HELPER && t->plan[t->n - 1].ends))
         vmc_gen_end(t);
 }
 
@@ -230,7 +245,7 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     if (!host || !vmc_block_valid(b))
         return false;
     struct vmc_tr *t = tr->work;
-    t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = t->n_sides = 0;
+    t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = t->n_sides = t->n_misses = 0;
     memset(&t->flags, 0, sizeof t->flags);
     t->pointer.valid = t->xmm_checked = false;
     t->c = c;
@@ -247,6 +262,7 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     vmc_flags_liveness(t);
     generate(t);
     vmc_emit_sides(t);
+    vmc_emit_misses(t);
     vmc_emit_stubs(t);
     emit_exits(t);
     emit_helpers(t);

@@ -32,6 +32,8 @@ struct vmc_translator {
     struct vmc_tr *work;
     struct vmc_block *none; /* stands for the running block in handlers that look at it */
     struct vmc_target *targets;
+    unsigned n_sites;
+    int32_t sites_at;
     int32_t targets_at; /* distances from RBP */
     int32_t tlb_at[VMC_TLB_COUNT];
     bool bmi2;
@@ -47,6 +49,7 @@ struct vmc_translator {
     uint8_t *load_flags; /* VmcCpu's flags into the host's */
     uint8_t *load_carry; /* CF alone; loses S2 */
     uint8_t *indirect;   /* R11: guest RIP to go to */
+    uint8_t *missed;     /* the same with S2 the jump's site, to be filled */
     uint8_t *load_xmm;
 };
 
@@ -88,6 +91,7 @@ enum vmc_form {
 struct vmc_plan {
     uint8_t form;
     bool ends;          /* the block */
+    bool leaves;        /* the handler of a FORM_HELPER goes back to the run loop */
     bool byte, rm_byte; /* operand is a byte: both, only rm */
     bool extension;     /* ModRM.reg is part of the opcode */
     bool reg_read, reg_write, rm_read, rm_write;
@@ -180,6 +184,11 @@ struct vmc_tr {
         struct vmc_flags_state flags;
     } sides[VMC_SIDE_EXITS];
     unsigned n_sides;
+    struct {
+        uint8_t *from;
+        int32_t site; /* distance from RBP; 0: its address is in S2 */
+    } misses[2 * VMC_BLOCK_INSNS + 8];
+    unsigned n_misses;
 };
 
 /* ---- registers ---- */
@@ -245,6 +254,7 @@ void vmc_gen_integer(struct vmc_tr *t, unsigned i);
 void vmc_gen_control(struct vmc_tr *t, unsigned i);
 void vmc_gen_end(struct vmc_tr *t); /* the block ends without a jump */
 void vmc_emit_sides(struct vmc_tr *t);
+void vmc_emit_misses(struct vmc_tr *t);
 void vmc_gen_vector(struct vmc_tr *t, unsigned i);
 /* Vector registers are the host's from here on. Loses the host's flags. */
 void vmc_vectors_check(struct vmc_tr *t);

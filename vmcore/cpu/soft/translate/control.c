@@ -24,6 +24,97 @@ static void add_exit(struct vmc_tr *t, uint8_t *site, int32_t target)
     t->exits[t->n_exits++].target = target;
 }
 
+/* A site of one's own, as a distance from RBP. */
+static int32_t new_site(struct vmc_tr *t)
+{
+    struct vmc_translator *tr = t->t;
+    unsigned n = tr->n_sites < VMC_SITES ? tr->n_sites++ : 0;
+    return tr->sites_at + (int32_t)(n * sizeof(struct vmc_target));
+}
+
+static void add_miss(struct vmc_tr *t, int32_t site)
+{
+    t->misses[t->n_misses].from = vmc_jcc_later(&t->e, 5);
+    t->misses[t->n_misses++].site = site;
+}
+
+void vmc_emit_misses(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    for (unsigned i = 0; i < t->n_misses; i++) {
+        vmc_patch(t->misses[i].from, e->p);
+        if (t->misses[i].site)
+            vmc_lea(e, S2, vmc_m(H_RBP, t->misses[i].site));
+        else
+            vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor)); /* the RIP again */
+        vmc_jump(e, t->t->missed);
+    }
+}
+
+static void check_request(struct vmc_tr *t)
+{
+    vmc_emit(&t->e, VMC_OP(0x83), 7, CPU_AT(request));
+    vmc_put8(&t->e, 0);
+    vmc_patch(vmc_jcc_later(&t->e, 5), t->t->leave_rip);
+}
+
+/* Goes to the RIP in S1 by way of a site. */
+static void go_by_site(struct vmc_tr *t, bool check)
+{
+    struct vmc_emit *e = &t->e;
+    int32_t site = new_site(t);
+    if (check)
+        check_request(t);
+    vmc_store(e, vmc_r(S2), S1);
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S2, CPU_AT(jump_xor));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S2, vmc_m(H_RBP, site));
+    add_miss(t, site);
+    vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
+    vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
+    vmc_store(e, CPU_AT(block_rip), S1);
+    vmc_emit(e, VMC_OP(0xff), 4, vmc_m(H_RBP, site + (int32_t)offsetof(struct vmc_target, code)));
+}
+
+/* S2 = an index into the ring of returns. */
+static void ring_index(struct vmc_tr *t)
+{
+    vmc_emit(&t->e, VMC_OP(0x8b), S2, CPU_AT(return_top));
+    vmc_emit(&t->e, VMC_OP(0x83), 4, vmc_r(S2));
+    vmc_put8(&t->e, sizeof(((VmcCpu *)NULL)->returns) - sizeof(void *));
+}
+
+/* A call remembers where it returns to. Loses both scratch registers. */
+static void remember_return(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    int32_t ring = (int32_t)offsetof(VmcCpu, returns) - CPU_BIAS;
+    vmc_emit(e, VMC_OP(0x83), 0, CPU_AT(return_top));
+    vmc_put8(e, sizeof(void *));
+    ring_index(t);
+    vmc_lea(e, S1, vmc_m(H_RBP, new_site(t)));
+    vmc_store(e, vmc_mx(H_RBP, S2, 0, ring), S1);
+}
+
+/* Goes to the RIP in S1, which a return has popped. */
+static void go_by_ring(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    int32_t ring = (int32_t)offsetof(VmcCpu, returns) - CPU_BIAS;
+    check_request(t);
+    ring_index(t);
+    vmc_emit(e, VMC_OP(0x83), 5, CPU_AT(return_top));
+    vmc_put8(e, sizeof(void *));
+    vmc_load(e, S2, vmc_mx(H_RBP, S2, 0, ring));
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_m(S2, 0));
+    add_miss(t, 0);
+    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
+    vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
+    vmc_store(e, CPU_AT(block_rip), S1);
+    vmc_emit(e, VMC_OP(0xff), 4, vmc_m(S2, (int32_t)offsetof(struct vmc_target, code)));
+}
+
 /* Goes to `target`, an offset from the page, from the instruction at `from`. */
 static void go(struct vmc_tr *t, int32_t from, int32_t target)
 {
@@ -37,7 +128,7 @@ static void go(struct vmc_tr *t, int32_t from, int32_t target)
     } else {
         page_relative(t, S1, target);
         vmc_store_imm32(&t->e, CPU_AT(branch), 0);
-        vmc_jump(&t->e, t->t->indirect);
+        go_by_site(t, target <= from);
     }
 }
 
@@ -112,6 +203,8 @@ static void call(struct vmc_tr *t, unsigned i)
 {
     push_return(t, i);
     vmc_flags_store(t);
+    t->pointer.valid = false;
+    remember_return(t);
     go(t, t->off[i], t->off[i + 1] + (int32_t)t->insn[i].imm);
 }
 
@@ -120,7 +213,10 @@ static void go_indirect(struct vmc_tr *t, unsigned i, int32_t popped)
 {
     vmc_store_imm32(&t->e, CPU_AT(branch),
                     t->off[i] | (uint32_t)popped << VMC_BRANCH_POPPED_SHIFT | VMC_BRANCH);
-    vmc_jump(&t->e, t->t->indirect);
+    if (popped)
+        go_by_ring(t);
+    else
+        go_by_site(t, true);
 }
 
 static void ret(struct vmc_tr *t, unsigned i)
@@ -168,6 +264,7 @@ static void call_indirect(struct vmc_tr *t, unsigned i)
     page_relative(t, S2, t->off[i + 1]);
     vmc_store(e, slot, S2);
     move_rsp(t, -8);
+    remember_return(t);
     vmc_load(e, S1, target);
     go_indirect(t, i, 0);
 }

@@ -336,7 +336,7 @@ void vmc_lockstep(VmcCpu *c, struct vmc_block *b)
         }
         translated(c, b, &y);
         keep_got(j);
-        if (y.faulted && !x.faulted) {
+        if (y.faulted && (!x.faulted || x.rip != y.rip)) {
             if (same_so_far(c, b, &before, &x, &y)) {
                 c->bail = !c->narrow;
                 return;

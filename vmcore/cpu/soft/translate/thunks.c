@@ -252,31 +252,62 @@ static void make_load_carry(struct vmc_translator *t, struct vmc_emit *e)
     ret(e);
 }
 
-/* The place of a guest RIP in the table of targets: S2 = its distance, S1 = its tag. */
-static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
+/* S1 = the RIP's tag, S2 = the distance of its entry in the table of targets. */
+static void target_entry(struct vmc_emit *e)
 {
-    t->indirect = e->p;
-    vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(request));
-    vmc_put8(e, 0);
-    vmc_patch(vmc_jcc_later(e, 5), t->leave_rip);
-    vmc_emit(e, VMC_OP(0x89), S1, vmc_r(S2));
+    vmc_emit(e, VMC_OP(0x69), S2, vmc_r(S1)); /* imul: vmc_target_index */
+    vmc_put32(e, 0x9e3779b1u);
     vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(S2));
-    vmc_put8(e, 6);
-    vmc_emit(e, VMC_OP(0x33), S2, vmc_r(S1));
-    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(S2));
-    vmc_put32(e, VMC_TARGETS - 1);
+    vmc_put8(e, 32 - VMC_TARGET_BITS);
     vmc_emit(e, VMC_OP(0xc1), 4, vmc_r(S2));
     vmc_put8(e, 4);
     vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
-    uint8_t *miss = vmc_jcc_later(e, 5);
+}
+
+static void if_requested(struct vmc_emit *e, const uint8_t *out)
+{
+    vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(request));
+    vmc_put8(e, 0);
+    vmc_patch(vmc_jcc_later(e, 5), out);
+}
+
+/* S1, a tag, becomes the page that runs from here on. */
+static void enter_page(struct vmc_emit *e)
+{
     vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
     vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
     vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
     vmc_store(e, CPU_AT(block_rip), S1);
-    vmc_emit(e, VMC_OP(0xff), 4,
-             vmc_mx(H_RBP, S2, 0, t->targets_at + (int32_t)offsetof(struct vmc_target, code)));
+}
+
+static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
+{
+    int32_t code = t->targets_at + (int32_t)offsetof(struct vmc_target, code);
+    t->indirect = e->p;
+    if_requested(e, t->leave_rip);
+    target_entry(e);
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
+    uint8_t *miss = vmc_jcc_later(e, 5);
+    enter_page(e);
+    vmc_emit(e, VMC_OP(0xff), 4, vmc_mx(H_RBP, S2, 0, code));
+
+    t->missed = e->p;
+    vmc_store(e, CPU_AT(site), S2);
+    if_requested(e, t->leave_rip);
+    target_entry(e);
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
+    uint8_t *miss_too = vmc_jcc_later(e, 5);
+    vmc_load(e, S2, vmc_mx(H_RBP, S2, 0, code));
+    push(e, H_RAX);
+    vmc_load(e, H_RAX, CPU_AT(site));
+    vmc_store(e, vmc_m(H_RAX, 0), S1);
+    vmc_store(e, vmc_m(H_RAX, (int32_t)offsetof(struct vmc_target, code)), S2);
+    pop(e, H_RAX);
+    enter_page(e);
+    vmc_emit(e, VMC_OP(0xff), 4, vmc_r(S2));
+
     vmc_patch(miss, e->p);
+    vmc_patch(miss_too, e->p);
     vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
     vmc_jump(e, t->leave_rip);
 }

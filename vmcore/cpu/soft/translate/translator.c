@@ -55,6 +55,9 @@ struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **erro
     t->none = g_new0(struct vmc_block, 1);
     t->none->word = &t->no_word;
     t->targets = c->targets;
+    t->n_sites = 1;
+    t->sites_at = (int32_t)((uint8_t *)c->sites - (uint8_t *)c) - CPU_BIAS;
+    vmc_targets_clear(c);
     t->targets_at = (int32_t)((uint8_t *)t->targets - (uint8_t *)c) - CPU_BIAS;
     for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
         t->tlb_at[i] = (int32_t)((uint8_t *)c->tlbs[i] - (uint8_t *)c) - CPU_BIAS;
@@ -84,7 +87,16 @@ void vmc_translator_reset(VmcCpu *c)
     t->used = t->thunks_end;
     t->generation++;
     c->exit_link = NULL;
-    memset(t->targets, 0, VMC_TARGETS * sizeof *t->targets);
+    t->n_sites = 1;
+    vmc_targets_clear(c);
+}
+
+void vmc_targets_clear(VmcCpu *c)
+{
+    memset(c->targets, 0, VMC_TARGETS * sizeof *c->targets);
+    memset(c->sites, 0, (c->translator ? c->translator->n_sites : 0) * sizeof *c->sites);
+    for (unsigned i = 0; i < G_N_ELEMENTS(c->returns); i++)
+        c->returns[i] = &c->sites[0];
 }
 
 /* ---- called by thunks ---- */
@@ -94,8 +106,9 @@ bool vmc_translated_helper(VmcCpu *c, const struct vmc_uop *u)
     vmc_cc_settle(c);
     c->block = c->translator->none;
     c->helper_done = false;
+    c->rip = 0;
     u->fn(c, u);
-    return c->helper_done;
+    return c->helper_done || c->rip == vmc_next_rip(c, u); /* the latter of string instructions alone */
 }
 
 void vmc_translated_return(VmcCpu *c, const struct vmc_uop *u)
@@ -146,8 +159,7 @@ static void interpret(VmcCpu *c, struct vmc_block *b)
 
 static void remember_target(VmcCpu *c, const struct vmc_block *b)
 {
-    uint32_t low = (uint32_t)c->rip;
-    struct vmc_target *at = &c->targets[(low >> 6 ^ low) & (VMC_TARGETS - 1)];
+    struct vmc_target *at = &c->targets[vmc_target_index(c->rip)];
     at->tag = c->rip ^ c->jump_xor;
     at->code = b->code;
 }

@@ -28,8 +28,19 @@ struct vmc_target {
     uint64_t tag;
     const uint8_t *code;
 };
-#define VMC_TARGET_BITS 13
+#define VMC_TARGET_BITS 14
 #define VMC_TARGETS     (1u << VMC_TARGET_BITS)
+
+/* And a place for each jump that is not linked, with the last target it had. The first is nobody's. */
+#define VMC_SITES 65536u
+
+/* Index of a RIP in the table. */
+static inline uint32_t vmc_target_index(uint64_t rip)
+{
+    return (uint32_t)rip * 0x9e3779b1u >> (32 - VMC_TARGET_BITS);
+}
+/* All cached targets are forgotten. */
+void vmc_targets_clear(VmcCpu *c);
 
 /* VmcCpu.branch: offset in its page of an indirect jump, VMC_BRANCH, and the bytes a return has popped. */
 #define VMC_BRANCH              (1u << 12)
