@@ -24,6 +24,7 @@ struct vmc_block {
     uint64_t pa2;
     uint16_t mode_key;
     uint16_t n_uops;
+    bool cached;              /* vmc_block_find will find it again */
     uint16_t heat;            /* how often it was run before it had code */
     const uint8_t *code;      /* translated, or NULL */
     const uint8_t *door;      /* where jumps within the page enter it */
