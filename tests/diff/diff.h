@@ -22,6 +22,8 @@
 
 #include <Zydis/Zydis.h>
 
+#include "vmcore/cpu.h"
+
 /* Where code, data and stack live, in both worlds; below 2 GiB so that 32-bit code reaches them too. All
  * around is unmapped. */
 #define CODE_BASE  0x10000000u
@@ -126,8 +128,10 @@ uint32_t native_cpu_limit(const struct native *n);
 
 /* ---- soft.c ---- */
 struct soft;
-struct soft *soft_new(uint32_t cpu_limit);
+struct soft *soft_new(uint32_t cpu_limit, VmcCpuEngine engine, bool lockstep);
 void soft_free(struct soft *s);
+/* Instructions that became host code so far. */
+uint64_t soft_translated(const struct soft *s);
 void soft_run(struct soft *s, const struct diff_case *c, struct diff_outcome *outcome);
 
 /* ---- judge.c ---- */

@@ -1,6 +1,8 @@
-# The differential test (tests/diff/diff.h). `make test` runs it for a bounded time; `make test-diff DIFF_SECONDS=600` for longer.
+# The differential test (tests/diff/diff.h). `make test` runs it for a bounded time; `make test-diff
+# DIFF_SECONDS=600 DIFF_ENGINE=translator` for longer.
 DIFF_SECONDS ?= 600
 DIFF_SEED    ?=
+DIFF_ENGINE  ?=
 DIFF_SRC     := $(wildcard tests/diff/*.c)
 DIFF_OBJ     := $(DIFF_SRC:%.c=$(B)/obj/%.o)
 
@@ -18,4 +20,5 @@ unit-tests: $(B)/difftest
 
 .PHONY: test-diff
 test-diff: $(B)/difftest
-	$(Q)$(B)/difftest --corpus tests/diff/corpus --seconds $(DIFF_SECONDS) $(if $(DIFF_SEED),--seed $(DIFF_SEED))
+	$(Q)$(B)/difftest --corpus tests/diff/corpus --seconds $(DIFF_SECONDS) $(if $(DIFF_SEED),--seed $(DIFF_SEED)) \
+		$(if $(DIFF_ENGINE),--engine $(DIFF_ENGINE))

@@ -3,7 +3,7 @@
  *
  *   difftest [--seconds N] [--seed N] [--mode 64|32|16] [--corpus FOLDER] [--case LINE] [--only TEXT]
  * [--sequences]
- *            [--native-only] [--forms] [--show N]
+ *            [--engine interpreter|translator[,lockstep]] [--native-only] [--forms] [--show N]
  *
  * First the corpus, then every enumerated encoding, then random ones and sequences until the time is up. Exit
  * status 0 if all agree, 1 if not, 77 if the host cannot be an oracle.
@@ -33,6 +33,8 @@ struct run {
     uint64_t seed;
     int mode; /* -1: all */
     const char *corpus, *only, *line;
+    VmcCpuEngine engine;
+    bool lockstep;
     bool no_oracle; /* built with sanitizers: their shadow memory lies where snippets expect nothing, so only
                        our side runs */
     bool native_only, forms, sequences_only, random_only;
@@ -325,6 +327,18 @@ static void ask_cpuid(struct run *r)
     judge_set_advertised(&r->judge, answers[0], answers[1], answers[2], answers[3]);
 }
 
+/* As --cpu soft:ENGINE says it. */
+static bool parse_engine(struct run *r, const char *value)
+{
+    char **parts = g_strsplit(value, ",", 2);
+    bool good = parts[0] && vmc_cpu_engine_from_name(parts[0], &r->engine) &&
+                (!parts[1] || strcmp(parts[1], "lockstep") == 0);
+
+    r->lockstep = good && parts[1];
+    g_strfreev(parts);
+    return good;
+}
+
 static bool parse_options(struct run *r, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -349,6 +363,10 @@ static bool parse_options(struct run *r, int argc, char **argv)
             r->seed = strtoull(value, NULL, 0);
         else if (strcmp(argv[i], "--show") == 0)
             r->show = (unsigned)atoi(value);
+        else if (strcmp(argv[i], "--engine") == 0 && !parse_engine(r, value))
+            return false;
+        else if (strcmp(argv[i], "--engine") == 0)
+            ;
         else if (strcmp(argv[i], "--mode") == 0)
             r->mode = atoi(value) == 64 ? MODE_64 : atoi(value) == 32 ? MODE_32 : MODE_16;
         else if (strcmp(argv[i], "--corpus") == 0)
@@ -390,7 +408,7 @@ static bool set_up(struct run *r)
     if (r->native_only) {
         memcpy(r->judge.advertised, r->judge.host, sizeof(r->judge.host));
     } else {
-        r->soft = soft_new(r->native ? native_cpu_limit(r->native) : 0);
+        r->soft = soft_new(r->native ? native_cpu_limit(r->native) : 0, r->engine, r->lockstep);
         ask_cpuid(r);
     }
     return true;
@@ -398,7 +416,8 @@ static bool set_up(struct run *r)
 
 int main(int argc, char **argv)
 {
-    struct run r = {.seconds = 20, .seed = (uint64_t)time(NULL), .mode = -1, .show = 2};
+    struct run r = {
+        .seconds = 20, .seed = (uint64_t)time(NULL), .mode = -1, .show = 2, .engine = VMC_ENGINE_INTERPRETER};
     bool good = true, enumerated = false;
     char untested[1024];
 
@@ -431,6 +450,10 @@ int main(int argc, char **argv)
         judge_untested(&r.judge, r.run_of_set, untested, sizeof(untested))) {
         printf("CPUID advertises what nothing here tests:%s\n", untested);
         good = false;
+    }
+    if (r.soft && r.engine == VMC_ENGINE_TRANSLATOR) {
+        printf("%" PRIu64 " instructions were translated\n", soft_translated(r.soft));
+        good &= r.mode > MODE_64 || soft_translated(r.soft) > 0;
     }
     printf("%s\n", good ? "all agree" : "DIFFERENCES");
     g_free(r.cases);

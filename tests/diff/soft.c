@@ -19,6 +19,7 @@
 #include "base/bus.h"
 #include "base/memory.h"
 #include "cpu/cpu.h"
+#include "cpu/soft/state.h"
 
 #define RAM_SIZE    0x40000u
 #define PHYS_TABLES 0x1000u
@@ -247,6 +248,13 @@ static const VmcLocalApicOps apic_ops = {
     .mmio_write = apic_mmio_write,
 };
 
+uint64_t soft_translated(const struct soft *s)
+{
+    VmcCpuStats stats;
+
+    return vmc_cpu_soft.get_stats(s->cpu, &stats) ? stats.insns_translated : 0;
+}
+
 /* CPU time of the thread that runs the CPU, so that a busy host ends nothing early. */
 static uint64_t runner_us(struct soft *s)
 {
@@ -278,7 +286,7 @@ static gpointer watchdog_main(gpointer data)
     return NULL;
 }
 
-struct soft *soft_new(uint32_t cpu_limit)
+struct soft *soft_new(uint32_t cpu_limit, VmcCpuEngine engine, bool lockstep)
 {
     struct soft *s = calloc(1, sizeof(*s));
     VmcLocalApic lapic = {&apic_ops, s};
@@ -292,10 +300,17 @@ struct soft *soft_new(uint32_t cpu_limit)
     s->pio = vmc_bus_new("pio");
     s->mmio = vmc_bus_new("mmio");
     vmc_bus_add(s->pio, "exit", 0, 256, &port_ops, s);
-    params = (VmcCpuVmParams){.memory = s->memory, .pio = s->pio, .mmio = s->mmio, .n_cpus = 1};
+    params = (VmcCpuVmParams){.memory = s->memory,
+                              .pio = s->pio,
+                              .mmio = s->mmio,
+                              .n_cpus = 1,
+                              .engine = engine,
+                              .lockstep = lockstep};
     s->vm = vmc_cpu_soft.vm_new(&params, &error);
-    if (s->vm)
+    if (s->vm) {
+        s->vm->translate_after = 0; /* every case runs once */
         s->cpu = vmc_cpu_soft.cpu_new(s->vm, 0, &lapic, &error);
+    }
     if (!s->cpu)
         g_error("%s", error->message);
     make_paging(s);
@@ -387,6 +402,8 @@ void soft_run(struct soft *s, const struct diff_case *c, struct diff_outcome *o)
         exit = vmc_cpu_soft.run(s->cpu, &error);
     while (exit == VMC_EXIT_KICKED && s->vector < 0 && !s->timed_out);
     s->running = 0;
+    if (exit == VMC_EXIT_ERROR)
+        fprintf(stderr, "%s\n", error->message);
     vmc_cpu_soft.get_state(s->cpu, &st);
     if (exit == VMC_EXIT_KICKED && s->vector >= 0) {
         store_outcome(s, &st, o);

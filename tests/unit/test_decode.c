@@ -137,6 +137,7 @@ static void compare_access(const struct judge *j, const uint8_t *bytes, const st
     case ZYDIS_ISA_SET_FXSAVE64:
     case ZYDIS_ISA_SET_CMPXCHG16B:
     case ZYDIS_ISA_SET_POPCNT:
+    case ZYDIS_ISA_SET_LONGMODE:
         break;
     default:
         return;

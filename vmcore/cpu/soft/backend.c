@@ -16,6 +16,9 @@
 #include "cpu/soft/translate/translator.h"
 #include "vmcore/error.h"
 
+/* Most blocks run once or twice; translating one costs as much as interpreting it some dozen times. */
+#define TRANSLATE_AFTER 8
+
 struct instant {
     uint64_t tsc, ns;
 };
@@ -82,6 +85,7 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
     vm->engine = engine;
     vm->lockstep = params->lockstep;
     vm->code_cache_mib = params->code_cache_mib ? params->code_cache_mib : VMC_CODE_CACHE_DEFAULT;
+    vm->translate_after = params->lockstep ? 1 : TRANSLATE_AFTER;
     return true;
 }
 

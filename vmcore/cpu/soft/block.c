@@ -247,6 +247,7 @@ static void start_block(struct vmc_block *b)
     b->code = NULL;
     b->shadow = NULL;
     b->heat = 0;
+    b->cached = false;
     b->word2 = NULL;
 }
 
@@ -256,6 +257,7 @@ static void enter_block(VmcCpu *c, struct vmc_block *b)
     c->blocks->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
     c->stats.blocks_decoded++;
     b->hash_next = *head;
+    b->cached = true;
     *head = b;
 }
 

@@ -24,11 +24,11 @@ struct vmc_block {
     uint64_t pa2;
     uint16_t mode_key;
     uint16_t n_uops;
+    bool cached;              /* vmc_block_find will find it again */
     uint16_t heat;            /* how often it was run before it had code */
     const uint8_t *code;      /* translated, or NULL */
     const uint8_t *door;      /* where jumps within the page enter it */
     uint16_t insns;           /* of which it has code */
-    uint16_t undefined;       /* in lockstep: flags not to be compared */
     struct vmc_block *shadow; /* and just those instructions for the interpreter */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */

@@ -361,6 +361,7 @@ struct VmcCpuVm {
     VmcCpuEngine engine; /* never VMC_ENGINE_DEFAULT */
     bool lockstep;
     unsigned code_cache_mib;
+    unsigned translate_after; /* how often a block is interpreted before it is worth translating */
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
     uint64_t tsc_start;   /* host TSC that is guest 0 */

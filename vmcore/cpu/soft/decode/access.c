@@ -133,7 +133,7 @@ static unsigned group_access(const struct vmc_insn *d, bool *write)
     switch (d->opcode) {
     case 0x63: /* MOVSXD, or ARPL */
         *write = d->mode != VMC_MODE_64;
-        return *write ? 2 : d->opsize == 2 ? 2 : 4;
+        return *write ? 2 : 4; /* four even for a 16-bit destination, as AMD has it */
     case 0x80:
     case 0x81:
     case 0x82:

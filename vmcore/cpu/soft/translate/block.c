@@ -219,7 +219,6 @@ static void make_door(struct vmc_tr *t, struct vmc_block *b, unsigned off)
 static bool make_shadows(struct vmc_tr *t, struct vmc_block *b)
 {
     struct vmc_block **last = &b->shadow;
-    b->undefined = vmc_lockstep_undefined(t->insn, t->plan, t->n);
     *last = NULL;
     for (unsigned i = 0, first = 0; i < t->n; i++) {
         if (t->plan[i].form != FORM_JCC && i + 1 < t->n)

@@ -274,10 +274,6 @@ void vmc_translated_return(VmcCpu *c, const struct vmc_uop *u);
  * which the interpreter raises. */
 void vmc_translator_undo_branch(VmcCpu *c);
 
-/* ---- lockstep.c ---- */
-/* Flags that these instructions leave undefined at their end. */
-uint16_t vmc_lockstep_undefined(const struct vmc_insn *list, const struct vmc_plan *plan, unsigned n);
-
 /* ---- block.c ---- */
 /* Translates the block at c->rip. False: it is not worth it, or there was no room and everything was dropped.
  */

@@ -155,10 +155,11 @@ void vmc_flags_require(struct vmc_tr *t, unsigned mask)
 void vmc_flags_before(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_plan *p = &t->plan[i];
-    if (p->flags_read)
-        vmc_flags_require(t, p->flags_read);
-    if ((t->need[i] & p->flags_write) && (t->need[i] & ~(unsigned)p->flags_kill))
-        vmc_flags_require(t, t->need[i] & ~(unsigned)p->flags_kill); /* to pass through unchanged */
+    unsigned mask = p->flags_read;
+    if (t->need[i] & p->flags_write)
+        mask |= t->need[i] & ~(unsigned)p->flags_kill; /* to pass through unchanged */
+    if (mask) /* at once: for a second set of them the first would be lost */
+        vmc_flags_require(t, mask);
     vmc_flags_before_writes(t, i);
 }
 

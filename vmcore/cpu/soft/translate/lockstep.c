@@ -234,31 +234,66 @@ static unsigned undefined(const struct vmc_insn *d)
     return 0;
 }
 
-uint16_t vmc_lockstep_undefined(const struct vmc_insn *list, const struct vmc_plan *plan, unsigned n)
+/* Code of the guest at `rip`, up to the first byte that is not there: for looking at, without traces. */
+static unsigned code_bytes(VmcCpu *c, uint64_t rip, uint8_t *bytes, unsigned size)
 {
-    unsigned mask = 0;
-    for (unsigned i = 0; i < n; i++)
-        mask = (mask & ~(unsigned)plan[i].flags_kill) | undefined(&list[i]);
-    return (uint16_t)mask;
+    uint64_t pa, offset;
+    for (unsigned i = 0; i < size; i++) {
+        const VmcMemSlot *slot =
+            vmc_translate_debug(c, rip + i, &pa) ? vmc_memory_find(c->vm->memory, pa, &offset) : NULL;
+        if (!slot)
+            return i;
+        bytes[i] = slot->host[offset];
+    }
+    return size;
 }
 
-static bool same(const struct vmc_block *b, const struct side *x, const struct side *y)
+static bool is_conditional_jump(const struct vmc_insn *d)
 {
-    uint64_t flags = (x->rflags ^ y->rflags) & ~(uint64_t)b->undefined;
-    if (x->faulted != y->faulted)
+    return (d->map == VMC_MAP_1 && (d->opcode & 0xf0) == 0x70) ||
+           (d->map == VMC_MAP_0F && (d->opcode & 0xf0) == 0x80);
+}
+
+/* Flags that are undefined where the block was left: before the instruction at y->rip, by a conditional jump
+ * to there, or at its end. */
+static uint64_t undefined_where_left(VmcCpu *c, const struct vmc_block *b, uint64_t start,
+                                     const struct side *y)
+{
+    unsigned mask = 0, side = 0;
+    uint64_t rip = start;
+    for (unsigned i = 0; i < b->insns; i++) {
+        uint8_t bytes[15];
+        struct vmc_insn d;
+        struct vmc_plan plan;
+        if (y->faulted && rip == y->rip)
+            return mask;
+        if (vmc_decode(bytes, code_bytes(c, rip, bytes, sizeof bytes), VMC_MODE_64, &d) != VMC_DECODE_OK)
+            return 0;
+        vmc_classify(&d, true, &plan);
+        rip += d.length;
+        mask = (mask & ~(unsigned)plan.flags_kill) | undefined(&d);
+        if (is_conditional_jump(&d) && rip + (uint64_t)d.imm == y->rip)
+            side |= mask;
+    }
+    return mask | side;
+}
+
+static bool same(VmcCpu *c, const struct vmc_block *b, uint64_t start, const struct side *x,
+                 const struct side *y)
+{
+    if (x->faulted != y->faulted || x->rip != y->rip || x->mxcsr != y->mxcsr ||
+        memcmp(x->gpr, y->gpr, sizeof x->gpr) || memcmp(x->xmm, y->xmm, sizeof x->xmm))
         return false;
-    return !memcmp(x->gpr, y->gpr, sizeof x->gpr) && x->rip == y->rip && !flags && x->mxcsr == y->mxcsr &&
-           !memcmp(x->xmm, y->xmm, sizeof x->xmm);
+    uint64_t flags = x->rflags ^ y->rflags;
+    return !flags || !(flags & ~undefined_where_left(c, b, start, y));
 }
 
 static void print_bytes(GString *out, VmcCpu *c, uint64_t rip)
 {
-    uint64_t pa, offset;
-    if (!vmc_translate_debug(c, rip, &pa))
-        return;
-    const VmcMemSlot *slot = vmc_memory_find(c->vm->memory, pa, &offset);
-    for (unsigned i = 0; slot && i < 96 && offset + i < slot->size; i++)
-        g_string_append_printf(out, "%02x", slot->host[offset + i]);
+    uint8_t bytes[96];
+    unsigned n = code_bytes(c, rip, bytes, sizeof bytes);
+    for (unsigned i = 0; i < n; i++)
+        g_string_append_printf(out, "%02x", bytes[i]);
 }
 
 static void report(VmcCpu *c, const struct vmc_block *b, const struct side *before, const struct side *x,
@@ -275,7 +310,8 @@ static void report(VmcCpu *c, const struct vmc_block *b, const struct side *befo
     g_string_append_printf(out, "  rip     %016" PRIx64 "  %016" PRIx64 "  %016" PRIx64 "%s\n", before->rip,
                            x->rip, y->rip, x->rip != y->rip ? " <" : "");
     g_string_append_printf(out, "  rflags  %016" PRIx64 "  %016" PRIx64 "  %016" PRIx64 " (undefined %x)\n",
-                           before->rflags, x->rflags, y->rflags, b->undefined);
+                           before->rflags, x->rflags, y->rflags,
+                           (unsigned)undefined_where_left(c, b, before->rip, y));
     g_string_append_printf(out, "  mxcsr   %16x  %16x  %16x\n  left early      %d %d\n", before->mxcsr,
                            x->mxcsr, y->mxcsr, x->faulted, y->faulted);
     for (unsigned i = 0; i < 16; i++)
@@ -291,8 +327,8 @@ static void report(VmcCpu *c, const struct vmc_block *b, const struct side *befo
                     "lockstep: translator and interpreter disagree about the block at %" PRIx64, before->rip);
 }
 
-/* The translated code left an instruction in the middle to the interpreter, which had done the whole block.
- * It does the part before that instruction again, and is left there. */
+/* The translated code left an instruction in the middle to the interpreter, which had done the whole block,
+ * or more of it. It does the part before that instruction again, and is left there. */
 static bool same_so_far(VmcCpu *c, const struct vmc_block *b, const struct side *before, struct side *x,
                         const struct side *y)
 {
@@ -306,7 +342,7 @@ static bool same_so_far(VmcCpu *c, const struct vmc_block *b, const struct side 
     for (unsigned i = 0; i < n; i++)
         memcpy(j->notes[i].new, j->notes[i].p, j->notes[i].size);
     j->n = n;
-    return same(b, x, y) && same_memory(j);
+    return same(c, b, before->rip, x, y) && same_memory(j);
 }
 
 void vmc_lockstep(VmcCpu *c, struct vmc_block *b)
@@ -341,7 +377,7 @@ void vmc_lockstep(VmcCpu *c, struct vmc_block *b)
                 c->bail = !c->narrow;
                 return;
             }
-        } else if (same(b, &x, &y) && same_memory(j)) {
+        } else if (same(c, b, before.rip, &x, &y) && same_memory(j)) {
             return;
         }
         c->narrow = c->bail = false;

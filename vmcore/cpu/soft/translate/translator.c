@@ -15,9 +15,6 @@
 #include "cpu/soft/translate/lockstep.h"
 #include "vmcore/error.h"
 
-/* How often a block is interpreted before it is worth translating. */
-#define HEAT 8
-
 static bool map_twice(struct vmc_translator *t, GError **error)
 {
     int fd = memfd_create("espalier-code", MFD_CLOEXEC);
@@ -176,7 +173,7 @@ static struct vmc_block *next_block(VmcCpu *c)
     }
     if (b->code)
         return b;
-    if (++b->heat >= HEAT || narrow) { /* never one that is not cached */
+    if (b->cached && (narrow || b->heat++ >= c->vm->translate_after)) {
         if (c->translator->size - c->translator->used < VMC_CODE_WORST_CASE) {
             vmc_blocks_drop(c);
             c->stats.evictions++;
