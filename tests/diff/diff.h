@@ -199,6 +199,7 @@ void generate_start(struct generator *g, enum diff_mode mode, struct diff_case *
 void generate_finish(const struct judge *j, struct diff_case *c);
 /* Random prefixes, opcode and noise behind; returns where the ModRM byte is, if there is one. */
 unsigned generate_bytes(struct generator *g, enum diff_mode mode, uint8_t *code);
+unsigned generate_vex_bytes(struct generator *g, enum diff_mode mode, uint8_t *code);
 void generate_branch(struct generator *g, struct diff_case *c, unsigned at, const struct judged *i);
 
 /* ---- sequence.c ---- */

@@ -30,28 +30,30 @@ static const struct {
     ZydisISASet set;
     uint8_t leaf, reg, bit;
 } cpuid_bits[] = {
-    {ZYDIS_ISA_SET_CMOV, LEAF_1, EDX, 15},       {ZYDIS_ISA_SET_FCMOV, LEAF_1, EDX, 15},
-    {ZYDIS_ISA_SET_CLFSH, LEAF_1, EDX, 19},      {ZYDIS_ISA_SET_PENTIUMMMX, LEAF_1, EDX, 23},
-    {ZYDIS_ISA_SET_FXSAVE, LEAF_1, EDX, 24},     {ZYDIS_ISA_SET_FXSAVE64, LEAF_1, EDX, 24},
-    {ZYDIS_ISA_SET_SSE, LEAF_1, EDX, 25},        {ZYDIS_ISA_SET_SSEMXCSR, LEAF_1, EDX, 25},
-    {ZYDIS_ISA_SET_SSE2, LEAF_1, EDX, 26},       {ZYDIS_ISA_SET_SSE2MMX, LEAF_1, EDX, 26},
-    {ZYDIS_ISA_SET_SSE3, LEAF_1, ECX, 0},        {ZYDIS_ISA_SET_SSE3X87, LEAF_1, ECX, 0},
-    {ZYDIS_ISA_SET_PCLMULQDQ, LEAF_1, ECX, 1},   {ZYDIS_ISA_SET_MONITOR, LEAF_1, ECX, 3},
-    {ZYDIS_ISA_SET_VTX, LEAF_1, ECX, 5},         {ZYDIS_ISA_SET_SSSE3, LEAF_1, ECX, 9},
-    {ZYDIS_ISA_SET_SSSE3MMX, LEAF_1, ECX, 9},    {ZYDIS_ISA_SET_CMPXCHG16B, LEAF_1, ECX, 13},
-    {ZYDIS_ISA_SET_SSE4, LEAF_1, ECX, 19},       {ZYDIS_ISA_SET_SSE42, LEAF_1, ECX, 20},
-    {ZYDIS_ISA_SET_MOVBE, LEAF_1, ECX, 22},      {ZYDIS_ISA_SET_POPCNT, LEAF_1, ECX, 23},
-    {ZYDIS_ISA_SET_AES, LEAF_1, ECX, 25},        {ZYDIS_ISA_SET_XSAVE, LEAF_1, ECX, 26},
-    {ZYDIS_ISA_SET_RDRAND, LEAF_1, ECX, 30},     {ZYDIS_ISA_SET_RDWRFSGS, LEAF_7, EBX, 0},
-    {ZYDIS_ISA_SET_INVPCID, LEAF_7, EBX, 10},    {ZYDIS_ISA_SET_RDSEED, LEAF_7, EBX, 18},
-    {ZYDIS_ISA_SET_ADOX_ADCX, LEAF_7, EBX, 19},  {ZYDIS_ISA_SET_SMAP, LEAF_7, EBX, 20},
-    {ZYDIS_ISA_SET_CLFLUSHOPT, LEAF_7, EBX, 23}, {ZYDIS_ISA_SET_CLWB, LEAF_7, EBX, 24},
-    {ZYDIS_ISA_SET_SHA, LEAF_7, EBX, 29},        {ZYDIS_ISA_SET_RDPID, LEAF_7, ECX, 22},
-    {ZYDIS_ISA_SET_GFNI, LEAF_7, ECX, 8},        {ZYDIS_ISA_SET_XSAVEOPT, LEAF_D1, EAX, 0},
-    {ZYDIS_ISA_SET_XSAVEC, LEAF_D1, EAX, 1},     {ZYDIS_ISA_SET_XSAVES, LEAF_D1, EAX, 3},
-    {ZYDIS_ISA_SET_LAHF, LEAF_EXT1, ECX, 0},     {ZYDIS_ISA_SET_SVM, LEAF_EXT1, ECX, 2},
-    {ZYDIS_ISA_SET_SSE4A, LEAF_EXT1, ECX, 6},    {ZYDIS_ISA_SET_MONITORX, LEAF_EXT1, ECX, 29},
-    {ZYDIS_ISA_SET_RDTSCP, LEAF_EXT1, EDX, 27},  {ZYDIS_ISA_SET_AMD3DNOW, LEAF_EXT1, EDX, 31},
+    {ZYDIS_ISA_SET_CMOV, LEAF_1, EDX, 15},        {ZYDIS_ISA_SET_FCMOV, LEAF_1, EDX, 15},
+    {ZYDIS_ISA_SET_CLFSH, LEAF_1, EDX, 19},       {ZYDIS_ISA_SET_PENTIUMMMX, LEAF_1, EDX, 23},
+    {ZYDIS_ISA_SET_FXSAVE, LEAF_1, EDX, 24},      {ZYDIS_ISA_SET_FXSAVE64, LEAF_1, EDX, 24},
+    {ZYDIS_ISA_SET_SSE, LEAF_1, EDX, 25},         {ZYDIS_ISA_SET_SSEMXCSR, LEAF_1, EDX, 25},
+    {ZYDIS_ISA_SET_SSE2, LEAF_1, EDX, 26},        {ZYDIS_ISA_SET_SSE2MMX, LEAF_1, EDX, 26},
+    {ZYDIS_ISA_SET_SSE3, LEAF_1, ECX, 0},         {ZYDIS_ISA_SET_SSE3X87, LEAF_1, ECX, 0},
+    {ZYDIS_ISA_SET_PCLMULQDQ, LEAF_1, ECX, 1},    {ZYDIS_ISA_SET_MONITOR, LEAF_1, ECX, 3},
+    {ZYDIS_ISA_SET_VTX, LEAF_1, ECX, 5},          {ZYDIS_ISA_SET_SSSE3, LEAF_1, ECX, 9},
+    {ZYDIS_ISA_SET_SSSE3MMX, LEAF_1, ECX, 9},     {ZYDIS_ISA_SET_CMPXCHG16B, LEAF_1, ECX, 13},
+    {ZYDIS_ISA_SET_SSE4, LEAF_1, ECX, 19},        {ZYDIS_ISA_SET_SSE42, LEAF_1, ECX, 20},
+    {ZYDIS_ISA_SET_MOVBE, LEAF_1, ECX, 22},       {ZYDIS_ISA_SET_POPCNT, LEAF_1, ECX, 23},
+    {ZYDIS_ISA_SET_AES, LEAF_1, ECX, 25},         {ZYDIS_ISA_SET_XSAVE, LEAF_1, ECX, 26},
+    {ZYDIS_ISA_SET_BMI1, LEAF_7, EBX, 3},         {ZYDIS_ISA_SET_BMI2, LEAF_7, EBX, 8},
+    {ZYDIS_ISA_SET_LZCNT, LEAF_EXT1, ECX, 5},     {ZYDIS_ISA_SET_RDRAND, LEAF_1, ECX, 30},
+    {ZYDIS_ISA_SET_RDWRFSGS, LEAF_7, EBX, 0},     {ZYDIS_ISA_SET_INVPCID, LEAF_7, EBX, 10},
+    {ZYDIS_ISA_SET_RDSEED, LEAF_7, EBX, 18},      {ZYDIS_ISA_SET_ADOX_ADCX, LEAF_7, EBX, 19},
+    {ZYDIS_ISA_SET_SMAP, LEAF_7, EBX, 20},        {ZYDIS_ISA_SET_CLFLUSHOPT, LEAF_7, EBX, 23},
+    {ZYDIS_ISA_SET_CLWB, LEAF_7, EBX, 24},        {ZYDIS_ISA_SET_SHA, LEAF_7, EBX, 29},
+    {ZYDIS_ISA_SET_RDPID, LEAF_7, ECX, 22},       {ZYDIS_ISA_SET_GFNI, LEAF_7, ECX, 8},
+    {ZYDIS_ISA_SET_XSAVEOPT, LEAF_D1, EAX, 0},    {ZYDIS_ISA_SET_XSAVEC, LEAF_D1, EAX, 1},
+    {ZYDIS_ISA_SET_XSAVES, LEAF_D1, EAX, 3},      {ZYDIS_ISA_SET_LAHF, LEAF_EXT1, ECX, 0},
+    {ZYDIS_ISA_SET_SVM, LEAF_EXT1, ECX, 2},       {ZYDIS_ISA_SET_SSE4A, LEAF_EXT1, ECX, 6},
+    {ZYDIS_ISA_SET_MONITORX, LEAF_EXT1, ECX, 29}, {ZYDIS_ISA_SET_RDTSCP, LEAF_EXT1, EDX, 27},
+    {ZYDIS_ISA_SET_AMD3DNOW, LEAF_EXT1, EDX, 31},
 };
 
 /* Bits that stand for no instruction a user could run; tests/guest and tests/unit look after what they
@@ -137,7 +139,8 @@ void judge_init(struct judge *j)
         ZydisDecoder *d = &j->decoder[m];
 
         ZydisDecoderInit(d, kinds[m].mode, kinds[m].stack);
-        /* Not advertised, and then what they were before: NOPs, BSF and BSR, WBINVD. */
+        /* Not advertised, and then what they were before: NOPs, BSF and BSR (see judge_set_advertised),
+         * WBINVD. */
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_LZCNT, ZYAN_FALSE);
@@ -161,6 +164,10 @@ void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32
             leaves[cpuid_bits[i].leaf][cpuid_bits[i].reg] >> cpuid_bits[i].bit & 1;
     for (unsigned i = 0; i < sizeof(baseline) / sizeof(baseline[0]); i++)
         j->advertised[baseline[i]] = true;
+    for (unsigned m = 0; m < MODE_COUNT; m++) {
+        ZydisDecoderEnableMode(&j->decoder[m], ZYDIS_DECODER_MODE_LZCNT, j->advertised[ZYDIS_ISA_SET_LZCNT]);
+        ZydisDecoderEnableMode(&j->decoder[m], ZYDIS_DECODER_MODE_TZCNT, j->advertised[ZYDIS_ISA_SET_BMI1]);
+    }
 }
 
 /* Leaf, register and bit of each that our CPUID shows and nobody here knows; returns how many. */
@@ -565,6 +572,8 @@ static size_t operand_name(const ZydisDecodedOperand *op, char *out, size_t size
             return (size_t)snprintf(out, size, "mm");
         case ZYDIS_REGCLASS_XMM:
             return (size_t)snprintf(out, size, "xmm");
+        case ZYDIS_REGCLASS_YMM:
+            return (size_t)snprintf(out, size, "ymm");
         case ZYDIS_REGCLASS_SEGMENT:
         case ZYDIS_REGCLASS_CONTROL:
         case ZYDIS_REGCLASS_DEBUG:

@@ -292,7 +292,7 @@ struct soft *soft_new(uint32_t cpu_limit)
     s->pio = vmc_bus_new("pio");
     s->mmio = vmc_bus_new("mmio");
     vmc_bus_add(s->pio, "exit", 0, 256, &port_ops, s);
-    params = (VmcCpuVmParams){s->memory, s->pio, s->mmio, 1};
+    params = (VmcCpuVmParams){.memory = s->memory, .pio = s->pio, .mmio = s->mmio, .n_cpus = 1};
     s->vm = vmc_cpu_soft.vm_new(&params, &error);
     if (s->vm)
         s->cpu = vmc_cpu_soft.cpu_new(s->vm, 0, &lapic, &error);

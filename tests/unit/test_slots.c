@@ -67,7 +67,7 @@ static void machine_init(Machine *m, const VmcCpuBackend *backend)
     m->pio = vmc_bus_new("pio");
     m->mmio = vmc_bus_new("mmio");
     assert_true(vmc_memory_add(m->memory, "ram", 0, RAM, false, NULL));
-    VmcCpuVmParams params = {m->memory, m->pio, m->mmio, 1};
+    VmcCpuVmParams params = {.memory = m->memory, .pio = m->pio, .mmio = m->mmio, .n_cpus = 1};
     m->vm = backend->vm_new(&params, &error);
     assert_null(error);
     assert_true(vmc_memory_add_movable(m->memory, "video", SIZE, &m->slot, NULL));

@@ -86,6 +86,7 @@ typedef struct VmcCpuVmParams {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    bool baseline_cpu; /* soft: x86-64-v2 and nothing beyond, whatever the host has */
 } VmcCpuVmParams;
 
 typedef struct VmcCpuBackend {

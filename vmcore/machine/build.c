@@ -72,7 +72,8 @@ static bool build_memory(VmcGuest *guest, GError **error)
 
 static bool build_board(VmcGuest *guest, GError **error)
 {
-    VmcCpuVmParams vm = {guest->memory, guest->pio, guest->mmio, guest->config->cpus};
+    VmcCpuVmParams vm = {
+        .memory = guest->memory, .pio = guest->pio, .mmio = guest->mmio, .n_cpus = guest->config->cpus};
     VmcBoardParams board = {
         .memory = guest->memory,
         .pio = guest->pio,

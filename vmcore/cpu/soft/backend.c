@@ -9,6 +9,7 @@
 #include <x86intrin.h>
 
 #include "cpu/soft/block.h"
+#include "cpu/soft/features.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/run.h"
 #include "cpu/soft/slots.h"
@@ -60,6 +61,7 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->pio = params->pio;
     vm->mmio = params->mmio;
     vm->n_cpus = params->n_cpus;
+    vm->features = params->baseline_cpu ? 0 : vmc_features_of_host();
     vm->tsc_hz = measure_tsc();
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);

@@ -1,5 +1,6 @@
 /*
  * CPUID: an Intel processor of the x86-64-v2 level with what else is implemented, and nothing that is not.
+ * What goes beyond depends on the host and comes from features.c.
  *
  * It is a GenuineIntel of a plain model (macOS insists on Intel; SYSCALL is then for 64-bit code only and
  * SYSENTER works in both). There is no speculation here, so ARCH_CAPABILITIES truthfully says that none of
@@ -13,6 +14,7 @@
 
 #include <string.h>
 
+#include "cpu/soft/features.h"
 #include "cpu/soft/mmu.h"
 
 #define BIT(n) (1u << (n))
@@ -39,6 +41,7 @@ enum {
     FXD = BIT(11) /* syscall */ | BIT(20) /* nx */ | BIT(27) /* rdtscp */ | BIT(29) /* lm */,
 };
 #define F1C_HYPERVISOR BIT(31)
+#define IMPLEMENTED    (VMC_HAS_MOVBE | VMC_HAS_LZCNT | VMC_HAS_BMI1 | VMC_HAS_BMI2 | VMC_HAS_ADX)
 
 uint64_t vmc_cr4_allowed(void)
 {
@@ -65,13 +68,18 @@ static void text(struct regs *r, const char *twelve)
     memcpy(&r->d, twelve + 8, 4);
 }
 
+static uint32_t shown(const VmcCpu *c, enum vmc_feature_word word)
+{
+    return vmc_features_shown(c->vm->features & IMPLEMENTED, word);
+}
+
 static void leaf_1(const VmcCpu *c, struct regs *r)
 {
     unsigned n = c->vm->n_cpus;
     r->a = VMC_CPUID_SIGNATURE;
     r->b =
         (c->index & 0xff) << 24 | (n > 1 ? 1u << log2_ceil(n) : 1) << 16 | 8 << 8; /* CLFLUSH: 8 * 8 bytes */
-    r->c = F1C | F1C_HYPERVISOR;
+    r->c = F1C | F1C_HYPERVISOR | shown(c, VMC_CPUID_1_ECX);
     r->d = F1D | (n > 1 ? F1D_HTT : 0);
     if (!(c->apic_base & 0x800))
         r->d &= ~(uint32_t)F1D_APIC;
@@ -159,7 +167,7 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
     case 0x7:
         if (sub == 0) {
             r->a = 2; /* last sub-leaf */
-            r->b = F7B;
+            r->b = F7B | shown(c, VMC_CPUID_7_EBX);
             r->c = F7C;
             r->d = (uint32_t)F7D;
         } else if (sub == 2) {
@@ -188,7 +196,7 @@ static void extended_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
         r->a = 0x80000008;
         break;
     case 0x80000001:
-        r->c = FXC;
+        r->c = FXC | shown(c, VMC_CPUID_EXT1_ECX);
         r->d = FXD;
         if (c->mode != VMC_MODE_64)
             r->d &= ~BIT(11); /* as Intel's do */

@@ -1,4 +1,4 @@
-/* What the software CPU says it is. cpuid.c is the one place that lists features. */
+/* What the software CPU says it is. cpuid.c and features.c are where its features are listed. */
 #pragma once
 
 #include "cpu/soft/state.h"

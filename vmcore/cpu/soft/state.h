@@ -290,6 +290,7 @@ struct VmcCpuVm {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    uint32_t features; /* VMC_HAS_* (features.h) */
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
     uint64_t tsc_start; /* host TSC that is guest 0 */
