@@ -70,6 +70,8 @@ static const struct {
     {LEAF_1, ECX, 1u << 21 | 1u << 24 | 1u << 31},
     /* TSC_ADJUST SMEP ERMS, x87 selectors read as zero */
     {LEAF_7, EBX, 1u << 1 | 1u << 7 | 1u << 9 | 1u << 13},
+    {LEAF_1, ECX, 1u << 27},                                     /* OSXSAVE */
+    {LEAF_D1, EAX, 1u << 2},                                     /* XGETBV with ECX = 1 */
     {LEAF_7, ECX, 1u << 2},                                      /* UMIP */
     {LEAF_7, EDX, 1u << 26 | 1u << 27 | 1u << 29 | 1u << 31},    /* speculation controls, ARCH_CAPABILITIES */
     {LEAF_EXT1, EDX, 1u << 11 | 1u << 20 | 1u << 26 | 1u << 29}, /* SYSCALL NX 1 GiB pages, long mode */
@@ -456,6 +458,43 @@ static uint32_t own_registers(const struct judged *i)
 
 /* ---- whole cases ---- */
 
+/* The linear address of a memory operand made of general registers, in 64-bit mode. */
+static uint64_t operand_address(const struct judged *i, const ZydisDecodedOperand *op,
+                                const struct diff_case *c)
+{
+    uint64_t ea = (uint64_t)op->mem.disp.value;
+
+    if (op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP)
+        ea += c->in.rip + i->insn.length;
+    else if (op->mem.base != ZYDIS_REGISTER_NONE)
+        ea += c->in.gpr[ZydisRegisterGetId(op->mem.base)];
+    if (op->mem.index != ZYDIS_REGISTER_NONE)
+        ea += c->in.gpr[ZydisRegisterGetId(op->mem.index)] * op->mem.scale;
+    if (i->insn.address_width == 32)
+        ea = (uint32_t)ea;
+    return ea + (op->mem.segment == ZYDIS_REGISTER_FS   ? c->in.fs_base
+                 : op->mem.segment == ZYDIS_REGISTER_GS ? c->in.gs_base
+                                                        : 0);
+}
+
+/* Where the first instruction writes an image of the floating-point state. */
+static uint64_t area_of(const struct judged *i, const struct diff_case *c)
+{
+    switch (i->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+        return c->mode == MODE_64 ? operand_address(i, &i->ops[0], c) : 0;
+    default:
+        return 0;
+    }
+}
+
 #define JUMPS_MAX 16
 
 struct walk {
@@ -522,6 +561,8 @@ enum verdict judge_case(const struct judge *j, struct diff_case *c, const char *
                 return VERDICT_EXCLUDED;
             }
             c->own_gprs |= own_registers(&i);
+            if (at == 0)
+                c->area = area_of(&i, c);
             walk_insn(&w, &i, at, at == 0 && pass == 0 ? &c->in : NULL);
             at += i.insn.length;
             n_insns++;

@@ -3,7 +3,7 @@
  *
  *   difftest [--seconds N] [--seed N] [--mode 64|32|16] [--corpus FOLDER] [--case LINE] [--only TEXT]
  * [--sequences]
- *            [--native-only] [--forms] [--show N]
+ *            [--native-only] [--baseline] [--forms] [--show N]
  *
  * First the corpus, then every enumerated encoding, then random ones and sequences until the time is up. Exit
  * status 0 if all agree, 1 if not, 77 if the host cannot be an oracle.
@@ -35,7 +35,7 @@ struct run {
     const char *corpus, *only, *line;
     bool no_oracle; /* built with sanitizers: their shadow memory lies where snippets expect nothing, so only
                        our side runs */
-    bool native_only, forms, sequences_only, random_only;
+    bool native_only, baseline, forms, sequences_only, random_only;
     unsigned show;
 };
 
@@ -333,6 +333,9 @@ static bool parse_options(struct run *r, int argc, char **argv)
         if (strcmp(argv[i], "--native-only") == 0) {
             r->native_only = true;
             continue;
+        } else if (strcmp(argv[i], "--baseline") == 0) {
+            r->baseline = true;
+            continue;
         } else if (strcmp(argv[i], "--forms") == 0) {
             r->forms = true;
             continue;
@@ -390,7 +393,7 @@ static bool set_up(struct run *r)
     if (r->native_only) {
         memcpy(r->judge.advertised, r->judge.host, sizeof(r->judge.host));
     } else {
-        r->soft = soft_new(r->native ? native_cpu_limit(r->native) : 0);
+        r->soft = soft_new(r->native ? native_cpu_limit(r->native) : 0, native_has_avx() && !r->baseline);
         ask_cpuid(r);
     }
     return true;

@@ -114,6 +114,14 @@ static bool suits(struct builder *b, const struct judged *i)
     switch (i->insn.mnemonic) {
     case ZYDIS_MNEMONIC_FXSAVE: /* MXCSR_MASK differs */
     case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XRSTOR: /* more components than we have */
+    case ZYDIS_MNEMONIC_XRSTOR64:
     case ZYDIS_MNEMONIC_FNSTENV: /* code and data selectors of the last x87 instruction */
     case ZYDIS_MNEMONIC_FNSAVE:
     case ZYDIS_MNEMONIC_ENTER:

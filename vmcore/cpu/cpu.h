@@ -75,6 +75,9 @@ typedef struct VmcCpuState {
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, apic_base;
     uint64_t dr[8];
     uint8_t fxsave[512] __attribute__((aligned(16))); /* FXSAVE image, 64-bit format */
+    /* Software CPU only; KVM shows zeros and keeps what it has. */
+    uint8_t ymm_high[16][16]; /* bits 255:128 of YMM0..15 */
+    uint64_t xcr0;
     bool halted;
     bool wait_for_sipi; /* an application processor that has not been started */
 } VmcCpuState;

@@ -16,6 +16,7 @@
 
 #include "cpu/soft/features.h"
 #include "cpu/soft/mmu.h"
+#include "cpu/soft/xcr.h"
 
 #define BIT(n) (1u << (n))
 
@@ -41,12 +42,15 @@ enum {
     FXD = BIT(11) /* syscall */ | BIT(20) /* nx */ | BIT(27) /* rdtscp */ | BIT(29) /* lm */,
 };
 #define F1C_HYPERVISOR BIT(31)
-#define IMPLEMENTED    (VMC_HAS_MOVBE | VMC_HAS_LZCNT | VMC_HAS_BMI1 | VMC_HAS_BMI2 | VMC_HAS_ADX)
+#define F1C_OSXSAVE    BIT(27)
+#define IMPLEMENTED                                                                                          \
+    (VMC_HAS_MOVBE | VMC_HAS_LZCNT | VMC_HAS_BMI1 | VMC_HAS_BMI2 | VMC_HAS_ADX | VMC_HAS_XSAVE)
 
-uint64_t vmc_cr4_allowed(void)
+uint64_t vmc_cr4_allowed(const VmcCpu *c)
 {
     return CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
-           CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP;
+           CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP |
+           (c->vm->features & VMC_HAS_XSAVE ? CR4_OSXSAVE : 0);
 }
 
 struct regs {
@@ -79,7 +83,7 @@ static void leaf_1(const VmcCpu *c, struct regs *r)
     r->a = VMC_CPUID_SIGNATURE;
     r->b =
         (c->index & 0xff) << 24 | (n > 1 ? 1u << log2_ceil(n) : 1) << 16 | 8 << 8; /* CLFLUSH: 8 * 8 bytes */
-    r->c = F1C | F1C_HYPERVISOR | shown(c, VMC_CPUID_1_ECX);
+    r->c = F1C | F1C_HYPERVISOR | shown(c, VMC_CPUID_1_ECX) | (c->cr4 & CR4_OSXSAVE ? F1C_OSXSAVE : 0);
     r->d = F1D | (n > 1 ? F1D_HTT : 0);
     if (!(c->apic_base & 0x800))
         r->d &= ~(uint32_t)F1D_APIC;
@@ -113,6 +117,25 @@ static void leaf_b(const VmcCpu *c, unsigned sub, struct regs *r)
         r->a = log2_ceil(c->vm->n_cpus);
         r->b = c->vm->n_cpus;
         r->c |= 2 << 8;
+    }
+}
+
+/* Extended state: XSAVE's area, its instructions, where AVX has its part. */
+static void leaf_d(const VmcCpu *c, unsigned sub, struct regs *r)
+{
+    uint64_t allowed = vmc_xcr0_allowed(c);
+    if (!(c->vm->features & VMC_HAS_XSAVE))
+        return;
+    if (sub == 0) {
+        r->a = (uint32_t)allowed;
+        r->b = vmc_xsave_size(c->xcr0);
+        r->c = vmc_xsave_size(allowed);
+    } else if (sub == 1) {
+        r->a = BIT(0) /* xsaveopt */ | BIT(1) /* xsavec */ | BIT(2) /* xgetbv with ECX = 1 */;
+        r->b = vmc_xsave_size(c->xcr0); /* compacted; there is no supervisor state */
+    } else if (sub < 32 && allowed >> sub & 1) {
+        r->a = VMC_XSAVE_SIZE - VMC_XSAVE_AVX;
+        r->b = VMC_XSAVE_AVX;
     }
 }
 
@@ -177,6 +200,9 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
         break;
     case 0xb:
         leaf_b(c, sub, r);
+        break;
+    case 0xd:
+        leaf_d(c, sub, r);
         break;
     case 0x15:
         leaf_15(c, r);

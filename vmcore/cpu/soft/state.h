@@ -235,6 +235,9 @@ struct VmcCpu {
     uint64_t pdpte[4]; /* PAE: loaded with CR3 */
 
     struct vmc_fx fx;
+    uint8_t ymm_high[16][16] __attribute__((aligned(32)));   /* bits 255:128 of the YMM registers */
+    uint8_t vector_operand[32] __attribute__((aligned(32))); /* a memory operand that is no plain TLB hit */
+    uint64_t xcr0;
 
     /* MSRs that are plain storage */
     struct {
