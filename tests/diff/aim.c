@@ -409,6 +409,23 @@ static void aim_xsave(struct generator *g, struct diff_case *c, const struct jud
     c->poke_length = linear >> 32 ? 0 : POKE_MAX;
 }
 
+/* The indices of a gather within reach of its base mostly, so that some of them fault and not all do. */
+static void aim_gather(struct generator *g, struct diff_case *c, const struct judged *i,
+                       const ZydisDecodedOperand *op)
+{
+    unsigned reg = (unsigned)ZydisRegisterGetId(op->mem.index), opcode = i->insn.opcode;
+    unsigned size = opcode & 1 ? 8 : 4; /* of an index */
+    bool far = CHANCE(g, 25);
+
+    for (unsigned at = 0; at < 32; at += size) {
+        int64_t index = (int64_t)(RND(g) % (far ? 4096 : 256)) - (far ? 2048 : 128);
+        uint8_t *half = at < 16 ? c->in.fx + 160 + reg * 16 + at : c->in.ymm_high[reg] + at - 16;
+
+        if (!CHANCE(g, 5))
+            memcpy(half, &index, size);
+    }
+}
+
 /* MOVS with source and destination near each other, and now and then a long run. */
 static void aim_string(struct generator *g, struct diff_case *c, const struct judged *i)
 {
@@ -434,6 +451,8 @@ void generate_aim(struct generator *g, struct diff_case *c, const struct judged 
             continue;
         stack = op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
                 ZydisRegisterGetId(op->mem.base) == 4; /* what pushes and pops touch */
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
+            aim_gather(g, c, i, op);
         if (!stack && CHANCE(g, 90))
             linear = aim_operand(g, c, i, op);
     }

@@ -43,8 +43,6 @@ enum {
 };
 #define F1C_HYPERVISOR BIT(31)
 #define F1C_OSXSAVE    BIT(27)
-#define IMPLEMENTED                                                                                          \
-    (VMC_HAS_MOVBE | VMC_HAS_LZCNT | VMC_HAS_BMI1 | VMC_HAS_BMI2 | VMC_HAS_ADX | VMC_HAS_XSAVE)
 
 uint64_t vmc_cr4_allowed(const VmcCpu *c)
 {
@@ -74,7 +72,7 @@ static void text(struct regs *r, const char *twelve)
 
 static uint32_t shown(const VmcCpu *c, enum vmc_feature_word word)
 {
-    return vmc_features_shown(c->vm->features & IMPLEMENTED, word);
+    return vmc_features_shown(c->vm->features, word);
 }
 
 static void leaf_1(const VmcCpu *c, struct regs *r)

@@ -236,8 +236,13 @@ struct VmcCpu {
 
     struct vmc_fx fx;
     uint8_t ymm_high[16][16] __attribute__((aligned(32)));   /* bits 255:128 of the YMM registers */
-    uint8_t vector_operand[32] __attribute__((aligned(32))); /* a memory operand that is no plain TLB hit */
+    uint8_t vector_operand[32] __attribute__((aligned(32))); /* of exec/avx_slow.c */
+    uint8_t vector_result[32] __attribute__((aligned(32)));
     uint64_t xcr0;
+    struct {
+        uint64_t words[16];
+        unsigned left;
+    } random; /* exec/random.c */
 
     /* MSRs that are plain storage */
     struct {

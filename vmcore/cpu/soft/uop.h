@@ -46,6 +46,7 @@ enum {
     UF_SS = 16,    /* non-canonical addresses raise #SS(0) instead of #GP(0) */
     UF_MEM = 32,   /* the rm operand is in memory */
     UF_WRITE = 64, /* with UF_SEG: it is written */
+    UF_ODD = 128,  /* no alignment check ever concerns it */
 };
 
 #define VMC_NOINLINE    __attribute__((noinline, cold))
