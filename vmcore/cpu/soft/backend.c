@@ -49,8 +49,6 @@ static uint64_t measure_tsc(void)
     return (hz + 50000) / 100000 * 100000;
 }
 
-#define VMC_IMPLEMENTED (VMC_HAS_AES - 1u)
-
 static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
 {
     if (params->n_cpus > G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus)) {
@@ -63,7 +61,7 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->pio = params->pio;
     vm->mmio = params->mmio;
     vm->n_cpus = params->n_cpus;
-    vm->features = params->baseline_cpu ? 0 : vmc_features_of_host() & VMC_IMPLEMENTED;
+    vm->features = params->baseline_cpu ? 0 : vmc_features_of_host();
     vm->tsc_hz = measure_tsc();
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);

@@ -5,7 +5,7 @@
 enum vmc_bound vmc_bind_extension(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u)
 {
     static enum vmc_bound (*const parts[])(const struct vmc_insn *, uint32_t, struct vmc_uop *) = {
-        vmc_bind_avx, vmc_bind_bmi, vmc_bind_xsave,
+        vmc_bind_avx, vmc_bind_bmi, vmc_bind_xsave, vmc_bind_crypto, vmc_bind_random,
     };
     if (d->map == VMC_MAP_1)
         return VMC_BIND_NO;

@@ -9,3 +9,5 @@
 enum vmc_bound vmc_bind_bmi(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u);    /* bmi.c */
 enum vmc_bound vmc_bind_xsave(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u);  /* xsave.c */
 enum vmc_bound vmc_bind_avx(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u);    /* avx_*.c */
+enum vmc_bound vmc_bind_crypto(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u); /* crypto.c */
+enum vmc_bound vmc_bind_random(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u); /* random.c */
