@@ -88,6 +88,8 @@ $(B)/obj/vmcore/cpu/soft/%.o: BASE_CFLAGS += -fno-strict-aliasing -fno-tree-slp-
 	-fno-sanitize=alignment
 # Vector handlers are the host's own instructions, and never more of them than the guest is offered.
 $(B)/obj/vmcore/cpu/soft/exec/%.o: BASE_CFLAGS += -msse4.2 -mno-avx
+# Inline assembly that calls.
+$(B)/obj/vmcore/cpu/soft/exec/avx_%.o: BASE_CFLAGS += -mno-red-zone
 
 $(B)/obj/vmcore/%.o: vmcore/%.c
 	@mkdir -p $(@D)

@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-static uint64_t random_target(struct generator *g, unsigned size)
+#define XSAVE_LEGACY 512u /* bytes of the legacy region; the header is behind it */
+
+static uint64_t any_target(struct generator *g, unsigned size)
 {
     static const uint64_t nowhere[] = {0,
                                        8,
@@ -42,6 +44,15 @@ static uint64_t random_target(struct generator *g, unsigned size)
     default:
         return DATA_BASE + (CHANCE(g, 75) ? at & ~15u : at);
     }
+}
+
+static uint64_t random_target(struct generator *g, unsigned size)
+{
+    uint64_t address = any_target(g, size);
+
+    if (size < XSAVE_LEGACY || CHANCE(g, 10))
+        return address;
+    return CHANCE(g, 20) ? address & ~63ull : DATA_BASE + (RND(g) % (2 * PAGE - POKE_MAX) & ~63ull);
 }
 
 static uint64_t segment_base(const struct diff_case *c, ZydisRegister segment)
@@ -366,6 +377,55 @@ static void aim_selectors(struct generator *g, struct diff_case *c, const struct
     }
 }
 
+static bool is_xsave(const struct judged *i)
+{
+    return i->insn.meta.isa_set == ZYDIS_ISA_SET_XSAVE || i->insn.meta.isa_set == ZYDIS_ISA_SET_XSAVEOPT ||
+           i->insn.meta.isa_set == ZYDIS_ISA_SET_XSAVEC;
+}
+
+/* XSAVE and its kin: the components both worlds know, the host has more; and for XRSTOR an area that can be
+ * loaded, now and then with something wrong in its header. */
+static void aim_xsave(struct generator *g, struct diff_case *c, const struct judged *i, uint64_t linear)
+{
+    uint64_t header[8] = {RND(g) & 7};
+
+    if (!is_xsave(i))
+        return;
+    c->in.gpr[0] = CHANCE(g, 50) ? 7 : (c->in.gpr[0] & ~0xe7ull);
+    c->in.gpr[0] |= RND(g) & 7;
+    c->in.gpr[2] &= ~0xffffffffull;
+    if ((i->insn.mnemonic != ZYDIS_MNEMONIC_XRSTOR && i->insn.mnemonic != ZYDIS_MNEMONIC_XRSTOR64) ||
+        CHANCE(g, 10))
+        return;
+    if (CHANCE(g, 40))
+        header[1] = 1ull << 63 | header[0] | (RND(g) & 7);
+    if (CHANCE(g, 20))
+        header[RND(g) % 8] |= 1ull << RND(g) % 64;
+    generate_fx(g, c->poke);
+    memcpy(c->poke + XSAVE_LEGACY, header, sizeof(header));
+    for (unsigned n = XSAVE_LEGACY + sizeof(header); n < POKE_MAX; n++)
+        c->poke[n] = (uint8_t)(RND(g) >> 20);
+    c->poke_at = (uint32_t)linear;
+    c->poke_length = linear >> 32 ? 0 : POKE_MAX;
+}
+
+/* The indices of a gather within reach of its base mostly, so that some of them fault and not all do. */
+static void aim_gather(struct generator *g, struct diff_case *c, const struct judged *i,
+                       const ZydisDecodedOperand *op)
+{
+    unsigned reg = (unsigned)ZydisRegisterGetId(op->mem.index), opcode = i->insn.opcode;
+    unsigned size = opcode & 1 ? 8 : 4; /* of an index */
+    bool far = CHANCE(g, 25);
+
+    for (unsigned at = 0; at < 32; at += size) {
+        int64_t index = (int64_t)(RND(g) % (far ? 4096 : 256)) - (far ? 2048 : 128);
+        uint8_t *half = at < 16 ? c->in.fx + 160 + reg * 16 + at : c->in.ymm_high[reg] + at - 16;
+
+        if (!CHANCE(g, 5))
+            memcpy(half, &index, size);
+    }
+}
+
 /* MOVS with source and destination near each other, and now and then a long run. */
 static void aim_string(struct generator *g, struct diff_case *c, const struct judged *i)
 {
@@ -391,9 +451,12 @@ void generate_aim(struct generator *g, struct diff_case *c, const struct judged 
             continue;
         stack = op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
                 ZydisRegisterGetId(op->mem.base) == 4; /* what pushes and pops touch */
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
+            aim_gather(g, c, i, op);
         if (!stack && CHANCE(g, 90))
             linear = aim_operand(g, c, i, op);
     }
+    aim_xsave(g, c, i, linear);
     aim_string(g, c, i);
     aim_values(g, c, i);
     aim_exchange(g, c, i);

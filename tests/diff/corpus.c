@@ -5,8 +5,8 @@
  *
  * Mode, bytes, then in any order and all in hexadecimal: off (where in the code pages), mem (seed of memory),
  * the general registers, flags, fsbase, gsbase, fcw, fsw, ftw, mxcsr, st0..st7 (20 digits), xmm0..xmm15 (32
- * digits), cs, ss, ds, es, fs, gs, and poke=ADDRESS:BYTES. What is not named has its usual value: 0, a stack
- * pointer in the middle of the stack, masked exceptions.
+ * digits), ymmh0..ymmh15 (upper halves), cs, ss, ds, es, fs, gs, and poke=ADDRESS:BYTES. What is not named
+ * has its usual value: 0, a stack pointer in the middle of the stack, masked exceptions.
  */
 #include "diff.h"
 
@@ -109,6 +109,8 @@ void corpus_print(const struct diff_case *c, char *text, size_t size)
         n = put_bytes(text, size, n, "st", i, c->in.fx + 32 + 16 * i, 10);
     for (unsigned i = 0; i < 16; i++)
         n = put_bytes(text, size, n, "xmm", i, c->in.fx + 160 + 16 * i, 16);
+    for (unsigned i = 0; i < 16; i++)
+        n = put_bytes(text, size, n, "ymmh", i, c->in.ymm_high[i], 16);
 }
 
 /* Hex digits, most significant first, into little-endian bytes. */
@@ -154,6 +156,8 @@ static bool parse_field(struct diff_case *c, char *word)
     *equals = 0;
     if (sscanf(word, "xmm%u%n", &index, &used) == 1 && !word[used] && index < 16)
         return parse_bytes(equals + 1, c->in.fx + 160 + 16 * index, 16);
+    if (sscanf(word, "ymmh%u%n", &index, &used) == 1 && !word[used] && index < 16)
+        return parse_bytes(equals + 1, c->in.ymm_high[index], 16);
     if (sscanf(word, "st%u%n", &index, &used) == 1 && !word[used] && index < 8)
         return parse_bytes(equals + 1, c->in.fx + 32 + 16 * index, 10);
     if (strcmp(word, "poke") == 0)

@@ -1,6 +1,6 @@
 /*
  * The differential test: the same few bytes run on the host's CPU and on the software CPU, from the same
- * registers, flags, FXSAVE image and memory, and must leave the same behind.
+ * registers, flags, FXSAVE image, upper halves of YMM registers and memory, and must leave the same behind.
  *
  *   generate.c  makes cases of one instruction: every encoding, random ones
  *   registers.c, aim.c  what they start from
@@ -62,12 +62,14 @@ extern const struct descriptor diff_ldt[LDT_COUNT];
 /* Registers as FXSAVE and the exception frame show them. */
 struct diff_regs {
     uint8_t fx[512] __attribute__((aligned(16)));
-    uint64_t gpr[16]; /* in encoding order: RAX RCX RDX RBX RSP ... */
+    uint8_t ymm_high[16][16]; /* zeros where a CPU has none */
+    uint64_t gpr[16];         /* in encoding order: RAX RCX RDX RBX RSP ... */
     uint64_t rip, rflags, fs_base, gs_base;
     uint16_t cs, ss, ds, es, fs, gs;
 };
 
 #define CODE_MAX 192
+#define POKE_MAX 832 /* an XSAVE area */
 
 struct diff_case {
     struct diff_regs in;
@@ -81,9 +83,10 @@ struct diff_case {
     uint8_t native_code[CODE_MAX];
     /* Bytes put into memory after it was filled, at a linear address; outside the areas they go nowhere. */
     uint32_t poke_at, poke_length;
-    uint8_t poke[48];
+    uint8_t poke[POKE_MAX];
     uint64_t undefined_flags;       /* left out of the comparison when the code ran to its end */
     uint64_t undefined_flags_fault; /* and when it did not */
+    uint64_t area;                  /* linear address of what FXSAVE or XSAVE writes, or 0 */
     uint32_t own_gprs;              /* bit n: only the upper half of general register n is compared */
     bool expect_ud;                 /* not advertised: #UD, whatever the host thinks of it */
 };
@@ -125,10 +128,13 @@ void native_run(struct native *n, const struct diff_case *cases, struct diff_out
 bool native_is_flat(void);
 /* Limit of the segment that holds the CPU number, as LSL shows it to user code; both worlds must have it. */
 uint32_t native_cpu_limit(const struct native *n);
+/* The host's CPU and kernel have AVX. */
+bool native_has_avx(void);
 
 /* ---- soft.c ---- */
 struct soft;
-struct soft *soft_new(uint32_t cpu_limit, VmcCpuEngine engine, bool lockstep);
+/* `avx`: with all the host has, and AVX enabled; else x86-64-v2. */
+struct soft *soft_new(uint32_t cpu_limit, bool avx, VmcCpuEngine engine, bool lockstep);
 void soft_free(struct soft *s);
 /* Instructions that became host code so far. */
 uint64_t soft_translated(const struct soft *s);
@@ -187,8 +193,10 @@ struct generator {
     uint64_t random;
 };
 
-/* Random registers, flags and FXSAVE image, mostly harmless. */
+/* Random registers, flags and vector state, mostly harmless. */
 void generate_registers(struct generator *g, struct diff_case *c);
+/* An FXSAVE image of any contents that can be loaded. */
+void generate_fx(struct generator *g, uint8_t fx[512]);
 /* Points the memory operands of one instruction somewhere interesting by setting their base registers. */
 void generate_aim(struct generator *g, struct diff_case *c, const struct judged *i);
 /* The n-th of the enumerated encodings in c->code; returns false past the last. */
@@ -203,6 +211,7 @@ void generate_start(struct generator *g, enum diff_mode mode, struct diff_case *
 void generate_finish(const struct judge *j, struct diff_case *c);
 /* Random prefixes, opcode and noise behind; returns where the ModRM byte is, if there is one. */
 unsigned generate_bytes(struct generator *g, enum diff_mode mode, uint8_t *code);
+unsigned generate_vex_bytes(struct generator *g, enum diff_mode mode, uint8_t *code);
 void generate_branch(struct generator *g, struct diff_case *c, unsigned at, const struct judged *i);
 
 /* ---- sequence.c ---- */

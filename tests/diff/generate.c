@@ -2,7 +2,8 @@
  * Makes cases of one instruction.
  *
  * Enumerated: every opcode of the four maps under every mandatory prefix, every ModRM.reg, a memory and a
- * register form; registers random (registers.c), operands aimed (aim.c). Random: bytes with random prefixes.
+ * register form; the same of the VEX maps under all that the prefix says; registers random (registers.c),
+ * operands aimed (aim.c). Random: bytes with random prefixes.
  */
 #include "diff.h"
 
@@ -116,14 +117,16 @@ static void noise(struct generator *g, struct diff_case *c)
         c->code[i] = (uint8_t)(RND(g) >> 20);
 }
 
-/* opcode 256 x map 4 x prefix 8 x ModRM.reg 8 x {memory, register}; then all register forms of some groups */
+/* opcode 256 x map 4 x prefix 8 x ModRM.reg 8 x {memory, register}; all register forms of some groups; VEX
+ * opcode 256 x map 3 x pp 4 x W x L x ModRM.reg 8 x {memory, register} */
 #define ENUM_MAIN (256ul * 4 * 8 * 8 * 2)
 #define ENUM_X87  (8ul * 256)
 #define ENUM_REST (2ul * 256 * 4)
+#define ENUM_VEX  (256ul * 3 * 4 * 2 * 2 * 8 * 2)
 
 unsigned long generate_enumerated_count(void)
 {
-    return ENUM_MAIN + ENUM_X87 + ENUM_REST;
+    return ENUM_MAIN + ENUM_X87 + ENUM_REST + ENUM_VEX;
 }
 
 static const uint8_t escape_bytes[4][2] = {{0, 0}, {0x0f, 0}, {0x0f, 0x38}, {0x0f, 0x3a}};
@@ -164,6 +167,37 @@ static void enumerated_main(struct generator *g, enum diff_mode mode, unsigned l
     c->length = 1;
 }
 
+/* A VEX prefix at code[0], of two bytes where that will do at times; returns its length. Outside 64-bit mode
+ * R and X have to be zero, or it is LES or LDS. vvvv is unused half of the time, as most instructions want it
+ * one way or the other. */
+static unsigned vex_prefix(struct generator *g, enum diff_mode mode, unsigned map, unsigned w, unsigned l,
+                           unsigned pp, uint8_t *code)
+{
+    uint64_t r = RND(g);
+    uint8_t rxb = (uint8_t)((mode == MODE_64 ? r & 0xe0 : 0xc0) | (CHANCE(g, 50) ? 0xe0 : 0));
+    uint8_t rest = (uint8_t)((CHANCE(g, 50) ? 0x78 : r >> 8 & 0x78) | l << 2 | pp);
+
+    if (map == 1 && !w && CHANCE(g, 50)) {
+        code[0] = 0xc5;
+        code[1] = (rxb & 0x80) | (mode == MODE_64 ? rest : rest | 0x40);
+        return 2;
+    }
+    code[0] = 0xc4;
+    code[1] = rxb | (uint8_t)map;
+    code[2] = (uint8_t)(w << 7) | rest;
+    return 3;
+}
+
+static void enumerated_vex(struct generator *g, enum diff_mode mode, unsigned long n, struct diff_case *c)
+{
+    unsigned memory = n & 1, reg = n >> 1 & 7, pp = n >> 4 & 3, l = n >> 6 & 1, w = n >> 7 & 1,
+             opcode = n >> 8 & 255, map = 1 + (unsigned)(n >> 16), at;
+
+    at = vex_prefix(g, mode, map, w, l, pp, c->code);
+    c->code[at++] = (uint8_t)opcode;
+    c->code[at] = (uint8_t)(reg << 3 | (RND(g) & 7) | (memory ? (RND(g) % 3) << 6 : 0xc0));
+}
+
 bool generate_enumerated(struct generator *g, enum diff_mode mode, unsigned long n, struct diff_case *c)
 {
     if (n >= generate_enumerated_count())
@@ -178,6 +212,8 @@ bool generate_enumerated(struct generator *g, enum diff_mode mode, unsigned long
         n -= ENUM_MAIN;
         c->code[0] = 0xd8 | (uint8_t)(n >> 8);
         c->code[1] = (uint8_t)n;
+    } else if (n >= ENUM_MAIN + ENUM_X87 + ENUM_REST) {
+        enumerated_vex(g, mode, n - (ENUM_MAIN + ENUM_X87 + ENUM_REST), c);
     } else {
         static const uint8_t prefixes[4] = {0x3e, 0x66, 0xf2, 0xf3};
 
@@ -211,10 +247,31 @@ unsigned generate_bytes(struct generator *g, enum diff_mode mode, uint8_t *code)
     return at;
 }
 
+/* The same for VEX; mostly opcodes where something is. */
+unsigned generate_vex_bytes(struct generator *g, enum diff_mode mode, uint8_t *code)
+{
+    unsigned map = 1 + (unsigned)(RND(g) % 3), at = 0;
+
+    for (unsigned i = 0; i < 16; i++)
+        code[i] = (uint8_t)(RND(g) >> 20);
+    if (CHANCE(g, 5))
+        code[at++] = CHANCE(g, 50) ? 0x64 : 0x67;
+    else if (CHANCE(g, 1))
+        code[at++] = 0x66; /* which no VEX suffers before it */
+    at += vex_prefix(g, mode, map, (unsigned)(RND(g) & 1), (unsigned)(RND(g) & 1),
+                     CHANCE(g, 60) ? 1 : (unsigned)(RND(g) & 3), code + at);
+    if (map == 3)
+        code[at] &= 0x7f;
+    return at + 1;
+}
+
 void generate_random(struct generator *g, enum diff_mode mode, struct diff_case *c)
 {
     generate_start(g, mode, c);
     noise(g, c);
-    generate_bytes(g, mode, c->code);
+    if (CHANCE(g, 25))
+        generate_vex_bytes(g, mode, c->code);
+    else
+        generate_bytes(g, mode, c->code);
     finish_single(g, c);
 }

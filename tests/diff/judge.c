@@ -30,28 +30,33 @@ static const struct {
     ZydisISASet set;
     uint8_t leaf, reg, bit;
 } cpuid_bits[] = {
-    {ZYDIS_ISA_SET_CMOV, LEAF_1, EDX, 15},       {ZYDIS_ISA_SET_FCMOV, LEAF_1, EDX, 15},
-    {ZYDIS_ISA_SET_CLFSH, LEAF_1, EDX, 19},      {ZYDIS_ISA_SET_PENTIUMMMX, LEAF_1, EDX, 23},
-    {ZYDIS_ISA_SET_FXSAVE, LEAF_1, EDX, 24},     {ZYDIS_ISA_SET_FXSAVE64, LEAF_1, EDX, 24},
-    {ZYDIS_ISA_SET_SSE, LEAF_1, EDX, 25},        {ZYDIS_ISA_SET_SSEMXCSR, LEAF_1, EDX, 25},
-    {ZYDIS_ISA_SET_SSE2, LEAF_1, EDX, 26},       {ZYDIS_ISA_SET_SSE2MMX, LEAF_1, EDX, 26},
-    {ZYDIS_ISA_SET_SSE3, LEAF_1, ECX, 0},        {ZYDIS_ISA_SET_SSE3X87, LEAF_1, ECX, 0},
-    {ZYDIS_ISA_SET_PCLMULQDQ, LEAF_1, ECX, 1},   {ZYDIS_ISA_SET_MONITOR, LEAF_1, ECX, 3},
-    {ZYDIS_ISA_SET_VTX, LEAF_1, ECX, 5},         {ZYDIS_ISA_SET_SSSE3, LEAF_1, ECX, 9},
-    {ZYDIS_ISA_SET_SSSE3MMX, LEAF_1, ECX, 9},    {ZYDIS_ISA_SET_CMPXCHG16B, LEAF_1, ECX, 13},
-    {ZYDIS_ISA_SET_SSE4, LEAF_1, ECX, 19},       {ZYDIS_ISA_SET_SSE42, LEAF_1, ECX, 20},
-    {ZYDIS_ISA_SET_MOVBE, LEAF_1, ECX, 22},      {ZYDIS_ISA_SET_POPCNT, LEAF_1, ECX, 23},
-    {ZYDIS_ISA_SET_AES, LEAF_1, ECX, 25},        {ZYDIS_ISA_SET_XSAVE, LEAF_1, ECX, 26},
-    {ZYDIS_ISA_SET_RDRAND, LEAF_1, ECX, 30},     {ZYDIS_ISA_SET_RDWRFSGS, LEAF_7, EBX, 0},
-    {ZYDIS_ISA_SET_INVPCID, LEAF_7, EBX, 10},    {ZYDIS_ISA_SET_RDSEED, LEAF_7, EBX, 18},
-    {ZYDIS_ISA_SET_ADOX_ADCX, LEAF_7, EBX, 19},  {ZYDIS_ISA_SET_SMAP, LEAF_7, EBX, 20},
-    {ZYDIS_ISA_SET_CLFLUSHOPT, LEAF_7, EBX, 23}, {ZYDIS_ISA_SET_CLWB, LEAF_7, EBX, 24},
-    {ZYDIS_ISA_SET_SHA, LEAF_7, EBX, 29},        {ZYDIS_ISA_SET_RDPID, LEAF_7, ECX, 22},
-    {ZYDIS_ISA_SET_GFNI, LEAF_7, ECX, 8},        {ZYDIS_ISA_SET_XSAVEOPT, LEAF_D1, EAX, 0},
-    {ZYDIS_ISA_SET_XSAVEC, LEAF_D1, EAX, 1},     {ZYDIS_ISA_SET_XSAVES, LEAF_D1, EAX, 3},
-    {ZYDIS_ISA_SET_LAHF, LEAF_EXT1, ECX, 0},     {ZYDIS_ISA_SET_SVM, LEAF_EXT1, ECX, 2},
-    {ZYDIS_ISA_SET_SSE4A, LEAF_EXT1, ECX, 6},    {ZYDIS_ISA_SET_MONITORX, LEAF_EXT1, ECX, 29},
-    {ZYDIS_ISA_SET_RDTSCP, LEAF_EXT1, EDX, 27},  {ZYDIS_ISA_SET_AMD3DNOW, LEAF_EXT1, EDX, 31},
+    {ZYDIS_ISA_SET_CMOV, LEAF_1, EDX, 15},        {ZYDIS_ISA_SET_FCMOV, LEAF_1, EDX, 15},
+    {ZYDIS_ISA_SET_CLFSH, LEAF_1, EDX, 19},       {ZYDIS_ISA_SET_PENTIUMMMX, LEAF_1, EDX, 23},
+    {ZYDIS_ISA_SET_FXSAVE, LEAF_1, EDX, 24},      {ZYDIS_ISA_SET_FXSAVE64, LEAF_1, EDX, 24},
+    {ZYDIS_ISA_SET_SSE, LEAF_1, EDX, 25},         {ZYDIS_ISA_SET_SSEMXCSR, LEAF_1, EDX, 25},
+    {ZYDIS_ISA_SET_SSE2, LEAF_1, EDX, 26},        {ZYDIS_ISA_SET_SSE2MMX, LEAF_1, EDX, 26},
+    {ZYDIS_ISA_SET_SSE3, LEAF_1, ECX, 0},         {ZYDIS_ISA_SET_SSE3X87, LEAF_1, ECX, 0},
+    {ZYDIS_ISA_SET_PCLMULQDQ, LEAF_1, ECX, 1},    {ZYDIS_ISA_SET_MONITOR, LEAF_1, ECX, 3},
+    {ZYDIS_ISA_SET_VTX, LEAF_1, ECX, 5},          {ZYDIS_ISA_SET_SSSE3, LEAF_1, ECX, 9},
+    {ZYDIS_ISA_SET_SSSE3MMX, LEAF_1, ECX, 9},     {ZYDIS_ISA_SET_CMPXCHG16B, LEAF_1, ECX, 13},
+    {ZYDIS_ISA_SET_SSE4, LEAF_1, ECX, 19},        {ZYDIS_ISA_SET_SSE42, LEAF_1, ECX, 20},
+    {ZYDIS_ISA_SET_MOVBE, LEAF_1, ECX, 22},       {ZYDIS_ISA_SET_POPCNT, LEAF_1, ECX, 23},
+    {ZYDIS_ISA_SET_AES, LEAF_1, ECX, 25},         {ZYDIS_ISA_SET_XSAVE, LEAF_1, ECX, 26},
+    {ZYDIS_ISA_SET_BMI1, LEAF_7, EBX, 3},         {ZYDIS_ISA_SET_BMI2, LEAF_7, EBX, 8},
+    {ZYDIS_ISA_SET_LZCNT, LEAF_EXT1, ECX, 5},     {ZYDIS_ISA_SET_AVX, LEAF_1, ECX, 28},
+    {ZYDIS_ISA_SET_AVXAES, LEAF_1, ECX, 25},      {ZYDIS_ISA_SET_AVX2, LEAF_7, EBX, 5},
+    {ZYDIS_ISA_SET_AVX2GATHER, LEAF_7, EBX, 5},   {ZYDIS_ISA_SET_FMA, LEAF_1, ECX, 12},
+    {ZYDIS_ISA_SET_F16C, LEAF_1, ECX, 29},        {ZYDIS_ISA_SET_RDRAND, LEAF_1, ECX, 30},
+    {ZYDIS_ISA_SET_RDWRFSGS, LEAF_7, EBX, 0},     {ZYDIS_ISA_SET_INVPCID, LEAF_7, EBX, 10},
+    {ZYDIS_ISA_SET_RDSEED, LEAF_7, EBX, 18},      {ZYDIS_ISA_SET_ADOX_ADCX, LEAF_7, EBX, 19},
+    {ZYDIS_ISA_SET_SMAP, LEAF_7, EBX, 20},        {ZYDIS_ISA_SET_CLFLUSHOPT, LEAF_7, EBX, 23},
+    {ZYDIS_ISA_SET_CLWB, LEAF_7, EBX, 24},        {ZYDIS_ISA_SET_SHA, LEAF_7, EBX, 29},
+    {ZYDIS_ISA_SET_RDPID, LEAF_7, ECX, 22},       {ZYDIS_ISA_SET_GFNI, LEAF_7, ECX, 8},
+    {ZYDIS_ISA_SET_XSAVEOPT, LEAF_D1, EAX, 0},    {ZYDIS_ISA_SET_XSAVEC, LEAF_D1, EAX, 1},
+    {ZYDIS_ISA_SET_XSAVES, LEAF_D1, EAX, 3},      {ZYDIS_ISA_SET_LAHF, LEAF_EXT1, ECX, 0},
+    {ZYDIS_ISA_SET_SVM, LEAF_EXT1, ECX, 2},       {ZYDIS_ISA_SET_SSE4A, LEAF_EXT1, ECX, 6},
+    {ZYDIS_ISA_SET_MONITORX, LEAF_EXT1, ECX, 29}, {ZYDIS_ISA_SET_RDTSCP, LEAF_EXT1, EDX, 27},
+    {ZYDIS_ISA_SET_AMD3DNOW, LEAF_EXT1, EDX, 31},
 };
 
 /* Bits that stand for no instruction a user could run; tests/guest and tests/unit look after what they
@@ -68,6 +73,8 @@ static const struct {
     {LEAF_1, ECX, 1u << 21 | 1u << 24 | 1u << 31},
     /* TSC_ADJUST SMEP ERMS, x87 selectors read as zero */
     {LEAF_7, EBX, 1u << 1 | 1u << 7 | 1u << 9 | 1u << 13},
+    {LEAF_1, ECX, 1u << 27},                                     /* OSXSAVE */
+    {LEAF_D1, EAX, 1u << 2},                                     /* XGETBV with ECX = 1 */
     {LEAF_7, ECX, 1u << 2},                                      /* UMIP */
     {LEAF_7, EDX, 1u << 26 | 1u << 27 | 1u << 29 | 1u << 31},    /* speculation controls, ARCH_CAPABILITIES */
     {LEAF_EXT1, EDX, 1u << 11 | 1u << 20 | 1u << 26 | 1u << 29}, /* SYSCALL NX 1 GiB pages, long mode */
@@ -137,7 +144,8 @@ void judge_init(struct judge *j)
         ZydisDecoder *d = &j->decoder[m];
 
         ZydisDecoderInit(d, kinds[m].mode, kinds[m].stack);
-        /* Not advertised, and then what they were before: NOPs, BSF and BSR, WBINVD. */
+        /* Not advertised, and then what they were before: NOPs, BSF and BSR (see judge_set_advertised),
+         * WBINVD. */
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
         ZydisDecoderEnableMode(d, ZYDIS_DECODER_MODE_LZCNT, ZYAN_FALSE);
@@ -161,6 +169,10 @@ void judge_set_advertised(struct judge *j, const uint32_t leaf1[4], const uint32
             leaves[cpuid_bits[i].leaf][cpuid_bits[i].reg] >> cpuid_bits[i].bit & 1;
     for (unsigned i = 0; i < sizeof(baseline) / sizeof(baseline[0]); i++)
         j->advertised[baseline[i]] = true;
+    for (unsigned m = 0; m < MODE_COUNT; m++) {
+        ZydisDecoderEnableMode(&j->decoder[m], ZYDIS_DECODER_MODE_LZCNT, j->advertised[ZYDIS_ISA_SET_LZCNT]);
+        ZydisDecoderEnableMode(&j->decoder[m], ZYDIS_DECODER_MODE_TZCNT, j->advertised[ZYDIS_ISA_SET_BMI1]);
+    }
 }
 
 /* Leaf, register and bit of each that our CPUID shows and nobody here knows; returns how many. */
@@ -201,8 +213,9 @@ unsigned judge_untested(const struct judge *j, const unsigned long *run, char *t
 
     for (unsigned i = 0; i < sizeof(cpuid_bits) / sizeof(cpuid_bits[0]); i++) {
         ZydisISASet set = cpuid_bits[i].set;
+        bool random = set == ZYDIS_ISA_SET_RDRAND || set == ZYDIS_ISA_SET_RDSEED; /* tests/guest/bare/avx.S */
 
-        if (j->advertised[set] && j->host[set] && !run[set] && n + 48 < size) {
+        if (j->advertised[set] && j->host[set] && !run[set] && !random && n + 48 < size) {
             n += (size_t)snprintf(text + n, size - n, " %s", ZydisISASetGetString(set));
             count++;
         }
@@ -336,6 +349,13 @@ static bool is_vex(enum diff_mode mode, const uint8_t *bytes, unsigned length)
            (mode == MODE_64 || bytes[at + 1] >= 0xc0);
 }
 
+/* VEX forms of AES and PCLMULQDQ need two bits; libzydis names one. */
+static bool lacks_second(const struct judge *j, const struct judged *i)
+{
+    return (i->insn.meta.isa_set == ZYDIS_ISA_SET_AVXAES && !j->advertised[ZYDIS_ISA_SET_AVX]) ||
+           (i->insn.mnemonic == ZYDIS_MNEMONIC_VPCLMULQDQ && !j->advertised[ZYDIS_ISA_SET_PCLMULQDQ]);
+}
+
 void judge_insn(const struct judge *j, enum diff_mode mode, const uint8_t *bytes, unsigned length,
                 struct judged *r)
 {
@@ -349,7 +369,7 @@ void judge_insn(const struct judge *j, enum diff_mode mode, const uint8_t *bytes
         }
         return;
     }
-    if (!j->advertised[r->insn.meta.isa_set]) {
+    if (!j->advertised[r->insn.meta.isa_set] || lacks_second(j, r)) {
         r->verdict = VERDICT_UD;
         r->reason = ZydisISASetGetString(r->insn.meta.isa_set);
         return;
@@ -449,6 +469,43 @@ static uint32_t own_registers(const struct judged *i)
 
 /* ---- whole cases ---- */
 
+/* The linear address of a memory operand made of general registers, in 64-bit mode. */
+static uint64_t operand_address(const struct judged *i, const ZydisDecodedOperand *op,
+                                const struct diff_case *c)
+{
+    uint64_t ea = (uint64_t)op->mem.disp.value;
+
+    if (op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP)
+        ea += c->in.rip + i->insn.length;
+    else if (op->mem.base != ZYDIS_REGISTER_NONE)
+        ea += c->in.gpr[ZydisRegisterGetId(op->mem.base)];
+    if (op->mem.index != ZYDIS_REGISTER_NONE)
+        ea += c->in.gpr[ZydisRegisterGetId(op->mem.index)] * op->mem.scale;
+    if (i->insn.address_width == 32)
+        ea = (uint32_t)ea;
+    return ea + (op->mem.segment == ZYDIS_REGISTER_FS   ? c->in.fs_base
+                 : op->mem.segment == ZYDIS_REGISTER_GS ? c->in.gs_base
+                                                        : 0);
+}
+
+/* Where the first instruction writes an image of the floating-point state. */
+static uint64_t area_of(const struct judged *i, const struct diff_case *c)
+{
+    switch (i->insn.mnemonic) {
+    case ZYDIS_MNEMONIC_FXSAVE:
+    case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+        return c->mode == MODE_64 ? operand_address(i, &i->ops[0], c) : 0;
+    default:
+        return 0;
+    }
+}
+
 #define JUMPS_MAX 16
 
 struct walk {
@@ -515,6 +572,8 @@ enum verdict judge_case(const struct judge *j, struct diff_case *c, const char *
                 return VERDICT_EXCLUDED;
             }
             c->own_gprs |= own_registers(&i);
+            if (at == 0)
+                c->area = area_of(&i, c);
             walk_insn(&w, &i, at, at == 0 && pass == 0 ? &c->in : NULL);
             at += i.insn.length;
             n_insns++;
@@ -565,6 +624,8 @@ static size_t operand_name(const ZydisDecodedOperand *op, char *out, size_t size
             return (size_t)snprintf(out, size, "mm");
         case ZYDIS_REGCLASS_XMM:
             return (size_t)snprintf(out, size, "xmm");
+        case ZYDIS_REGCLASS_YMM:
+            return (size_t)snprintf(out, size, "ymm");
         case ZYDIS_REGCLASS_SEGMENT:
         case ZYDIS_REGCLASS_CONTROL:
         case ZYDIS_REGCLASS_DEBUG:

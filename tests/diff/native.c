@@ -63,14 +63,21 @@ struct native {
 
 /* What native_enter loads and what the handler fills in. Used by the assembly below. */
 __attribute__((used)) static struct {
-    uint8_t fx[512] __attribute__((aligned(64)));
+    uint8_t area[832]
+        __attribute__((aligned(64))); /* FXSAVE image, or XSAVE area with AVX in the standard format */
     uint64_t gpr[16];
     uint64_t frame[5]; /* for IRET: RIP, CS, RFLAGS, RSP, SS */
     uint64_t fs_base, gs_base;
     uint16_t ds, es, fs, gs;
     uint64_t saved_rsp, saved_fs_base, saved_gs_base;
     uint64_t has_fsgsbase; /* the instructions may be used; the kernel is asked otherwise */
+    uint64_t has_avx;
 } n_in;
+
+#define AREA_BV  512 /* XSTATE_BV of the area's header */
+#define AREA_AVX 576
+#define BV_ALL   7u /* x87, SSE, AVX */
+#define BV_AVX   4u
 
 static struct diff_outcome *volatile n_outcome; /* where the handler reports; NULL outside snippets */
 static volatile unsigned n_ticks;
@@ -108,7 +115,8 @@ __attribute__((used, noinline)) static void native_assembly(void)
         "    mov %%rsp, %c[saved_rsp](%%rax)\n"
         "    call native_get_fs\n mov %%rcx, %c[saved_fs_base](%%rax)\n"
         "    call native_get_gs\n mov %%rcx, %c[saved_gs_base](%%rax)\n"
-        "    fxrstor64 (%%rax)\n"
+        "    cmpq $0, %c[has_avx](%%rax)\n    jne 1f\n    fxrstor64 (%%rax)\n    jmp 2f\n"
+        "1:  mov %%rax, %%rcx\n mov $7, %%eax\n xor %%edx, %%edx\n xrstor64 (%%rcx)\n mov %%rcx, %%rax\n2:\n"
         "    movw %c[ds](%%rax), %%ds\n movw %c[es](%%rax), %%es\n"
         "    movw %c[fs](%%rax), %%fs\n movw %c[gs](%%rax), %%gs\n"
         "    testw $-1, %c[fs](%%rax)\n jnz 1f\n"
@@ -143,7 +151,7 @@ __attribute__((used, noinline)) static void native_assembly(void)
         "    ret\n"
         :
         : OFF(saved_rsp), OFF(saved_fs_base), OFF(saved_gs_base), OFF(ds), OFF(es), OFF(fs), OFF(gs), OFF(fs_base),
-          OFF(gs_base), OFF(frame), OFF(gpr), OFF(has_fsgsbase));
+          OFF(gs_base), OFF(frame), OFF(gpr), OFF(has_fsgsbase), OFF(has_avx));
 }
 /* clang-format on */
 
@@ -176,6 +184,18 @@ static uint64_t read_base(bool gs)
     return value;
 }
 
+/* The kernel lays down an XSAVE area in the standard format; what is in its initial state may not be written.
+ */
+static void collect_vectors(struct diff_outcome *o, const uint8_t *area)
+{
+    uint64_t bv;
+
+    __builtin_memcpy(o->out.fx, area, 512);
+    __builtin_memcpy(&bv, area + AREA_BV, 8);
+    if (n_in.has_avx && bv & BV_AVX)
+        __builtin_memcpy(o->out.ymm_high, area + AREA_AVX, sizeof(o->out.ymm_high));
+}
+
 static void collect(struct diff_outcome *o, const ucontext_t *uc)
 {
     /* Our encoding order from the kernel's. */
@@ -196,7 +216,7 @@ static void collect(struct diff_outcome *o, const ucontext_t *uc)
     o->out.gs = read_segment(3);
     o->out.fs_base = read_base(false);
     o->out.gs_base = read_base(true);
-    __builtin_memcpy(o->out.fx, uc->uc_mcontext.fpregs, 512);
+    collect_vectors(o, (const uint8_t *)uc->uc_mcontext.fpregs);
 }
 
 __attribute__((used)) void native_signal(int sig, siginfo_t *info, void *context)
@@ -343,7 +363,10 @@ static void child_entry(const struct diff_case *c)
 static void child_case(const struct diff_case *c, struct diff_outcome *o, uint8_t *memory)
 {
     memset(o, 0, offsetof(struct diff_outcome, image));
-    memcpy(n_in.fx, c->in.fx, sizeof(n_in.fx));
+    memcpy(n_in.area, c->in.fx, sizeof(c->in.fx));
+    memset(n_in.area + AREA_BV, 0, AREA_AVX - AREA_BV);
+    n_in.area[AREA_BV] = BV_ALL;
+    memcpy(n_in.area + AREA_AVX, c->in.ymm_high, sizeof(c->in.ymm_high));
     memcpy(n_in.gpr, c->in.gpr, sizeof(n_in.gpr));
     child_entry(c);
     n_in.fs_base = c->in.fs_base;
@@ -453,11 +476,17 @@ bool native_is_flat(void)
     return !there;
 }
 
+bool native_has_avx(void)
+{
+    return __builtin_cpu_supports("avx");
+}
+
 struct native *native_new(const char **why)
 {
     struct native *n;
 
     n_in.has_fsgsbase = getauxval(AT_HWCAP2) & 2;
+    n_in.has_avx = native_has_avx();
     n = calloc(1, sizeof(*n));
     n->batch = mmap(NULL, sizeof(*n->batch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (n->batch == MAP_FAILED) {

@@ -126,7 +126,7 @@ static void random_xmm(struct generator *g, uint8_t *xmm)
             xmm[i] = (uint8_t)(RND(g) % 20);
 }
 
-static void random_fx(struct generator *g, uint8_t *fx)
+void generate_fx(struct generator *g, uint8_t fx[512])
 {
     static const uint16_t fcws[] = {0x37f, 0x37f, 0x37f, 0x27f, 0x07f, 0xf7f, 0xb7f, 0x77f, 0xe7f, 0x17f};
     static const uint32_t mxcsrs[] = {0x1f80, 0x1f80, 0x1f80, 0x3f80, 0x5f80,
@@ -198,7 +198,10 @@ void generate_registers(struct generator *g, struct diff_case *c)
 
     c->memory_seed = RND(g) % 16;
     c->seed = g->random;
-    random_fx(g, in->fx);
+    generate_fx(g, in->fx);
+    for (unsigned i = 0; i < 16; i++)
+        if (g->judge->host[ZYDIS_ISA_SET_AVX] && CHANCE(g, 90))
+            random_xmm(g, in->ymm_high[i]);
     for (unsigned i = 0; i < 16; i++)
         in->gpr[i] = random_value(g);
     in->gpr[4] = STACK_BASE + PAGE + (CHANCE(g, 90) ? 0 : RND(g) % 64) - (RND(g) % 8) * 16;

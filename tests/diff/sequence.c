@@ -61,6 +61,11 @@ static bool is_plain(const struct judged *i)
     case ZYDIS_ISA_SET_POPCNT:
     case ZYDIS_ISA_SET_CMPXCHG16B:
     case ZYDIS_ISA_SET_LONGMODE:
+    case ZYDIS_ISA_SET_BMI1:
+    case ZYDIS_ISA_SET_BMI2:
+    case ZYDIS_ISA_SET_LZCNT:
+    case ZYDIS_ISA_SET_MOVBE:
+    case ZYDIS_ISA_SET_ADOX_ADCX:
         return true;
     default:
         return false;
@@ -109,6 +114,14 @@ static bool suits(struct builder *b, const struct judged *i)
     switch (i->insn.mnemonic) {
     case ZYDIS_MNEMONIC_FXSAVE: /* MXCSR_MASK differs */
     case ZYDIS_MNEMONIC_FXSAVE64:
+    case ZYDIS_MNEMONIC_XSAVE:
+    case ZYDIS_MNEMONIC_XSAVE64:
+    case ZYDIS_MNEMONIC_XSAVEOPT:
+    case ZYDIS_MNEMONIC_XSAVEOPT64:
+    case ZYDIS_MNEMONIC_XSAVEC:
+    case ZYDIS_MNEMONIC_XSAVEC64:
+    case ZYDIS_MNEMONIC_XRSTOR: /* more components than we have */
+    case ZYDIS_MNEMONIC_XRSTOR64:
     case ZYDIS_MNEMONIC_FNSTENV: /* code and data selectors of the last x87 instruction */
     case ZYDIS_MNEMONIC_FNSAVE:
     case ZYDIS_MNEMONIC_ENTER:
@@ -156,7 +169,8 @@ static void add_random(struct builder *b)
     uint8_t code[16];
 
     for (unsigned tries = 0; tries < 60 && room(b, 15); tries++) {
-        unsigned modrm = generate_bytes(b->g, mode, code);
+        bool vex = b->kind != X87 && CHANCE(b->g, b->kind == VECTOR ? 60 : 20);
+        unsigned modrm = vex ? generate_vex_bytes(b->g, mode, code) : generate_bytes(b->g, mode, code);
 
         if (b->kind == X87) { /* mostly that to begin with */
             code[modrm - 1] = 0xd8 | (code[modrm - 1] & 7);
@@ -168,7 +182,9 @@ static void add_random(struct builder *b)
             code[modrm] = (uint8_t)(0x40 | (code[modrm] & 0x38) | pointers[RND(b->g) % 4]);
             if (CHANCE(b->g, 70))
                 code[modrm + 1] &= 0x70;
-            if (modrm >= 2 && (code[modrm - 2] & 0xf0) == 0x40)
+            if (vex && modrm >= 4 && code[modrm - 4] == 0xc4)
+                code[modrm - 3] |= 0x20;
+            else if (!vex && modrm >= 2 && (code[modrm - 2] & 0xf0) == 0x40)
                 code[modrm - 2] &= 0xfe;
         } else {
             code[modrm] |= 0xc0;

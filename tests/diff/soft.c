@@ -164,7 +164,7 @@ static VmcSegment segment(struct soft *s, uint16_t selector)
     return seg;
 }
 
-static void make_start(struct soft *s)
+static void make_start(struct soft *s, bool avx)
 {
     VmcCpuState *st = &s->start;
 
@@ -172,7 +172,11 @@ static void make_start(struct soft *s)
     st->cr0 = 0x80050033; /* PG AM WP NE ET MP PE */
     st->cr3 = PHYS_TABLES;
     st->cr4 = 0x10e20; /* FSGSBASE UMIP OSXMMEXCPT OSFXSR PAE */
-    st->efer = 0xd01;  /* NXE LMA LME SCE */
+    if (avx) {
+        st->cr4 |= 1u << 18; /* OSXSAVE */
+        st->xcr0 = 7;
+    }
+    st->efer = 0xd01; /* NXE LMA LME SCE */
     st->gdt.base = KERNEL + PHYS_GDT;
     st->gdt.limit = 127;
     st->idt.base = KERNEL + PHYS_IDT;
@@ -286,7 +290,7 @@ static gpointer watchdog_main(gpointer data)
     return NULL;
 }
 
-struct soft *soft_new(uint32_t cpu_limit, VmcCpuEngine engine, bool lockstep)
+struct soft *soft_new(uint32_t cpu_limit, bool avx, VmcCpuEngine engine, bool lockstep)
 {
     struct soft *s = calloc(1, sizeof(*s));
     VmcLocalApic lapic = {&apic_ops, s};
@@ -304,6 +308,7 @@ struct soft *soft_new(uint32_t cpu_limit, VmcCpuEngine engine, bool lockstep)
                               .pio = s->pio,
                               .mmio = s->mmio,
                               .n_cpus = 1,
+                              .baseline_cpu = !avx,
                               .engine = engine,
                               .lockstep = lockstep};
     s->vm = vmc_cpu_soft.vm_new(&params, &error);
@@ -317,7 +322,7 @@ struct soft *soft_new(uint32_t cpu_limit, VmcCpuEngine engine, bool lockstep)
     make_gdt(s, cpu_limit);
     make_ldt(s);
     make_idt(s);
-    make_start(s);
+    make_start(s, avx);
     pthread_getcpuclockid(pthread_self(), &s->clock);
     s->watchdog = g_thread_new("watchdog", watchdog_main, s);
     return s;
@@ -340,6 +345,7 @@ static void load_case(struct soft *s, const struct diff_case *c, VmcCpuState *st
     *st = s->start;
     memcpy(st->gpr, c->in.gpr, sizeof(st->gpr));
     memcpy(st->fxsave, c->in.fx, sizeof(st->fxsave));
+    memcpy(st->ymm_high, c->in.ymm_high, sizeof(st->ymm_high));
     st->rip = c->in.rip;
     st->rflags = c->in.rflags | 2;
     st->seg[VMC_CS] = segment(s, c->in.cs);
@@ -367,6 +373,7 @@ static void store_outcome(struct soft *s, const VmcCpuState *st, struct diff_out
     memcpy(frame, s->ram + PHYS_STACK + 0x1000 - sizeof(frame), sizeof(frame));
     memcpy(o->out.gpr, st->gpr, sizeof(o->out.gpr));
     memcpy(o->out.fx, st->fxsave, sizeof(o->out.fx));
+    memcpy(o->out.ymm_high, st->ymm_high, sizeof(o->out.ymm_high));
     o->vector = (uint32_t)s->vector;
     o->error = has_error_code(s->vector) ? (uint32_t)frame[0] : 0;
     o->cr2 = st->cr2;

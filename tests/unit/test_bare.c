@@ -56,24 +56,27 @@ static const struct guest {
     enum expect expect;
     enum where where;
     bool interrupted; /* it waits for interrupts, which wait while a debugger steps */
+    bool baseline; /* VmcCpuVmParams.baseline_cpu */
 } guests[] = {
     // clang-format off
-    {"basic", 1, EXPECT_PASS, ANYWHERE, false},
-    {"wake", 3, EXPECT_PASS, ANYWHERE, false},
-    {"modes", 1, EXPECT_PASS, REAL_CPU, false},
-    {"paging", 1, EXPECT_PASS, REAL_CPU, false},
-    {"privilege", 1, EXPECT_PASS, REAL_CPU, false},
-    {"exceptions", 1, EXPECT_PASS, REAL_CPU, false},
-    {"interrupts", 1, EXPECT_PASS, REAL_CPU, true},
-    {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY, false},
-    {"segments", 1, EXPECT_PASS, REAL_CPU, false},
-    {"legacy", 1, EXPECT_PASS, REAL_CPU, false},
-    {"fpu", 1, EXPECT_PASS, REAL_CPU, false},
-    {"ferr", 1, EXPECT_PASS, SOFTWARE_ONLY, false},
-    {"debug", 1, EXPECT_PASS, REAL_CPU, false},
-    {"smp", 3, EXPECT_PASS, REAL_CPU, true},
-    {"triple", 1, EXPECT_SHUTDOWN, ANYWHERE, false},
-    {"task", 1, EXPECT_REFUSAL, SOFTWARE_ONLY, false}, /* what the software CPU does not do ends with a sentence */
+    {"basic", 1, EXPECT_PASS, ANYWHERE, false, false},
+    {"wake", 3, EXPECT_PASS, ANYWHERE, false, false},
+    {"modes", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"paging", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"privilege", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"exceptions", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"interrupts", 1, EXPECT_PASS, REAL_CPU, true, false},
+    {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY, false, false},
+    {"segments", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"legacy", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"fpu", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"avx", 1, EXPECT_PASS, SOFTWARE_ONLY, false, false}, /* a real one may have more of XCR0 */
+    {"baseline", 1, EXPECT_PASS, SOFTWARE_ONLY, false, true},
+    {"ferr", 1, EXPECT_PASS, SOFTWARE_ONLY, false, false},
+    {"debug", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"smp", 3, EXPECT_PASS, REAL_CPU, true, false},
+    {"triple", 1, EXPECT_SHUTDOWN, ANYWHERE, false, false},
+    {"task", 1, EXPECT_REFUSAL, SOFTWARE_ONLY, false, false}, /* what the software CPU does not do ends with a sentence */
     // clang-format on
 };
 
@@ -241,7 +244,11 @@ static void machine_build(struct machine *m, const VmcCpuBackend *backend, const
     vmc_bus_add(m->pio, "log", PORT_LOG, 1, &log_ops, m);
     vmc_bus_add(m->pio, "scratch", 0x100, 8, &scratch_ops, m);
 
-    VmcCpuVmParams params = {.memory = m->memory, .pio = m->pio, .mmio = m->mmio, .n_cpus = guest->cpus};
+    VmcCpuVmParams params = {.memory = m->memory,
+                             .pio = m->pio,
+                             .mmio = m->mmio,
+                             .n_cpus = guest->cpus,
+                             .baseline_cpu = guest->baseline};
     m->vm = backend->vm_new(&params, &error);
     if (!m->vm)
         fail_msg("%s", error->message);

@@ -81,6 +81,9 @@ typedef struct VmcCpuState {
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, apic_base;
     uint64_t dr[8];
     uint8_t fxsave[512] __attribute__((aligned(16))); /* FXSAVE image, 64-bit format */
+    /* Software CPU only; KVM shows zeros and keeps what it has. */
+    uint8_t ymm_high[16][16]; /* bits 255:128 of YMM0..15 */
+    uint64_t xcr0;
     bool halted;
     bool wait_for_sipi; /* an application processor that has not been started */
     /* What holds events off between two instructions. KVM keeps these to itself: zero there, and not set. */
@@ -142,6 +145,7 @@ typedef struct VmcCpuVmParams {
     VmcCpuEngine engine;
     bool lockstep;           /* run each block by both engines and compare (slow: for tests) */
     unsigned code_cache_mib; /* host code the translator keeps, 8..1024; 0: 64 */
+    bool baseline_cpu; /* soft: x86-64-v2 and nothing beyond, whatever the host has */
 } VmcCpuVmParams;
 
 typedef struct VmcCpuBackend {

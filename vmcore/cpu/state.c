@@ -29,6 +29,7 @@ void vmc_cpu_state_reset(VmcCpuState *state)
     state->tr = (VmcSegment){.limit = 0xffff, .attr = ATTR_TSS};
     state->gdt.limit = state->idt.limit = 0xffff;
     state->cr0 = 0x60000010;
+    state->xcr0 = 1;
     state->apic_base = 0xfee00900; /* enabled, bootstrap processor; others clear bit 8 */
     state->dr[6] = 0xffff0ff0;
     state->dr[7] = 0x400;

@@ -11,6 +11,7 @@
 #define SEL_TSS32 T(15)
 #define exc_ds exc_flags_in
 #define TABLES 0x110000
+#define ANDN_EAX .byte 0xc4, 0xe2, 0x60, 0xf2, 0xc1 /* andn eax, ebx, ecx */
 
 main:
     .byte 0xff, 0x2c, 0x25
@@ -93,6 +94,53 @@ protected_again:
     FAULTS(13, 0) /* read-only data */
     mov byte ptr cs:[0], 1
     END_FAULTS
+    /* Vectors: 32 bytes at once, under a mask those that count, of an XSAVE area what XCR0 enables. */
+    mov eax, 1
+    cpuid
+    bt ecx, 28
+    jnc 1f
+    mov eax, cr4
+    bts eax, 18
+    mov cr4, eax
+    xor ecx, ecx
+    mov eax, 7
+    xor edx, edx
+    xsetbv
+    mov eax, T(0)
+    mov es, ax
+    vmovups ymm0, es:[0xfe0]
+    vmovups es:[0xfe0], ymm0
+    vpcmpeqd xmm1, xmm1, xmm1
+    vpsrldq xmm2, xmm1, 8
+    vmaskmovps xmm0, xmm2, es:[0xff8]
+    vmaskmovps es:[0xff8], xmm2, xmm0
+    vmovss xmm0, es:[0xffc]
+    mov eax, 7
+    xsave es:[0xcc0]
+    FAULTS(13, 0)
+    vmovups ymm0, es:[0xfe1]
+    END_FAULTS
+    mov eax, T(0)
+    mov es, ax
+    FAULTS(13, 0)
+    vmaskmovps es:[0xff8], xmm1, xmm0
+    END_FAULTS
+    mov eax, T(0)
+    mov es, ax
+    FAULTS(13, 0)
+    vmovss xmm0, es:[0xffd]
+    END_FAULTS
+    mov eax, T(0)
+    mov es, ax
+    mov eax, 7
+    FAULTS(13, 0)
+    xsave es:[0xd00]
+    END_FAULTS
+    mov eax, T(0)
+    mov es, ax
+    mov eax, 3
+    xsave es:[0xd00]
+1:
     DESC(1, 0x0000ffff, 0x00409110) /* read-only */
     mov eax, T(1)
     mov es, ax
@@ -243,6 +291,21 @@ protected_again:
     and byte ptr [tss32 + 0x68 + 0x42 / 8], ~(1 << (0x42 & 7))
     RUN_V86(v_in, 2)
     CHECK_EQ(MEM(exc_vector), 6)
+    /* VEX is for protected mode: here C4 is LES, and of a register LES does not exist. */
+    mov eax, 7
+    xor ecx, ecx
+    cpuid
+    bt ebx, 3
+    jnc 1f
+    mov ebx, 0x0f
+    mov ecx, 0x3c
+    ANDN_EAX
+    CHECK_EQ(eax, 0x30)
+    RUN_V86(v_vex, 2)
+    CHECK_EQ(MEM(exc_vector), 6)
+    CHECK_EQ(MEM(exc_rip), offset v_vex)
+    ANDN_EAX
+1:
 
     /* Two-level paging: 4 MiB pages with CR4.PSE, 4 KiB pages, rights. */
     mov edi, TABLES
@@ -446,6 +509,9 @@ v_lldt:
     .byte 0x0f, 0x00, 0xd0
 v_in:
     in al, 0x42
+    ud2
+v_vex:
+    ANDN_EAX
     ud2
 
 .code32

@@ -10,6 +10,7 @@
 
 #include "cpu/soft/block.h"
 #include "cpu/soft/debug.h"
+#include "cpu/soft/features.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/run.h"
 #include "cpu/soft/slots.h"
@@ -105,6 +106,7 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
         g_free(vm);
         return NULL;
     }
+    vm->features = params->baseline_cpu ? 0 : vmc_features_of_host();
     vm->tsc_hz = measure_tsc();
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);

@@ -78,7 +78,7 @@ static bool lockable(const struct vmc_insn *d)
     return false;
 }
 
-enum vmc_bound vmc_bind(const struct vmc_insn *d, struct vmc_uop *u)
+enum vmc_bound vmc_bind(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u)
 {
     static enum vmc_bound (*const families[])(const struct vmc_insn *, struct vmc_uop *) = {
         vmc_bind_integer, vmc_bind_control, vmc_bind_string, vmc_bind_sse, vmc_bind_x87, vmc_bind_system,
@@ -95,8 +95,11 @@ enum vmc_bound vmc_bind(const struct vmc_insn *d, struct vmc_uop *u)
     if (d->has_modrm && d->is_mem)
         bind_memory(d, u);
     /* MOV CR, MOV DR with LOCK name CR8 on AMD; there is no such thing here. */
-    if (d->vex || (d->lock && !lockable(d)))
+    if (d->vex_refused || (d->lock && !lockable(d)))
         return VMC_BIND_UD;
+    enum vmc_bound extension = vmc_bind_extension(d, features, u);
+    if (extension != VMC_BIND_NO)
+        return extension;
     for (unsigned i = 0; i < G_N_ELEMENTS(families); i++) {
         enum vmc_bound r = families[i](d, u);
         if (r != VMC_BIND_NO)

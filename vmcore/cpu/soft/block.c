@@ -184,12 +184,12 @@ static void end_block(struct vmc_block *b, unsigned off)
 }
 
 /* Binds one decoded instruction as the next uop; true if the block ends with it. */
-static bool append(struct vmc_block *b, const struct vmc_insn *d, unsigned off)
+static bool append(const VmcCpu *c, struct vmc_block *b, const struct vmc_insn *d, unsigned off)
 {
     struct vmc_uop *u = &b->uops[b->n_uops++];
     u->off = (uint16_t)off;
     u->len = d->length;
-    enum vmc_bound bound = vmc_bind(d, u);
+    enum vmc_bound bound = vmc_bind(d, c->vm->features, u);
     if (bound != VMC_BIND_OK && bound != VMC_BIND_END) {
         u->fn = vmc_op_ud;
         return true;
@@ -228,7 +228,7 @@ static bool decode_block(VmcCpu *c, struct vmc_block *b, const uint8_t *bytes, u
         memcpy(copy, bytes + off, have); /* once: the guest may be writing */
         if (vmc_decode(copy, have, c->mode, &list[n]) != VMC_DECODE_OK)
             break;
-        ended = append(b, &list[n], off);
+        ended = append(c, b, &list[n], off);
         vmc_fuse(&fuse, &list[n], b);
         uop_of[n] = (uint8_t)(b->n_uops - 1);
         off += list[n].length;
@@ -324,7 +324,7 @@ static struct vmc_block *crossing(VmcCpu *c, struct vmc_block *known, uint64_t l
     if (vmc_decode(bytes, MAX_INSN_LEN, c->mode, &d) != VMC_DECODE_OK)
         return NULL;
     b->n_uops = 0;
-    if (!append(b, &d, 0))
+    if (!append(c, b, &d, 0))
         end_block(b, d.length);
     enter_block(c, b);
     return b;
@@ -410,7 +410,7 @@ struct vmc_block *vmc_block_single(VmcCpu *c)
     }
     if (status != VMC_DECODE_OK)
         vmc_gp0(c);
-    if (!append(b, &d, 0))
+    if (!append(c, b, &d, 0))
         end_block(b, d.length);
     return b;
 }

@@ -1,5 +1,6 @@
 /*
  * CPUID: an Intel processor of the x86-64-v2 level with what else is implemented, and nothing that is not.
+ * What goes beyond depends on the host and comes from features.c.
  *
  * It is a GenuineIntel of a plain model (macOS insists on Intel; SYSCALL is then for 64-bit code only and
  * SYSENTER works in both). There is no speculation here, so ARCH_CAPABILITIES truthfully says that none of
@@ -13,7 +14,9 @@
 
 #include <string.h>
 
+#include "cpu/soft/features.h"
 #include "cpu/soft/mmu.h"
+#include "cpu/soft/xcr.h"
 
 #define BIT(n) (1u << (n))
 
@@ -39,11 +42,13 @@ enum {
     FXD = BIT(11) /* syscall */ | BIT(20) /* nx */ | BIT(27) /* rdtscp */ | BIT(29) /* lm */,
 };
 #define F1C_HYPERVISOR BIT(31)
+#define F1C_OSXSAVE    BIT(27)
 
-uint64_t vmc_cr4_allowed(void)
+uint64_t vmc_cr4_allowed(const VmcCpu *c)
 {
     return CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
-           CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP;
+           CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP |
+           (c->vm->features & VMC_HAS_XSAVE ? CR4_OSXSAVE : 0);
 }
 
 struct regs {
@@ -65,13 +70,18 @@ static void text(struct regs *r, const char *twelve)
     memcpy(&r->d, twelve + 8, 4);
 }
 
+static uint32_t shown(const VmcCpu *c, enum vmc_feature_word word)
+{
+    return vmc_features_shown(c->vm->features, word);
+}
+
 static void leaf_1(const VmcCpu *c, struct regs *r)
 {
     unsigned n = c->vm->n_cpus;
     r->a = VMC_CPUID_SIGNATURE;
     r->b =
         (c->index & 0xff) << 24 | (n > 1 ? 1u << log2_ceil(n) : 1) << 16 | 8 << 8; /* CLFLUSH: 8 * 8 bytes */
-    r->c = F1C | F1C_HYPERVISOR;
+    r->c = F1C | F1C_HYPERVISOR | shown(c, VMC_CPUID_1_ECX) | (c->cr4 & CR4_OSXSAVE ? F1C_OSXSAVE : 0);
     r->d = F1D | (n > 1 ? F1D_HTT : 0);
     if (!(c->apic_base & 0x800))
         r->d &= ~(uint32_t)F1D_APIC;
@@ -105,6 +115,25 @@ static void leaf_b(const VmcCpu *c, unsigned sub, struct regs *r)
         r->a = log2_ceil(c->vm->n_cpus);
         r->b = c->vm->n_cpus;
         r->c |= 2 << 8;
+    }
+}
+
+/* Extended state: XSAVE's area, its instructions, where AVX has its part. */
+static void leaf_d(const VmcCpu *c, unsigned sub, struct regs *r)
+{
+    uint64_t allowed = vmc_xcr0_allowed(c);
+    if (!(c->vm->features & VMC_HAS_XSAVE))
+        return;
+    if (sub == 0) {
+        r->a = (uint32_t)allowed;
+        r->b = vmc_xsave_size(c->xcr0);
+        r->c = vmc_xsave_size(allowed);
+    } else if (sub == 1) {
+        r->a = BIT(0) /* xsaveopt */ | BIT(1) /* xsavec */ | BIT(2) /* xgetbv with ECX = 1 */;
+        r->b = vmc_xsave_size(c->xcr0); /* compacted; there is no supervisor state */
+    } else if (sub < 32 && allowed >> sub & 1) {
+        r->a = VMC_XSAVE_SIZE - VMC_XSAVE_AVX;
+        r->b = VMC_XSAVE_AVX;
     }
 }
 
@@ -159,7 +188,7 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
     case 0x7:
         if (sub == 0) {
             r->a = 2; /* last sub-leaf */
-            r->b = F7B;
+            r->b = F7B | shown(c, VMC_CPUID_7_EBX);
             r->c = F7C;
             r->d = (uint32_t)F7D;
         } else if (sub == 2) {
@@ -169,6 +198,9 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
         break;
     case 0xb:
         leaf_b(c, sub, r);
+        break;
+    case 0xd:
+        leaf_d(c, sub, r);
         break;
     case 0x15:
         leaf_15(c, r);
@@ -188,7 +220,7 @@ static void extended_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
         r->a = 0x80000008;
         break;
     case 0x80000001:
-        r->c = FXC;
+        r->c = FXC | shown(c, VMC_CPUID_EXT1_ECX);
         r->d = FXD;
         if (c->mode != VMC_MODE_64)
             r->d &= ~BIT(11); /* as Intel's do */

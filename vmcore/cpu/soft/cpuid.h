@@ -1,4 +1,4 @@
-/* What the software CPU says it is. cpuid.c is the one place that lists features. */
+/* What the software CPU says it is. cpuid.c and features.c are where its features are listed. */
 #pragma once
 
 #include "cpu/soft/state.h"
@@ -11,4 +11,4 @@
 /* CPUID: reads EAX and ECX, writes all four. */
 void vmc_cpuid(VmcCpu *c);
 /* The bits MOV to CR4 accepts; they follow from the features. */
-uint64_t vmc_cr4_allowed(void);
+uint64_t vmc_cr4_allowed(const VmcCpu *c);

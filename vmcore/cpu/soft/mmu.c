@@ -488,6 +488,8 @@ static unsigned natural_alignment(unsigned size)
     case 108:
     case 512:
         return 4;
+    case 32:
+        return 16;
     default:
         return size <= 16 && !(size & (size - 1)) ? size : 1;
     }
@@ -505,7 +507,8 @@ static void check_access(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsign
     }
     if (c->tlb != c->tlbs[VMC_TLB_NEVER])
         return;
-    if (c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC) && (va & (natural_alignment(size) - 1)))
+    if (c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC) && (va & (natural_alignment(size) - 1)) &&
+        !(u && (u->flags & UF_ODD)))
         vmc_fault_code(c, EXC_AC, 0);
     if (c->dr[7] & 0xff)
         check_watchpoints(c, va, size, access);
@@ -790,7 +793,7 @@ uint64_t vmc_seg_linear(VmcCpu *c, const struct vmc_uop *u, unsigned seg, uint64
 
 /* Sizes of segmented operands, as uop.scale names them; LEA and the like access nothing and are not checked.
  */
-static const uint16_t access_sizes[] = {0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 28, 94, 108, 512};
+static const uint16_t access_sizes[] = {0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 28, 32, 94, 108, 512};
 
 void vmc_ea_note_access(const struct vmc_insn *d, struct vmc_uop *u)
 {

@@ -10,6 +10,7 @@
 #include "cpu/soft/flags.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/segment.h"
+#include "cpu/soft/xcr.h"
 #include "vmcore/error.h"
 
 #define RFLAGS_VALID                                                                                         \
@@ -52,6 +53,8 @@ void vmc_soft_get_state(VmcCpu *c, VmcCpuState *state)
     state->apic_base = c->lapic.ops ? c->lapic.ops->get_base(c->lapic.apic) : c->apic_base;
     memcpy(state->dr, c->dr, sizeof state->dr);
     memcpy(state->fxsave, &c->fx, sizeof state->fxsave);
+    memcpy(state->ymm_high, c->ymm_high, sizeof state->ymm_high);
+    state->xcr0 = c->xcr0;
     state->halted = c->halted;
     state->wait_for_sipi = c->wait_sipi;
     state->interrupt_shadow = c->inhibit;
@@ -69,7 +72,7 @@ static const char *state_fault(const VmcCpu *c, const VmcCpuState *s)
         return "CR0.PG without CR0.PE";
     if ((s->cr0 & (CR0_NW | CR0_CD)) == CR0_NW || s->cr0 >> 32)
         return "CR0 has bits no processor accepts";
-    if (s->cr4 & ~vmc_cr4_allowed())
+    if (s->cr4 & ~vmc_cr4_allowed(c))
         return "CR4 has bits this CPU does not know";
     if (s->efer & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
         return "EFER has bits this CPU does not know";
@@ -89,6 +92,8 @@ static const char *state_fault(const VmcCpu *c, const VmcCpuState *s)
     memcpy(&mxcsr, s->fxsave + 24, 4);
     if (mxcsr & ~MXCSR_MASK)
         return "MXCSR has reserved bits";
+    if (!vmc_xcr0_valid(c, s->xcr0))
+        return "XCR0 lacks bit 0 or has bits this CPU does not know";
     return NULL;
 }
 
@@ -126,6 +131,8 @@ bool vmc_soft_set_state(VmcCpu *c, const VmcCpuState *s, GError **error)
     c->long_mode = s->efer & EFER_LMA;
     memcpy(c->dr, s->dr, sizeof c->dr);
     set_fx(c, s->fxsave);
+    memcpy(c->ymm_high, s->ymm_high, sizeof c->ymm_high);
+    c->xcr0 = s->xcr0;
     c->cpl = !(s->cr0 & CR0_PE) ? 0 : s->rflags & FL_VM ? 3 : (uint8_t)SEG_DPL(s->seg[VMC_SS].attr);
     if (c->lapic.ops) {
         c->lapic.ops->set_base(c->lapic.apic, s->apic_base);
@@ -175,6 +182,8 @@ void vmc_soft_reset(VmcCpu *c, bool init)
     s.wait_for_sipi = c->index != 0;
     if (init) {
         memcpy(s.fxsave, &c->fx, sizeof s.fxsave);
+        memcpy(s.ymm_high, c->ymm_high, sizeof s.ymm_high);
+        s.xcr0 = c->xcr0;
         s.cr0 = (s.cr0 & ~(CR0_CD | CR0_NW)) | (c->cr0 & (CR0_CD | CR0_NW));
     } else {
         vmc_msr_reset(c);

@@ -57,6 +57,8 @@ void vmc_soft_update_mode(VmcCpu *c)
     else
         c->mode = (cs & SEG_DB) ? VMC_MODE_32 : VMC_MODE_16;
     c->stack32 = c->seg[VMC_SS].attr & SEG_DB;
+    if (vmc_has_vex(c) == !!(c->fx_guard & FXG_NO_VEX))
+        vmc_fx_update(c);
 
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC);
     bool ac = c->cpl != 3 && (c->eflags & FL_AC);

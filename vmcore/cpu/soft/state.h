@@ -271,6 +271,14 @@ struct VmcCpu {
     uint64_t pdpte[4]; /* PAE: loaded with CR3 */
 
     struct vmc_fx fx;
+    uint8_t ymm_high[16][16] __attribute__((aligned(32)));   /* bits 255:128 of the YMM registers */
+    uint8_t vector_operand[32] __attribute__((aligned(32))); /* of exec/avx_slow.c */
+    uint8_t vector_result[32] __attribute__((aligned(32)));
+    uint64_t xcr0;
+    struct {
+        uint64_t words[16];
+        unsigned left;
+    } random; /* exec/random.c */
 
     /* MSRs that are plain storage */
     struct {
@@ -362,6 +370,7 @@ struct VmcCpuVm {
     bool lockstep;
     unsigned code_cache_mib;
     unsigned translate_after; /* how often a block is interpreted before it is worth translating */
+    uint32_t features; /* VMC_HAS_* (features.h) */
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
     uint64_t tsc_start;   /* host TSC that is guest 0 */

@@ -46,6 +46,7 @@ enum {
     UF_SS = 16,    /* non-canonical addresses raise #SS(0) instead of #GP(0) */
     UF_MEM = 32,   /* the rm operand is in memory */
     UF_WRITE = 64, /* with UF_SEG: it is written */
+    UF_ODD = 128,  /* no alignment check ever concerns it */
 };
 
 #define VMC_NOINLINE    __attribute__((noinline, cold))
@@ -87,9 +88,11 @@ enum vmc_bound {
 
 /* vmc_bind (bind.c) fills all operands (reg, rm = VMC_GPR(n); base, index, scale, seg, flags, disp, imm, len)
  * and asks each family in turn; a family sets u->fn and whatever it wants differently. LOCK is checked
- * before. */
-enum vmc_bound vmc_bind(const struct vmc_insn *d, struct vmc_uop *u);
+ * before. `features`: VMC_HAS_* (features.h) of the machine. */
+enum vmc_bound vmc_bind(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u);
 
+/* exec/extensions.c: what x86-64-v2 lacks, all of VEX among it; with VEX never VMC_BIND_NO. */
+enum vmc_bound vmc_bind_extension(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u);
 enum vmc_bound vmc_bind_integer(const struct vmc_insn *d, struct vmc_uop *u); /* exec/integer*.c */
 enum vmc_bound vmc_bind_control(const struct vmc_insn *d,
                                 struct vmc_uop *u); /* exec/control.c: near jumps, calls, stack */

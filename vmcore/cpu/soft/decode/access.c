@@ -9,22 +9,29 @@
  */
 #include "cpu/soft/decode/insn.h"
 
+#include <stddef.h>
+
 enum kind {
     NO, /* no access: LEA, NOP, prefetches; or no such instruction */
     B,
     W,
     D,
     Q,
-    X,         /* 1, 2, 4, 8, 16 bytes */
-    V,         /* operand size */
-    Y,         /* 4, or 8 with REX.W */
-    P,         /* far pointer: operand size and 2 */
-    A,         /* BOUND: two of operand size */
-    MX,        /* 8 (MMX), or 16 with 66 */
-    ML,        /* 4 (MMX), or 16 with 66 */
-    PS,        /* 16; F3 4, F2 8: packed and scalar */
-    GR,        /* by ModRM.reg: group_access */
-    SP,        /* by prefix in its own way: prefix_access */
+    X,  /* 1, 2, 4, 8, 16 bytes */
+    V,  /* operand size */
+    Y,  /* 4, or 8 with REX.W */
+    P,  /* far pointer: operand size and 2 */
+    A,  /* BOUND: two of operand size */
+    MX, /* 8 (MMX), or 16 with 66 */
+    ML, /* 4 (MMX), or 16 with 66 */
+    PS, /* 16; F3 4, F2 8: packed and scalar */
+    GR, /* by ModRM.reg: group_access */
+    SP, /* by prefix in its own way: prefix_access, vex_prefix_access */
+    XM, /* 16, whatever the vector's length */
+    X2, /* a half, quarter, eighth of the vector */
+    X4,
+    X8,
+    WS,        /* an element: 4, or 8 with W, whatever the mode */
     WR = 0x80, /* written, perhaps read before */
 };
 #define w WR |
@@ -66,13 +73,49 @@ static const uint8_t map_0f38[256] = {
     [0x10] = X, [0x14] = X, X, [0x17] = X, [0x1c] = MX, MX, MX,
     [0x20] = Q, D, W, Q, D, Q, [0x28] = X, X, X, X,
     [0x30] = Q, D, W, Q, D, Q, [0x37] = X, X, X, X, X, X, X, X, X, X, X,
-    [0xf0] = B, V,
+    [0xc8] = X, X, X, X, X, X, [0xdb] = X, X, X, X, X,
+    [0xf0] = SP, SP, [0xf6] = Y,
 };
 
 static const uint8_t map_0f3a[256] = {
     [0x08] = X, X, D, Q, X, X, X, MX,
     [0x14] = w B, w W, w Y, w D,
-    [0x20] = B, D, Y, [0x40] = X, X, X, [0x60] = X, X, X, X,
+    [0x20] = B, D, Y, [0x40] = X, X, X, [0x44] = X, [0x60] = X, X, X, X, [0xcc] = X, [0xdf] = X,
+};
+
+/* ---- VEX: X, MX and ML are as long as the vector here ---- */
+
+static const uint8_t vex_0f[256] = {
+    [0x10] = PS, w PS, SP, w Q, X, X, SP, w Q,
+    [0x28] = X, w X, Y, w X, PS, PS, SP, SP,
+    [0x51] = PS, PS, PS, X, X, X, X, PS, PS, SP, X, PS, PS, PS, PS,
+    [0x60] = X, X, X, X, X, X, X, X, X, X, X, X, X, X, Y, X,
+    [0x70] = X, [0x74] = X, X, X, [0x7c] = X, X, SP, w X,
+    [0xae] = SP, [0xc2] = PS, [0xc4] = W, [0xc6] = X,
+    [0xd0] = X, XM, XM, XM, X, X, w Q, NO, X, X, X, X, X, X, X, X,
+    [0xe0] = X, XM, XM, X, X, X, SP, w X, X, X, X, X, X, X, X, X,
+    [0xf0] = X, XM, XM, XM, X, X, X, NO, X, X, X, X, X, X, X, NO,
+};
+
+#define FMA_ROW X, X, X, WS, X, WS, X, WS, X, WS
+static const uint8_t vex_0f38[256] = {
+    [0x00] = X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
+    [0x13] = X2, [0x16] = X, X, D, Q, XM, [0x1c] = X, X, X,
+    [0x20] = X2, X4, X8, X2, X4, X2, [0x28] = X, X, X, X, D, Q, w D, w Q,
+    [0x30] = X2, X4, X8, X2, X4, X2, X, X, X, X, X, X, X, X, X, X,
+    [0x40] = X, X, [0x45] = X, X, X, [0x58] = D, Q, XM, [0x78] = B, W,
+    [0x8c] = WS, [0x8e] = w WS,
+    [0x90] = WS, WS, WS, WS, [0x96] = FMA_ROW, [0xa6] = FMA_ROW, [0xb6] = FMA_ROW,
+    [0xdb] = X, X, X, X, X, [0xf2] = Y, Y, [0xf5] = Y, Y, Y,
+};
+
+static const uint8_t vex_0f3a[256] = {
+    [0x00] = X, X, X, [0x04] = X, X, X,
+    [0x08] = X, X, D, Q, X, X, X, X,
+    [0x14] = w B, w W, w Y, w D, XM, w XM, [0x1d] = w X2,
+    [0x20] = B, D, Y, [0x38] = XM, w XM,
+    [0x40] = X, X, X, [0x44] = X, [0x46] = X, [0x4a] = X, X, X,
+    [0x60] = X, X, X, X, [0xdf] = X, [0xf0] = Y,
 };
 /* clang-format on */
 
@@ -111,7 +154,7 @@ static unsigned group_0f_access(const struct vmc_insn *d, bool *write)
     case 0x01: /* SGDT SIDT LGDT LIDT SMSW LMSW INVLPG */
         *write = ext(d) < 2 || ext(d) == 4;
         return descriptor_tables[ext(d)] + (d->mode == VMC_MODE_64 && ext(d) < 4 ? 4u : 0u);
-    case 0xae: /* FXSAVE FXRSTOR LDMXCSR STMXCSR ... CLFLUSH */
+    case 0xae: /* FXSAVE FXRSTOR LDMXCSR STMXCSR XSAVE XRSTOR XSAVEOPT CLFLUSH */
         *write = ext(d) == 0 || ext(d) == 3;
         return ext(d) < 2 ? 512 : ext(d) < 4 ? 4 : ext(d) == 7 ? 1 : 0;
     case 0xba: /* BT BTS BTR BTC */
@@ -167,6 +210,10 @@ static unsigned prefix_access(const struct vmc_insn *d, bool *write)
         {0x70, 8, 16, 16, 16}, {0x7f, 8, 16, 16, 0}, {0xe6, 0, 16, 8, 16},
     };
 
+    if (d->map == VMC_MAP_0F38) { /* MOVBE, or CRC32 */
+        *write = d->opcode == 0xf1 && d->rep != 0xf2;
+        return d->opcode == 0xf0 && d->rep == 0xf2 ? 1 : d->opsize;
+    }
     *write = d->opcode == 0x7f || (d->opcode == 0x7e && d->rep != 0xf3);
     if (d->opcode == 0x7e)
         return d->rep == 0xf3 || d->rex & 8 ? 8 : 4;
@@ -181,10 +228,76 @@ static unsigned prefix_access(const struct vmc_insn *d, bool *write)
     return 0;
 }
 
+static unsigned vex_prefix_access(const struct vmc_insn *d, bool *write)
+{
+    unsigned vector = d->vex_l ? 32 : 16;
+
+    switch (d->opcode) {
+    case 0x12: /* VMOVLPS, VMOVSLDUP, VMOVDDUP */
+    case 0x16:
+        return d->rep == 0xf3 || (d->rep == 0xf2 && d->vex_l) ? vector : 8;
+    case 0x2e:
+    case 0x2f:
+        return d->prefix66 ? 8 : 4;
+    case 0x5a: /* VCVTPS2PD, VCVTPD2PS and the scalars */
+        return d->rep == 0xf3 ? 4 : d->rep == 0xf2 ? 8 : d->prefix66 ? vector : vector / 2;
+    case 0x7e: /* VMOVQ, or VMOVD to memory */
+        *write = d->rep != 0xf3;
+        return d->rep == 0xf3 || d->rex & 8 ? 8 : 4;
+    case 0xae: /* VLDMXCSR, VSTMXCSR */
+        *write = ext(d) == 3;
+        return 4;
+    default: /* E6: VCVTDQ2PD, VCVTPD2DQ */
+        return d->rep == 0xf3 ? vector / 2 : vector;
+    }
+}
+
+static unsigned vex_access(const struct vmc_insn *d, bool *write)
+{
+    static const uint8_t *const maps[] = {NULL, vex_0f, vex_0f38, vex_0f3a};
+    unsigned kind = d->vex_refused ? NO : maps[d->map][d->opcode], vector = d->vex_l ? 32 : 16;
+
+    *write = kind & WR;
+    switch (kind & ~(unsigned)WR) {
+    case B:
+        return 1;
+    case W:
+        return 2;
+    case D:
+        return 4;
+    case Q:
+        return 8;
+    case X:
+        return vector;
+    case XM:
+        return 16;
+    case X2:
+        return vector / 2;
+    case X4:
+        return vector / 4;
+    case X8:
+        return vector / 8;
+    case Y:
+        return d->rex & 8 ? 8 : 4;
+    case WS:
+        return d->vex_w ? 8 : 4;
+    case PS:
+        return d->rep == 0xf3 ? 4 : d->rep == 0xf2 ? 8 : vector;
+    case SP:
+        return vex_prefix_access(d, write);
+    default:
+        return 0;
+    }
+}
+
 unsigned vmc_insn_access(const struct vmc_insn *d, bool *write)
 {
     static const uint8_t *const maps[] = {map_1, map_0f, map_0f38, map_0f3a};
-    unsigned kind = maps[d->map][d->opcode], wide = d->rex & 8 ? 8 : 4;
+    unsigned kind, wide = d->rex & 8 ? 8 : 4;
+
+    if (d->vex)
+        return vex_access(d, write);
+    kind = maps[d->map][d->opcode];
 
     *write = kind & WR;
     switch (kind & ~(unsigned)WR) {

@@ -9,8 +9,9 @@
  * says Intel: a 66 prefix on a near branch in 64-bit mode is ignored (AMD's cuts immediate and RIP to 16
  * bits; as the two disagree, nobody emits the form).
  *
- * VEX, EVEX and XOP forms are recognised only in so far as they are marked: nothing that CPUID advertises
- * uses them, so they are instructions that do not exist.
+ * A VEX prefix is turned into what the legacy prefixes it stands for would have left behind. EVEX and XOP
+ * forms are recognised only in so far as they are marked: nothing that CPUID advertises uses them, so they
+ * are instructions that do not exist.
  */
 #include "cpu/soft/decode/insn.h"
 
@@ -168,7 +169,7 @@ static void read_mem32(struct cursor *cur, struct vmc_insn *d)
         unsigned index = ((byte >> 3) & 7) | (d->rex & 2 ? 8 : 0);
 
         base = byte & 7;
-        if (index != 4) {
+        if (index != 4 || d->vsib) {
             d->index = (uint8_t)index;
             d->scale = byte >> 6;
         }
@@ -203,6 +204,8 @@ static void read_modrm(struct cursor *cur, struct vmc_insn *d)
         return;
     }
     d->is_mem = true;
+    if (d->vsib && (d->addrsize == 2 || (d->modrm & 7) != 4))
+        d->vex_refused = true; /* no SIB byte */
     if (d->addrsize == 2)
         read_mem16(cur, d);
     else
@@ -282,6 +285,42 @@ static bool is_vex(const struct cursor *cur, const struct vmc_insn *d)
     }
 }
 
+/* What the second byte of C5, or the third of C4, holds besides its top bit. */
+static void vex_payload(struct vmc_insn *d, uint8_t byte)
+{
+    static const uint8_t rep[4] = {0, 0, 0xf3, 0xf2};
+
+    d->vvvv = (uint8_t)(~byte >> 3 & (d->mode == VMC_MODE_64 ? 15 : 7));
+    d->vex_l = byte & 4;
+    d->prefix66 = (byte & 3) == 1;
+    d->rep = rep[byte & 3];
+}
+
+/* The rest of a VEX prefix and its opcode byte (SDM vol. 2, 2.3.5). R, X, B and vvvv are stored inverted.
+ * Outside 64-bit mode there are eight registers, whatever the bits say. */
+static void read_vex(struct cursor *cur, struct vmc_insn *d)
+{
+    bool three = d->opcode == 0xc4;
+    uint8_t first = (uint8_t)take(cur, 1), second = three ? (uint8_t)take(cur, 1) : first;
+    unsigned map = three ? first & 31u : 1u;
+    unsigned rxb = three ? (unsigned)~first >> 5 & 7u : (unsigned)~first >> 5 & 4u;
+
+    if (d->prefix66 || d->rep || d->lock || d->rex || map < 1 || map > 3) {
+        d->vex_refused = true;
+        return;
+    }
+    d->map = (uint8_t)(VMC_MAP_1 + map);
+    d->vex_w = three && second & 0x80;
+    vex_payload(d, second);
+    d->opsize = 4;
+    if (d->mode == VMC_MODE_64) {
+        d->rex = (uint8_t)(0x40 | rxb | (d->vex_w ? 8u : 0u));
+        d->opsize = d->vex_w ? 8 : 4;
+    }
+    d->opcode = (uint8_t)take(cur, 1);
+    d->vsib = d->map == VMC_MAP_0F38 && (d->opcode & 0xfc) == 0x90;
+}
+
 static bool opcode_names_register(const struct vmc_insn *d)
 {
     unsigned op = d->opcode;
@@ -325,8 +364,12 @@ enum vmc_decode_status vmc_decode(const uint8_t *bytes, unsigned avail, enum vmc
         return cur.status;
 
     insn->vex = insn->map == VMC_MAP_1 && is_vex(&cur, insn);
+    if (insn->vex && (insn->opcode & 0xfe) == 0xc4)
+        read_vex(&cur, insn);
+    else
+        insn->vex_refused = insn->vex;
     shape = vmc_shapes[insn->map][insn->opcode];
-    if (insn->vex && insn->mode == VMC_MODE_64)
+    if (insn->vex_refused)
         shape = 0; /* nothing of what follows is decoded */
     if (shape & VMC_SHAPE_MODRM)
         read_modrm(&cur, insn);

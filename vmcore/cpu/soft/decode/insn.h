@@ -6,7 +6,12 @@
  * interpreter (exec/, through bind.c) and a translator can share it. Whether an opcode exists is the binder's
  * question; the decoder only refuses what has no length: more than 15 bytes, or bytes that are not there.
  *
- * Source: Intel SDM vol. 2 chapter 2 and appendix A.
+ * VEX forms are described by the same fields: R, X and B are in reg, rm, base and index, pp is in prefix66
+ * and rep, so that an opcode is found by map, prefix and opcode byte whether it is VEX-encoded or not. What
+ * only they have is in vvvv, vex_l and vex_w. EVEX and XOP forms, VEX forms of maps that do not exist and VEX
+ * behind a prefix that it does not suffer are marked as refused and described no further.
+ *
+ * Source: Intel SDM vol. 2 chapter 2 (VEX: section 2.3) and appendix A.
  */
 #pragma once
 
@@ -27,17 +32,26 @@ struct vmc_insn {
     uint8_t length; /* bytes, 1..15 */
 
     uint8_t opsize;   /* effective operand size in bytes: 2, 4, 8 (REX.W over 66). Default-64 instructions
-                         (near branches, push, pop ...) are not adjusted here: see vmc_insn_stack_size */
+                         (near branches, push, pop ...) are not adjusted here: see vmc_insn_stack_size.
+                         Of VEX forms what their general registers have: 8 with W in 64-bit mode, else 4 */
     uint8_t addrsize; /* effective address size in bytes: 2, 4, 8 */
     bool prefix66;    /* a 66 prefix was present (mandatory prefix of SSE, whatever opsize became) */
     uint8_t rep;      /* 0, 0xf2 or 0xf3: the last of them */
     bool lock;
     uint8_t
         seg; /* VMC_ES.. of the last segment prefix that counts (FS/GS only in 64-bit mode), or VMC_NO_REG */
-    uint8_t rex; /* 0, or 0x40..0x4f */
+    uint8_t rex; /* 0, or 0x40..0x4f. Of VEX forms in 64-bit mode 0x40 | W R X B, as a REX would have them */
 
-    bool vex; /* begins a VEX, EVEX or XOP form (map 1, opcode C4, C5, 62, 8F): #UD, and `length` reaches only
-                 as far as that was to be told */
+    bool vex;         /* a VEX form, or a refused one */
+    bool vex_refused; /* EVEX, XOP, or VEX that cannot be: #UD. Map and opcode are those of the byte that said
+                         so (62, 8F, C4, C5 in map 1), and `length` reaches only as far as that was to be told
+                       */
+    bool vex_w, vex_l; /* as encoded, in every mode; false without VEX */
+    uint8_t vvvv; /* the register it names, 0..15 (0..7 outside 64-bit mode); 0 also when the field is unused,
+                     as 1111 encoded must be: whoever binds a form without that operand refuses vvvv != 0.
+                     Which kind of register it is depends on the opcode: vector, or general (BMI) */
+    bool vsib;    /* gathers: the memory operand has a SIB byte (refused without), and its index is a vector
+                     register, which may be 4 */
     bool has_modrm, is_mem; /* is_mem: ModRM.mod != 3 */
     uint8_t modrm;
     uint8_t reg; /* ModRM.reg with REX.R, 0..15 */
@@ -49,8 +63,9 @@ struct vmc_insn {
     bool ss_default; /* the memory operand defaults to SS (base RSP or RBP; REX.B makes R12/R13, not these) */
     int32_t disp;    /* sign-extended */
     uint8_t imm_size; /* bytes of the immediate: 0, 1, 2, 4, 8 (moffs too) */
-    int64_t imm;      /* sign-extended from imm_size; moffs zero-extended; far pointers: offset */
-    uint16_t imm2;    /* selector of a far pointer; ENTER's second immediate */
+    int64_t imm;   /* sign-extended from imm_size; moffs zero-extended; far pointers: offset. VEX forms with a
+                      fourth register have it in bits 7:4 (6:4 outside 64-bit mode): vmc_insn_is4 */
+    uint16_t imm2; /* selector of a far pointer; ENTER's second immediate */
 };
 
 enum vmc_decode_status {
@@ -69,7 +84,14 @@ static inline unsigned vmc_insn_stack_size(const struct vmc_insn *insn)
     return insn->mode == VMC_MODE_64 && insn->opsize == 4 ? 8 : insn->opsize;
 }
 
+/* The fourth register of a VEX form that has one (blends by a register), from its immediate. */
+static inline unsigned vmc_insn_is4(const struct vmc_insn *insn)
+{
+    return (unsigned)insn->imm >> 4 & (insn->mode == VMC_MODE_64 ? 15u : 7u);
+}
+
 /* Bytes of the explicit memory operand (ModRM or moffs) that the instruction reads or writes, 0 if it touches
  * none, and whether it writes. Of instructions that do not exist, anything. For BT and its kin the bytes at
- * the address itself, for FXSAVE 512. */
+ * the address itself, for FXSAVE 512, for masked moves and gathers those of one element; 0 for XSAVE and
+ * XRSTOR, whose area depends on more than the instruction. */
 unsigned vmc_insn_access(const struct vmc_insn *insn, bool *write);

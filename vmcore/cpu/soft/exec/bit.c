@@ -199,7 +199,7 @@ enum vmc_bound vmc_bind_bit(const struct vmc_insn *d, struct vmc_uop *u)
     unsigned wide = vmc_width_index(d, false) - 1;
     if (d->map == VMC_MAP_0F38 && (op == 0xf0 || op == 0xf1)) {
         if (d->rep != 0xf2)
-            return VMC_BIND_UD; /* MOVBE is not offered */
+            return VMC_BIND_UD; /* MOVBE, where it is offered: bmi.c */
         if (op == 0xf0)
             u->rm = vmc_gpr8(d, d->rm);
         u->fn = crc32[d->is_mem][vmc_width_index(d, op == 0xf0)];
@@ -225,7 +225,7 @@ enum vmc_bound vmc_bind_bit(const struct vmc_insn *d, struct vmc_uop *u)
             return VMC_BIND_UD;
         u->fn = popcnt[d->is_mem][wide];
         return VMC_BIND_OK;
-    case 0xbc: /* with F3 TZCNT and LZCNT where offered; here the prefix is ignored */
+    case 0xbc: /* with F3 TZCNT and LZCNT where offered (bmi.c); here the prefix is ignored */
         u->fn = bsf[d->is_mem][wide];
         return VMC_BIND_OK;
     case 0xbd:

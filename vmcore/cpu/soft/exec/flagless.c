@@ -118,7 +118,7 @@ static struct judgement judge(const struct vmc_insn *d)
     unsigned op = d->opcode, ext = d->modrm >> 3 & 7;
     bool wide = (op & 1) && d->opsize >= 4, memory = d->has_modrm && d->is_mem;
     unsigned w = d->opsize == 8;
-    if (d->map == VMC_MAP_0F)
+    if (d->map == VMC_MAP_0F && !d->vex)
         return judge_0f(d);
     if (d->map != VMC_MAP_1 || d->lock)
         return (struct judgement){LOOKS, NULL};

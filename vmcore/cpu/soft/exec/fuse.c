@@ -85,7 +85,7 @@ static const vmc_op conditional_after[CC_COUNT][3][16] = {FOR_WIDTHS(CONDITIONAL
 /* Gives SETcc r8 and CMOVcc r, r the handler for this producer, if there is one. */
 static void specialise_conditional(int producer, const struct vmc_insn *d, struct vmc_uop *u)
 {
-    if (producer < 0 || d->map != VMC_MAP_0F || d->is_mem)
+    if (producer < 0 || d->map != VMC_MAP_0F || d->is_mem || d->vex)
         return;
     unsigned kind;
     if ((d->opcode & 0xf0) == 0x90)
@@ -144,6 +144,25 @@ static const vmc_op fused[2][2][3][16] = {
 
 enum { KEEPS = -2, UNKNOWN = -1 };
 
+/* The same of VEX-encoded instructions. */
+static int vex_producer(const struct vmc_insn *d)
+{
+    unsigned op = d->opcode;
+    bool plain = !d->prefix66 && !d->rep;
+    switch (d->map) {
+    case VMC_MAP_0F:
+        return op == 0x2e || op == 0x2f ? UNKNOWN : KEEPS;
+    case VMC_MAP_0F38: /* VTESTPS, VTESTPD, VPTEST; ANDN, BLSR and kin, BZHI, BEXTR */
+        if (op == 0xf2)
+            return CC_LOGIC | (int)vmc_width_index(d, false);
+        return op == 0x0e || op == 0x0f || op == 0x17 || op == 0xf3 || ((op == 0xf5 || op == 0xf7) && plain)
+                   ? UNKNOWN
+                   : KEEPS;
+    default: /* VPCMPESTRI and kin */
+        return (op & 0xfc) == 0x60 ? UNKNOWN : KEEPS;
+    }
+}
+
 /* The lazy-flag operation an instruction leaves behind, KEEPS if it does not touch flags, UNKNOWN otherwise.
  */
 static int producer(const struct vmc_insn *d)
@@ -152,6 +171,8 @@ static int producer(const struct vmc_insn *d)
     bool byte = !(op & 1);
     int width = (int)vmc_width_index(d, byte), wide = (int)vmc_width_index(d, false);
     static const int group1[8] = {CC_ADD, CC_LOGIC, UNKNOWN, UNKNOWN, CC_LOGIC, CC_SUB, CC_LOGIC, CC_SUB};
+    if (d->vex)
+        return vex_producer(d);
     if (d->map == VMC_MAP_0F) {
         if ((op >= 0x10 && op <= 0x17) || op == 0x28 || op == 0x29 || op == 0x6f || op == 0x7f ||
             op == 0x6e || op == 0x7e || op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf || op == 0xef ||
@@ -223,7 +244,8 @@ static bool compare_form(const struct vmc_insn *d, unsigned *kind, unsigned *imm
 
 static bool is_jcc(const struct vmc_insn *d)
 {
-    return d->mode == VMC_MODE_64 && (d->opcode & 0xf0) == (d->map == VMC_MAP_0F ? 0x80u : 0x70u) &&
+    return d->mode == VMC_MODE_64 && !d->vex &&
+           (d->opcode & 0xf0) == (d->map == VMC_MAP_0F ? 0x80u : 0x70u) &&
            (d->map == VMC_MAP_0F || d->map == VMC_MAP_1);
 }
 

@@ -27,6 +27,8 @@ enum {
     FXG_X87_OUT = 8,       /* x87 registers are not in the host */
     FXG_MMX_OUT = 16,      /* the image is not set up for MMX */
     FXG_X87_UNMASKED = 32, /* the guest's x87 control word unmasks something */
+    FXG_NO_VEX = 64,       /* real or virtual-8086 mode: there is no VEX */
+    FXG_NO_AVX = 128,      /* that, or CR4.OSXSAVE or XCR0 do not enable AVX, or CR0.TS */
 };
 #define FXG_X87    (FXG_NO_X87 | FXG_X87_OUT)
 #define FXG_MMX    (FXG_NO_X87 | FXG_MMX_OUT)
@@ -44,7 +46,7 @@ enum {
  * back to VmcCpu.fx. */
 void vmc_fx_enter(VmcCpu *c);
 void vmc_fx_leave(VmcCpu *c);
-/* After any change of CR0.EM, CR0.TS or CR4.OSFXSR. */
+/* After any change of CR0.PE, CR0.EM, CR0.TS, CR4.OSFXSR, CR4.OSXSAVE, XCR0 or EFLAGS.VM. */
 void vmc_fx_update(VmcCpu *c);
 /* The guest's MXCSR, between enter and leave. `set`: the caller has checked reserved bits (VMC_MXCSR_VALID).
  */
@@ -76,6 +78,18 @@ void vmc_mmx_in_mem(VmcCpu *c, const struct vmc_uop *u, unsigned size, enum vmc_
 /* #UD or #NM of an SSE instruction, fx_guard having FXG_NO_SSE. */
 _Noreturn void vmc_sse_refuse(VmcCpu *c, const struct vmc_uop *u);
 _Noreturn void vmc_sse_unaligned(VmcCpu *c, const struct vmc_uop *u);
+/* #UD or #NM of a VEX instruction, fx_guard having FXG_NO_VEX or FXG_NO_AVX. */
+_Noreturn void vmc_avx_refuse(VmcCpu *c, const struct vmc_uop *u);
+
+/* Whether code of now may have VEX prefixes at all, and name vector registers with them. */
+static inline bool vmc_has_vex(const VmcCpu *c)
+{
+    return (c->cr0 & CR0_PE) && !(c->eflags & FL_VM);
+}
+static inline bool vmc_has_avx(const VmcCpu *c)
+{
+    return vmc_has_vex(c) && (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6;
+}
 
 #define VMC_ALWAYS_INLINE static inline __attribute__((always_inline))
 

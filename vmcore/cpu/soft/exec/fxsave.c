@@ -113,6 +113,21 @@ void vmc_op_stmxcsr(VmcCpu *c, const struct vmc_uop *u)
     VMC_NEXT(c, u);
 }
 
+void vmc_op_vldmxcsr(VmcCpu *c, const struct vmc_uop *u)
+{
+    if (vmc_unlikely(c->fx_guard & FXG_NO_AVX))
+        vmc_avx_refuse(c, u);
+    ldmxcsr(c, u, vmc_ld32(c, u, vmc_ea(c, u)));
+    VMC_NEXT(c, u);
+}
+void vmc_op_vstmxcsr(VmcCpu *c, const struct vmc_uop *u)
+{
+    if (vmc_unlikely(c->fx_guard & FXG_NO_AVX))
+        vmc_avx_refuse(c, u);
+    vmc_st32(c, u, vmc_ea(c, u), stmxcsr(c));
+    VMC_NEXT(c, u);
+}
+
 /* ---- caches and order; none of these minds CR0.TS, CR0.EM or CR4.OSFXSR ---- */
 
 void vmc_op_clflush(VmcCpu *c, const struct vmc_uop *u)

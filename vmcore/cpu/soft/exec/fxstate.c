@@ -33,6 +33,10 @@ void vmc_fx_update(VmcCpu *c)
         g |= FXG_NO_X87 | FXG_NO_SSE;
     if (!(c->cr4 & CR4_OSFXSR))
         g |= FXG_NO_SSE;
+    if (!vmc_has_vex(c))
+        g |= FXG_NO_VEX;
+    if (!vmc_has_avx(c) || (c->cr0 & CR0_TS))
+        g |= FXG_NO_AVX;
     c->xm_unmasked = (c->fx.mxcsr & MXCSR_MASKS) != MXCSR_MASKS;
     if (c->xm_unmasked)
         g |= FXG_XM;
@@ -48,6 +52,12 @@ VMC_NOINLINE void vmc_sse_refuse(VmcCpu *c, const struct vmc_uop *u)
 {
     c->cur = u;
     vmc_fault(c, (c->cr0 & CR0_EM) || !(c->cr4 & CR4_OSFXSR) ? EXC_UD : EXC_NM);
+}
+
+VMC_NOINLINE void vmc_avx_refuse(VmcCpu *c, const struct vmc_uop *u)
+{
+    c->cur = u;
+    vmc_fault(c, vmc_has_avx(c) ? EXC_NM : EXC_UD);
 }
 
 VMC_NOINLINE void vmc_sse_unaligned(VmcCpu *c, const struct vmc_uop *u)

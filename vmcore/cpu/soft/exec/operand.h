@@ -155,7 +155,7 @@ static inline uint64_t vmc_ea_base(const VmcCpu *c, const struct vmc_uop *u)
         R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp + c->seg_base[u->seg]; \
     })
 #define FAST_EB(S) vmc_ea_base(c, u)
-#define FAST_HOST(BITS, S, va, TAG)                                                                          \
+#define FAST_CELL(BITS, S, va, TAG)                                                                          \
     ({                                                                                                       \
         uint64_t va_ = (va);                                                                                 \
         const struct vmc_tlb_entry *tlb_ = vmc_tlb_at(c, va_);                                               \
@@ -163,11 +163,11 @@ static inline uint64_t vmc_ea_base(const VmcCpu *c, const struct vmc_uop *u)
             FAST_LEAVE(S)                                                                                    \
         (T##BITS *)(va_ + tlb_->addend);                                                                     \
     })
-#define FAST_LD(BITS, S, va)    (*FAST_HOST(BITS, S, va, tag_read))
-#define FAST_ST(BITS, S, va, v) (*FAST_HOST(BITS, S, va, tag_write) = (v))
+#define FAST_LD(BITS, S, va)    (*FAST_CELL(BITS, S, va, tag_read))
+#define FAST_ST(BITS, S, va, v) (*FAST_CELL(BITS, S, va, tag_write) = (v))
 #define FAST_RW(BITS, S, va, STMT)                                                                           \
     do {                                                                                                     \
-        T##BITS *p_ = FAST_HOST(BITS, S, va, tag_write);                                                     \
+        T##BITS *p_ = FAST_CELL(BITS, S, va, tag_write);                                                     \
         a = *p_;                                                                                             \
         STMT;                                                                                                \
         *p_ = r;                                                                                             \

@@ -228,12 +228,21 @@ struct vmc_stubs {
  */
 extern const uint8_t vmc_byte_shift[48];
 
+/* MASKMOVDQU and MASKMOVQ, also VEX-encoded: stores those bytes of `value` whose bit in `mask` is set
+ * (sse_move.c). */
+void vmc_store_masked(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size, __m128i value,
+                      unsigned mask);
+/* Their memory operand: DS:rDI, another segment if a prefix says so (sse_bind.c). */
+void vmc_bind_rdi(const struct vmc_insn *d, struct vmc_uop *u);
+
 /* ---- fxsave.c: 0F AE, MOVNTI, prefetches ---- */
 enum { VMC_FXSAVE_64BIT = 1, VMC_FXSAVE_W = 2 }; /* u->x of FXSAVE and FXRSTOR: 64-bit mode, REX.W */
 void vmc_op_fxsave(VmcCpu *c, const struct vmc_uop *u);
 void vmc_op_fxrstor(VmcCpu *c, const struct vmc_uop *u);
 void vmc_op_ldmxcsr(VmcCpu *c, const struct vmc_uop *u);
 void vmc_op_stmxcsr(VmcCpu *c, const struct vmc_uop *u);
+void vmc_op_vldmxcsr(VmcCpu *c, const struct vmc_uop *u);
+void vmc_op_vstmxcsr(VmcCpu *c, const struct vmc_uop *u);
 void vmc_op_clflush(VmcCpu *c, const struct vmc_uop *u);
 void vmc_op_lfence(VmcCpu *c, const struct vmc_uop *u);
 void vmc_op_mfence(VmcCpu *c, const struct vmc_uop *u);

@@ -116,8 +116,7 @@ static enum vmc_bound ok(struct vmc_uop *u, vmc_op fn)
     return fn ? VMC_BIND_OK : VMC_BIND_UD;
 }
 
-/* MASKMOVQ and MASKMOVDQU store to DS:rDI, another segment if a prefix says so. */
-static void bind_rdi(const struct vmc_insn *d, struct vmc_uop *u)
+void vmc_bind_rdi(const struct vmc_insn *d, struct vmc_uop *u)
 {
     u->base = VMC_GPR(VMC_RDI);
     if (d->addrsize != 8)
@@ -179,7 +178,7 @@ static enum vmc_bound bind_row(unsigned map, const struct vmc_insn *d, struct vm
     if (map == MAP_3A && d->opcode == 0x0f && !r->stubs && u->imm > 16)
         u->imm = 16; /* PALIGNR of MMX registers */
     if (map == MAP_0F && d->opcode == 0xf7)
-        bind_rdi(d, u);
+        vmc_bind_rdi(d, u);
     return ok(u, d->is_mem ? for_address(u, r->rm) : r->rr);
 }
 

@@ -155,8 +155,8 @@ PINSR(pinsrq, 64, 2)
 
 /* ---- masked store ---- */
 
-static VMC_NOINLINE void store_masked(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size,
-                                      __m128i value, unsigned mask)
+VMC_NOINLINE void vmc_store_masked(VmcCpu *c, const struct vmc_uop *u, uint64_t va, unsigned size,
+                                   __m128i value, unsigned mask)
 {
     uint8_t bytes[16];
     memcpy(bytes, &value, sizeof(bytes));
@@ -170,7 +170,7 @@ static VMC_NOINLINE void store_masked(VmcCpu *c, const struct vmc_uop *u, uint64
 VMC_SSE_HANDLER(maskmovdqu_rr)
 {
     SSE_GUARD(c, u);
-    store_masked(c, u, vmc_ea(c, u), 16, XMM(c, u->reg), (unsigned)_mm_movemask_epi8(XMM(c, u->rm)));
+    vmc_store_masked(c, u, vmc_ea(c, u), 16, XMM(c, u->reg), (unsigned)_mm_movemask_epi8(XMM(c, u->rm)));
     VMC_NEXT(c, u);
 }
 
@@ -179,8 +179,8 @@ VMC_SSE_HANDLER(maskmovdqu_rr)
 VMC_SSE_HANDLER(maskmovq_rr)
 {
     MMX_GUARD(c, u);
-    store_masked(c, u, vmc_ea(c, u), 8, VEC64(MM(c, u->reg)),
-                 (unsigned)_mm_movemask_epi8(VEC64(MM(c, u->rm))));
+    vmc_store_masked(c, u, vmc_ea(c, u), 8, VEC64(MM(c, u->reg)),
+                     (unsigned)_mm_movemask_epi8(VEC64(MM(c, u->rm))));
     VMC_NEXT(c, u);
 }
 

@@ -6,6 +6,7 @@
  * are the same for the index and the mask forms, so the mask forms ask the index code for them. u->imm is the
  * immediate itself.
  */
+#include "cpu/soft/exec/avx.h"
 #include "cpu/soft/exec/sse_stubs.h"
 
 typedef uint64_t (*index_explicit)(__m128i, __m128i, int, int);
@@ -56,3 +57,18 @@ SSE_BOTH(pcmpestrm, U128, mask_by_length(c, u, s_, LEN32(VMC_RAX), LEN32(VMC_RDX
 SSE_BOTH(pcmpestrm_q, U128, mask_by_length(c, u, s_, LEN64(VMC_RAX), LEN64(VMC_RDX)))
 SSE_BOTH(pcmpistri, U128, c->gpr[VMC_RCX] = compare_implicit(c, u, s_))
 SSE_BOTH(pcmpistrm, U128, mask_by_zero(c, u, s_))
+
+/* ---- VEX-encoded: the same, and a mask has nothing above its 128 bits ---- */
+
+#define AVX_STRING(name, STMT)                                                                               \
+    AVX_C_REGISTER(name##_rr, __m128i, XMM(c, u->rm), STMT)                                                  \
+    AVX_C_LOAD(name##_rm, __m128i, U128, STMT)                                                               \
+    const struct vmc_avx_insn vmc_avx_##name = {.rr = {op_avx_##name##_rr}, .rm = {op_avx_##name##_rm}};
+#define CLEAR_HIGH HIGH(c, 0) = _mm_setzero_si128()
+
+AVX_STRING(pcmpestri, c->gpr[VMC_RCX] = compare_explicit(c, u, s_, LEN32(VMC_RAX), LEN32(VMC_RDX)))
+AVX_STRING(pcmpestri_q, c->gpr[VMC_RCX] = compare_explicit(c, u, s_, LEN64(VMC_RAX), LEN64(VMC_RDX)))
+AVX_STRING(pcmpestrm, mask_by_length(c, u, s_, LEN32(VMC_RAX), LEN32(VMC_RDX)); CLEAR_HIGH)
+AVX_STRING(pcmpestrm_q, mask_by_length(c, u, s_, LEN64(VMC_RAX), LEN64(VMC_RDX)); CLEAR_HIGH)
+AVX_STRING(pcmpistri, c->gpr[VMC_RCX] = compare_implicit(c, u, s_))
+AVX_STRING(pcmpistrm, mask_by_zero(c, u, s_); CLEAR_HIGH)

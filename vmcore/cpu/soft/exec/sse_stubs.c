@@ -46,6 +46,9 @@ IMM2(insertps, 256)
 IMM2(dpps, 256)
 IMM2(dppd, 256)
 IMM2(mpsadbw, 8)
+IMM2(aeskeygenassist, 256)
+IMM2(pclmulqdq, 32)
+IMM2(sha1rnds4, 4)
 
 /*
  * The string compares. The index and flags form takes lengths in its third and fourth argument (here the

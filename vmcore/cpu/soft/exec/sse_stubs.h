@@ -7,7 +7,8 @@
 extern const struct vmc_stubs vmc_stubs_pshuflw, vmc_stubs_pshufhw, vmc_stubs_shufpd, vmc_stubs_cmpps,
     vmc_stubs_cmppd, vmc_stubs_cmpss, vmc_stubs_cmpsd, vmc_stubs_roundps, vmc_stubs_roundpd,
     vmc_stubs_roundss, vmc_stubs_roundsd, vmc_stubs_blendps, vmc_stubs_blendpd, vmc_stubs_pblendw,
-    vmc_stubs_palignr, vmc_stubs_insertps, vmc_stubs_dpps, vmc_stubs_dppd, vmc_stubs_mpsadbw;
+    vmc_stubs_palignr, vmc_stubs_insertps, vmc_stubs_dpps, vmc_stubs_dppd, vmc_stubs_mpsadbw,
+    vmc_stubs_aeskeygenassist, vmc_stubs_pclmulqdq, vmc_stubs_sha1rnds4;
 
 /* uint64_t f(__m128i, __m128i, int length1, int length2): EFLAGS low, ECX high; and __m128i f(...): XMM0. The
  * implicit-length forms take no lengths. */

@@ -205,8 +205,8 @@ static enum vmc_bound bind_one_byte(const struct vmc_insn *d, struct vmc_uop *u)
     return VMC_BIND_NO;
 }
 
-/* 0F 01, what system_cr.c and system_seg.c left: MONITOR, MWAIT, XGETBV, XSETBV, VMX and the rest are not
- * advertised. */
+/* 0F 01, what system_cr.c and system_seg.c left: MONITOR, MWAIT, VMX and the rest are not advertised,
+ * XGETBV and XSETBV perhaps (xsave.c). */
 static enum vmc_bound bind_group_7(const struct vmc_insn *d, struct vmc_uop *u)
 {
     if (d->is_mem)

@@ -78,7 +78,7 @@ static void write_cr3(VmcCpu *c, uint64_t value)
 static void write_cr4(VmcCpu *c, uint64_t value)
 {
     uint64_t changed = value ^ c->cr4;
-    if (value & ~vmc_cr4_allowed())
+    if (value & ~vmc_cr4_allowed(c))
         vmc_gp0(c);
     if (c->long_mode && !(value & CR4_PAE))
         vmc_gp0(c);

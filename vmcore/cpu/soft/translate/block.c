@@ -24,7 +24,7 @@ static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned 
     if (vmc_decode(bytes, have, VMC_MODE_64, d) != VMC_DECODE_OK)
         return false;
     uop.len = d->length;
-    enum vmc_bound bound = vmc_bind(d, &uop);
+    enum vmc_bound bound = vmc_bind(d, t->c->vm->features, &uop);
     if (bound == VMC_BIND_OK || bound == VMC_BIND_END) {
         vmc_classify(d, !(t->c->kind & VMC_KIND_NO_SSE), p);
     } else {
