@@ -76,7 +76,7 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
     if (engine == VMC_ENGINE_DEFAULT && !engine_of_environment(&engine, error))
         return false;
     if (engine == VMC_ENGINE_DEFAULT)
-        engine = VMC_ENGINE_INTERPRETER;
+        engine = VMC_ENGINE_TRANSLATOR;
     if (params->lockstep && engine != VMC_ENGINE_TRANSLATOR) {
         g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
                             "lockstep compares the translator with the interpreter, and the interpreter runs "

@@ -69,7 +69,8 @@ void vmc_soft_update_mode(VmcCpu *c)
     else
         c->tlb = c->tlbs[ac ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER];
     c->kind = (uint8_t)(c->mode | (c->stack32 ? VMC_KIND_STACK32 : 0) | (c->cpl == 3 ? VMC_KIND_USER : 0) |
-                        (ac ? VMC_KIND_AC : 0) | (c->fx_guard & FXG_SSE_FP ? VMC_KIND_NO_SSE : 0));
+                        (ac ? VMC_KIND_AC : 0) | (c->fx_guard & FXG_SSE_FP ? VMC_KIND_NO_SSE : 0) |
+                        (c->fx_guard & FXG_AVX_FP ? VMC_KIND_NO_AVX : 0));
     if (vmc_unlikely(!c->kind_tags[c->kind]))
         new_tag(c);
     c->jump_key = c->kind_tags[c->kind];

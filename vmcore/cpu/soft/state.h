@@ -208,8 +208,11 @@ enum { VMC_CODE_SUPER, VMC_CODE_USER, VMC_CODE_COUNT };
 #define VMC_KIND_USER    0x08u
 #define VMC_KIND_AC      0x10u
 #define VMC_KIND_NO_SSE  0x20u /* vector instructions fault, or have to look for exceptions */
-#define VMC_KINDS        64u
-#define VMC_KIND_NARROW  0x40u /* of blocks alone: see VmcCpu.narrow */
+#define VMC_KIND_NO_AVX  0x40u /* the same of VEX-encoded ones */
+#define VMC_KINDS        128u
+#define VMC_KIND_NARROW  0x80u /* of blocks alone: see VmcCpu.narrow */
+
+enum { VMC_VECTORS_NONE, VMC_VECTORS_XMM, VMC_VECTORS_YMM };
 
 /* Direct-mapped cache from virtual address to block, in front of the physical one. */
 struct vmc_jump_entry {
@@ -318,7 +321,7 @@ struct VmcCpu {
     uint64_t target;                /* of an indirect call, while its return address is pushed */
     uint32_t branch;                /* VMC_BRANCH_*: the last indirect jump */
     bool bail;                      /* the instruction at rip is for the interpreter */
-    bool vectors_here;              /* XMM registers are in the host's, not in fx */
+    uint8_t vectors_here;           /* vector registers are in the host's, not in fx: VMC_VECTORS_* */
     bool narrow;                    /* the next block is to check every memory access by itself */
     bool helper_done;
     bool sti_shadow; /* inhibit, but the translator sees to it: one block is entered without looking at
@@ -370,7 +373,7 @@ struct VmcCpuVm {
     bool lockstep;
     unsigned code_cache_mib;
     unsigned translate_after; /* how often a block is interpreted before it is worth translating */
-    uint32_t features; /* VMC_HAS_* (features.h) */
+    uint32_t features;        /* VMC_HAS_* (features.h) */
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
     uint64_t tsc_start;   /* host TSC that is guest 0 */

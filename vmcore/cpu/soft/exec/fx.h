@@ -33,6 +33,7 @@ enum {
 #define FXG_X87    (FXG_NO_X87 | FXG_X87_OUT)
 #define FXG_MMX    (FXG_NO_X87 | FXG_MMX_OUT)
 #define FXG_SSE_FP (FXG_NO_SSE | FXG_XM)
+#define FXG_AVX_FP (FXG_NO_AVX | FXG_XM)
 
 #define VMC_FCW_INIT    0x037fu
 #define VMC_MXCSR_VALID 0xffffu

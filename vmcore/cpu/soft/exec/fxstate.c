@@ -42,7 +42,7 @@ void vmc_fx_update(VmcCpu *c)
         g |= FXG_XM;
     if (~c->fx.fcw & FSW_FLAGS)
         g |= FXG_X87_UNMASKED;
-    bool changed = ((g ^ c->fx_guard) & FXG_SSE_FP) != 0;
+    bool changed = ((g ^ c->fx_guard) & (FXG_SSE_FP | FXG_AVX_FP)) != 0;
     c->fx_guard = g;
     if (changed)
         vmc_soft_update_mode(c);

@@ -26,7 +26,7 @@ static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned 
     uop.len = d->length;
     enum vmc_bound bound = vmc_bind(d, t->c->vm->features, &uop);
     if (bound == VMC_BIND_OK || bound == VMC_BIND_END) {
-        vmc_classify(d, !(t->c->kind & VMC_KIND_NO_SSE), p);
+        vmc_classify(d, t->c->kind, t->c->vm->features, p);
     } else {
         *p = (struct vmc_plan){.form = FORM_HELPER};
         uop.fn = vmc_op_ud;
@@ -102,7 +102,7 @@ static void helper(struct vmc_tr *t, unsigned i, unsigned n)
     memset(&t->flags, 0, sizeof t->flags);
     t->flags.stored = true;
     t->pointer.valid = false;
-    t->xmm_checked = false;
+    t->vectors = VMC_VECTORS_NONE;
     const struct vmc_insn *d = &t->insn[i];
     if (d->map == VMC_MAP_0F && d->opcode == 0x01 && t->tlb != VMC_TLB_USER) { /* STAC, CLAC */
         if (d->modrm == 0xcb)
@@ -129,15 +129,19 @@ static void generate(struct vmc_tr *t)
 {
     unsigned helpers = 0;
     t->flags.stored = true;
-    for (unsigned i = 0; i < t->n && !t->xmm_checked; i++)
-        if (t->plan[i].form == FORM_SSE)
-            vmc_vectors_check(t);
+    unsigned level = VMC_VECTORS_NONE;
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->plan[i].form == FORM_SSE || t->plan[i].form == FORM_AVX)
+            level = MAX(level, t->plan[i].form == FORM_SSE ? VMC_VECTORS_XMM : (unsigned)VMC_VECTORS_YMM);
+    vmc_vectors_check(t, level);
     for (unsigned i = 0; i < t->n; i++) {
         unsigned form = t->plan[i].form;
         if (form == FORM_HELPER)
             helper(t, i, helpers++);
-        else if (form == FORM_SSE)
+        else if (form == FORM_SSE || form == FORM_AVX)
             vmc_gen_vector(t, i);
+        else if (form == FORM_BMI)
+            vmc_gen_bmi(t, i);
         else if (form >= FORM_CALL)
             vmc_gen_control(t, i);
         else
@@ -246,7 +250,8 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     struct vmc_tr *t = tr->work;
     t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = t->n_sides = t->n_misses = 0;
     memset(&t->flags, 0, sizeof t->flags);
-    t->pointer.valid = t->xmm_checked = false;
+    t->pointer.valid = false;
+    t->vectors = VMC_VECTORS_NONE;
     t->c = c;
     t->t = tr;
     t->b = b;

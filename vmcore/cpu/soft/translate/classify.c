@@ -7,6 +7,7 @@
  *
  * Source: Intel SDM vol. 2, instruction pages and appendix A.
  */
+#include "cpu/soft/features.h"
 #include "cpu/soft/translate/context.h"
 
 #define CF  ((uint16_t)FL_CF)
@@ -438,7 +439,7 @@ static void map_0f(const struct vmc_insn *d, struct vmc_plan *p)
         break;
     case 0xbc:
     case 0xbd:
-        if (!d->rep && d->opsize != 2) {
+        if (d->opsize != 2 && d->rep != 0xf2) {
             generic(p, true, true, true, false);
             flags(p, 0, ALL, ALL);
         }
@@ -489,23 +490,39 @@ static void memory(const struct vmc_insn *d, struct vmc_plan *p)
     p->disp = d->disp;
 }
 
-void vmc_classify(const struct vmc_insn *d, bool sse, struct vmc_plan *p)
+/* TZCNT and LZCNT where the guest has them; elsewhere their prefix counts for nothing, but not on the host.
+ */
+static bool prefix_is_the_hosts(const struct vmc_insn *d, uint32_t features)
 {
-    memset(p, 0, sizeof *p);
-    p->form = FORM_HELPER;
-    if (d->lock && !d->is_mem)
-        return;
+    if (d->map != VMC_MAP_0F || d->rep != 0xf3 || (d->opcode != 0xbc && d->opcode != 0xbd))
+        return true;
+    return features & (d->opcode == 0xbc ? VMC_HAS_BMI1 : VMC_HAS_LZCNT);
+}
+
+static void by_map(const struct vmc_insn *d, unsigned kind, struct vmc_plan *p)
+{
     if (d->map != VMC_MAP_1 && vmc_vector_known(d, p)) {
-        if (!sse)
+        if (kind & (d->vex ? VMC_KIND_NO_AVX : VMC_KIND_NO_SSE))
             *p = (struct vmc_plan){.form = FORM_HELPER};
+    } else if (d->vex) {
+        vmc_bmi_known(d, p);
     } else if (d->map == VMC_MAP_1) {
         map_1(d, p);
     } else if (d->map == VMC_MAP_0F) {
         map_0f(d, p);
     }
+}
+
+void vmc_classify(const struct vmc_insn *d, unsigned kind, uint32_t features, struct vmc_plan *p)
+{
+    memset(p, 0, sizeof *p);
+    p->form = FORM_HELPER;
+    if ((d->lock && !d->is_mem) || !prefix_is_the_hosts(d, features))
+        return;
+    by_map(d, kind, p);
     bool operand = p->form == FORM_GENERIC || p->form == FORM_JMP_INDIRECT || p->form == FORM_CALL_INDIRECT ||
-                   p->form == FORM_SSE || p->form == FORM_PUSH;
-    if (d->vex || (p->form == FORM_GENERIC && !bytes_fit(d, p))) {
+                   p->form == FORM_SSE || p->form == FORM_AVX || p->form == FORM_BMI || p->form == FORM_PUSH;
+    if (p->form == FORM_GENERIC && !bytes_fit(d, p)) {
         *p = (struct vmc_plan){.form = FORM_HELPER};
         return;
     }

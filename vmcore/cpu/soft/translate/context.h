@@ -50,7 +50,8 @@ struct vmc_translator {
     uint8_t *load_carry; /* CF alone; loses S2 */
     uint8_t *indirect;   /* R11: guest RIP to go to */
     uint8_t *missed;     /* the same with S2 the jump's site, to be filled */
-    uint8_t *load_xmm;
+    uint8_t *load_xmm;   /* vector registers into the host's */
+    uint8_t *load_ymm;
 };
 
 /* What the access thunk is told: offset of the instruction in its page, length - 1 of the bytes checked, and:
@@ -80,6 +81,8 @@ enum vmc_form {
     FORM_LEAVE,
     FORM_CARRY, /* CLC STC CMC */
     FORM_SSE,
+    FORM_AVX,
+    FORM_BMI,
     FORM_CALL,
     FORM_JMP,
     FORM_JCC,
@@ -151,9 +154,9 @@ struct vmc_tr {
     struct vmc_block *b;
     struct vmc_emit e;
     unsigned n;
-    unsigned tlb; /* which */
-    bool narrow;  /* check every access by itself */
-    bool xmm_checked;
+    unsigned tlb;    /* which */
+    bool narrow;     /* check every access by itself */
+    uint8_t vectors; /* VMC_VECTORS_*: what is surely here */
     struct vmc_insn insn[VMC_BLOCK_INSNS];
     struct vmc_plan plan[VMC_BLOCK_INSNS];
     uint16_t off[VMC_BLOCK_INSNS + 1]; /* in the page; the last: of what follows */
@@ -212,7 +215,8 @@ static inline struct vmc_rm vmc_gpr_rm(unsigned gpr)
 /* ---- classify.c ---- */
 /* An instruction with a memory operand of its own pushes as well: from now on the plan is of that. */
 void vmc_plan_push(struct vmc_plan *p);
-void vmc_classify(const struct vmc_insn *d, bool sse, struct vmc_plan *p);
+/* `kind` of code, `features` of the machine (features.h). */
+void vmc_classify(const struct vmc_insn *d, unsigned kind, uint32_t features, struct vmc_plan *p);
 
 /* ---- lazy.c: flags ---- */
 void vmc_flags_liveness(struct vmc_tr *t);
@@ -256,8 +260,11 @@ void vmc_gen_end(struct vmc_tr *t); /* the block ends without a jump */
 void vmc_emit_sides(struct vmc_tr *t);
 void vmc_emit_misses(struct vmc_tr *t);
 void vmc_gen_vector(struct vmc_tr *t, unsigned i);
-/* Vector registers are the host's from here on. Loses the host's flags. */
-void vmc_vectors_check(struct vmc_tr *t);
+/* Vector registers as far as `level` are the host's from here on. Loses the host's flags. */
+void vmc_vectors_check(struct vmc_tr *t, unsigned level);
+/* BMI: VEX-encoded instructions on general registers. */
+bool vmc_bmi_known(const struct vmc_insn *d, struct vmc_plan *p);
+void vmc_gen_bmi(struct vmc_tr *t, unsigned i);
 bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p);
 
 /* ---- thunks.c ---- */

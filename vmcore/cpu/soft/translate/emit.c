@@ -71,3 +71,19 @@ void vmc_emit(struct vmc_emit *e, uint32_t op, unsigned reg, struct vmc_rm rm)
     else
         put_memory(e, reg, rm);
 }
+
+void vmc_emit_vex(struct vmc_emit *e, uint32_t op, bool l, unsigned vvvv, unsigned reg, struct vmc_rm rm)
+{
+    unsigned rex = rex_bits(op, reg, rm), pp = op & VMC_OP_66   ? 1
+                                               : op & VMC_OP_F3 ? 2
+                                               : op & VMC_OP_F2 ? 3
+                                                                : 0;
+    vmc_put8(e, 0xc4);
+    vmc_put8(e, ((rex & 7) ^ 7) << 5 | (op >> 8 & 3));
+    vmc_put8(e, (rex & 8 ? 0x80u : 0) | (~vvvv & 15) << 3 | (l ? 4u : 0) | pp);
+    vmc_put8(e, op & 0xff);
+    if (rm.reg != H_NONE)
+        vmc_put8(e, 0xc0 | (reg & 7u) << 3 | (rm.reg & 7u));
+    else
+        put_memory(e, reg, rm);
+}

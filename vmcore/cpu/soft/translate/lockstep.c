@@ -103,6 +103,7 @@ static void take(VmcCpu *c, struct side *s)
     s->rflags = vmc_get_rflags(c);
     s->mxcsr = vmc_mxcsr_get(c);
     memcpy(s->xmm, c->fx.xmm, sizeof s->xmm);
+    memcpy(s->high, c->ymm_high, sizeof s->high);
 }
 
 static void give(VmcCpu *c, const struct side *s)
@@ -112,6 +113,7 @@ static void give(VmcCpu *c, const struct side *s)
     vmc_set_arith(c, s->rflags);
     vmc_set_host_mxcsr(s->mxcsr | 0x1f80u);
     memcpy(c->fx.xmm, s->xmm, sizeof s->xmm);
+    memcpy(c->ymm_high, s->high, sizeof s->high);
 }
 
 /* ---- the two runs ---- */
@@ -211,6 +213,8 @@ static unsigned undefined(const struct vmc_insn *d)
         }
         return 0;
     }
+    if (d->vex && d->map == VMC_MAP_0F38 && op >= 0xf2)
+        return FL_AF | FL_PF | (op == 0xf7 ? FL_SF : 0);
     if (d->map != VMC_MAP_0F)
         return 0;
     switch (op) {
@@ -269,7 +273,7 @@ static uint64_t undefined_where_left(VmcCpu *c, const struct vmc_block *b, uint6
             return mask;
         if (vmc_decode(bytes, code_bytes(c, rip, bytes, sizeof bytes), VMC_MODE_64, &d) != VMC_DECODE_OK)
             return 0;
-        vmc_classify(&d, true, &plan);
+        vmc_classify(&d, 0, c->vm->features, &plan);
         rip += d.length;
         mask = (mask & ~(unsigned)plan.flags_kill) | undefined(&d);
         if (is_conditional_jump(&d) && rip + (uint64_t)d.imm == y->rip)
@@ -282,7 +286,8 @@ static bool same(VmcCpu *c, const struct vmc_block *b, uint64_t start, const str
                  const struct side *y)
 {
     if (x->faulted != y->faulted || x->rip != y->rip || x->mxcsr != y->mxcsr ||
-        memcmp(x->gpr, y->gpr, sizeof x->gpr) || memcmp(x->xmm, y->xmm, sizeof x->xmm))
+        memcmp(x->gpr, y->gpr, sizeof x->gpr) || memcmp(x->xmm, y->xmm, sizeof x->xmm) ||
+        memcmp(x->high, y->high, sizeof x->high))
         return false;
     uint64_t flags = x->rflags ^ y->rflags;
     return !flags || !(flags & ~undefined_where_left(c, b, start, y));
@@ -315,8 +320,8 @@ static void report(VmcCpu *c, const struct vmc_block *b, const struct side *befo
     g_string_append_printf(out, "  mxcsr   %16x  %16x  %16x\n  left early      %d %d\n", before->mxcsr,
                            x->mxcsr, y->mxcsr, x->faulted, y->faulted);
     for (unsigned i = 0; i < 16; i++)
-        if (memcmp(x->xmm[i], y->xmm[i], 16))
-            g_string_append_printf(out, "  xmm%u differs\n", i);
+        if (memcmp(x->xmm[i], y->xmm[i], 16) || memcmp(x->high[i], y->high[i], 16))
+            g_string_append_printf(out, "  ymm%u differs\n", i);
     const struct vmc_journal *j = c->journal;
     for (unsigned i = 0; i < j->n; i++)
         if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size))

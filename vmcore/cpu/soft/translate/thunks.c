@@ -50,33 +50,55 @@ static void move_xmm(struct vmc_emit *e, bool save)
                  vmc_m(H_RBP, (int32_t)(offsetof(VmcCpu, fx.xmm) + i * 16) - CPU_BIAS));
 }
 
-/* Vector registers, if they are here. */
-static void save_vectors(struct vmc_emit *e)
+/* Upper halves: VEXTRACTF128, VINSERTF128. */
+static void move_high(struct vmc_emit *e, bool save)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        vmc_emit_vex(e, VMC_OP3A(save ? 0x19 : 0x18) | VMC_OP_66, true, save ? 0 : i, i,
+                     vmc_m(H_RBP, (int32_t)(offsetof(VmcCpu, ymm_high) + i * 16) - CPU_BIAS));
+        vmc_put8(e, 1);
+    }
+}
+
+static void vzeroupper(struct vmc_emit *e)
+{
+    vmc_put8(e, 0xc5);
+    vmc_put8(e, 0xf8);
+    vmc_put8(e, 0x77);
+}
+
+/* If vectors_here is at most `level`, jumps: the place of the distance. */
+static uint8_t *if_at_most(struct vmc_emit *e, unsigned level)
 {
     vmc_emit(e, VMC_OP(0x80), 7, CPU_AT(vectors_here));
-    vmc_put8(e, 0);
-    uint8_t *none = vmc_jcc_later(e, 4);
-    move_xmm(e, true);
+    vmc_put8(e, level);
+    return vmc_jcc_later(e, 6);
+}
+
+static void set_vectors_here(struct vmc_emit *e, unsigned level)
+{
     vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(vectors_here));
-    vmc_put8(e, 0);
-    vmc_patch(none, e->p);
+    vmc_put8(e, level);
 }
 
 /* Vector registers to or from the state if they are here; they stay the block's. */
 static void copy_vectors(struct vmc_emit *e, bool save)
 {
-    vmc_emit(e, VMC_OP(0x80), 7, CPU_AT(vectors_here));
-    vmc_put8(e, 0);
-    uint8_t *none = vmc_jcc_later(e, 4);
+    uint8_t *none = if_at_most(e, VMC_VECTORS_NONE);
     move_xmm(e, save);
+    uint8_t *no_high = if_at_most(e, VMC_VECTORS_XMM);
+    move_high(e, save);
+    if (save)
+        vzeroupper(e);
+    vmc_patch(no_high, e->p);
     vmc_patch(none, e->p);
 }
 
-static void load_vectors(struct vmc_emit *e)
+/* The same, and the state is where they are from now on. */
+static void save_vectors(struct vmc_emit *e)
 {
-    move_xmm(e, false);
-    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(vectors_here));
-    vmc_put8(e, 1);
+    copy_vectors(e, true);
+    set_vectors_here(e, VMC_VECTORS_NONE);
 }
 
 static void call_c(struct vmc_emit *e, const void *function)
@@ -145,8 +167,7 @@ static void make_access(struct vmc_translator *t, struct vmc_emit *e)
     vmc_put8(e, 8);
     vmc_put8(e, 0);
     vmc_patch(bail, e->p);
-    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(vectors_here));
-    vmc_put8(e, 0);
+    set_vectors_here(e, VMC_VECTORS_NONE);
     adjust_stack(e, 16);
     vmc_jump(e, t->leave_saved);
 }
@@ -312,10 +333,19 @@ static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
     vmc_jump(e, t->leave_rip);
 }
 
-static void make_load_xmm(struct vmc_translator *t, struct vmc_emit *e)
+static void make_load_vectors(struct vmc_translator *t, struct vmc_emit *e)
 {
     t->load_xmm = e->p;
-    load_vectors(e);
+    move_xmm(e, false);
+    set_vectors_here(e, VMC_VECTORS_XMM);
+    ret(e);
+    t->load_ymm = e->p;
+    uint8_t *none = if_at_most(e, VMC_VECTORS_NONE), *have_xmm = vmc_jump_later(e);
+    vmc_patch(none, e->p);
+    move_xmm(e, false);
+    vmc_patch(have_xmm, e->p);
+    move_high(e, false);
+    set_vectors_here(e, VMC_VECTORS_YMM);
     ret(e);
 }
 
@@ -328,5 +358,5 @@ void vmc_make_thunks(struct vmc_translator *t, struct vmc_emit *e)
     make_load_flags(t, e);
     make_load_carry(t, e);
     make_indirect(t, e);
-    make_load_xmm(t, e);
+    make_load_vectors(t, e);
 }

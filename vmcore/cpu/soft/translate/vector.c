@@ -147,16 +147,51 @@ static bool known_3a(const struct vmc_insn *d, struct vmc_plan *p)
     return true;
 }
 
+/* VEX-encoded vector instructions: the binder knows which there are; here is what they do not have in common.
+ */
+static bool known_vex(const struct vmc_insn *d, struct vmc_plan *p)
+{
+    unsigned op = d->opcode, with = prefix(d);
+    bool compares = false;
+    if (d->vex_refused || d->vsib)
+        return false;
+    if (d->map == VMC_MAP_0F) {
+        if (op == 0xae || op == 0xf7)
+            return false;
+        p->rm_write = op == 0x11 || op == 0x13 || op == 0x17 || op == 0x29 || op == 0x2b || op == 0xe7 ||
+                      op == 0xd6 || op == 0x7f || (op == 0x7e && with == P66);
+        p->gpr_rm = op == 0x2a || op == 0x6e || op == 0xc4 || (op == 0x7e && with == P66);
+        p->gpr_reg = op == 0x2c || op == 0x2d || op == 0x50 || op == 0xc5 || op == 0xd7;
+        p->extension = op >= 0x71 && op <= 0x73;
+        compares = op == 0x2e || op == 0x2f;
+    } else if (d->map == VMC_MAP_0F38) {
+        if (op >= 0xf0 || (op >= 0x2c && op <= 0x2f) || op == 0x8c || op == 0x8e)
+            return false;
+        compares = op == 0x0e || op == 0x0f || op == 0x17;
+    } else {
+        if (op >= 0xf0)
+            return false;
+        p->rm_write = (op >= 0x14 && op <= 0x17) || op == 0x19 || op == 0x1d || op == 0x39;
+        p->gpr_rm = (op >= 0x14 && op <= 0x17) || op == 0x20 || op == 0x22;
+        compares = op >= 0x60 && op <= 0x63;
+        p->gpr_write = op == 0x61 || op == 0x63 ? 1u << VMC_RCX : 0;
+    }
+    if (compares)
+        p->flags_write = p->flags_kill = (uint16_t)FLAGS_ALL;
+    return true;
+}
+
 bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p)
 {
-    bool known = d->map == VMC_MAP_0F     ? known_0f(d, p)
+    bool known = d->vex                   ? known_vex(d, p)
+                 : d->map == VMC_MAP_0F   ? known_0f(d, p)
                  : d->map == VMC_MAP_0F38 ? known_38(d, p)
                                           : known_3a(d, p);
     if (!known || d->lock) {
         memset(p, 0, sizeof *p);
         return false;
     }
-    p->form = FORM_SSE;
+    p->form = d->vex ? FORM_AVX : FORM_SSE;
     if (p->gpr_reg)
         p->gpr_write |= (uint16_t)(1u << d->reg);
     if (p->gpr_rm && p->rm_write && !d->is_mem)
@@ -167,34 +202,40 @@ bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p)
 static bool may_be_misaligned(const struct vmc_insn *d)
 {
     unsigned op = d->opcode, with = prefix(d);
+    if (d->vex) /* all but moves that say so */
+        return d->map == VMC_MAP_0F38 ? op != 0x2a
+               : d->map == VMC_MAP_0F ? op != 0x28 && op != 0x29 && op != 0x2b && op != 0xe7 &&
+                                            !(with == P66 && (op == 0x6f || op == 0x7f))
+                                      : true;
     if (d->map == VMC_MAP_0F)
         return op == 0x10 || op == 0x11 || op == 0xf0 || (with == PF3 && (op == 0x6f || op == 0x7f));
     return d->map == VMC_MAP_0F3A && op >= 0x60 && op <= 0x63;
 }
 
-void vmc_vectors_check(struct vmc_tr *t)
+void vmc_vectors_check(struct vmc_tr *t, unsigned level)
 {
-    if (t->xmm_checked)
+    if (t->vectors >= level)
         return;
     vmc_flags_release(t);
     vmc_emit(&t->e, VMC_OP(0x80), 7, CPU_AT(vectors_here));
-    vmc_put8(&t->e, 0);
-    uint8_t *here = vmc_jcc_later(&t->e, 5);
-    vmc_call(&t->e, t->t->load_xmm);
+    vmc_put8(&t->e, level);
+    uint8_t *here = vmc_jcc_later(&t->e, 3); /* not below */
+    vmc_call(&t->e, level == VMC_VECTORS_XMM ? t->t->load_xmm : t->t->load_ymm);
     vmc_patch(here, t->e.p);
-    t->xmm_checked = true;
+    t->vectors = (uint8_t)level;
 }
 
 static void check_alignment(struct vmc_tr *t, unsigned i, struct vmc_rm rm)
 {
+    unsigned mask = t->plan[i].size - 1u;
     vmc_flags_release(t);
-    if (rm.disp & 15) {
+    if ((unsigned)rm.disp & mask) {
         vmc_lea(&t->e, S2, rm);
         vmc_emit(&t->e, VMC_OP(0xf6) | VMC_OP_RM8, 0, vmc_r(S2));
     } else {
         vmc_emit(&t->e, VMC_OP(0xf6) | VMC_OP_RM8, 0, vmc_r(S1));
     }
-    vmc_put8(&t->e, 15);
+    vmc_put8(&t->e, mask);
     vmc_add_bail(t, i, vmc_jcc_later(&t->e, 5));
 }
 
@@ -204,12 +245,16 @@ void vmc_gen_vector(struct vmc_tr *t, unsigned i)
     const struct vmc_plan *p = &t->plan[i];
     struct vmc_emit *e = &t->e;
     unsigned with = prefix(d);
-    uint32_t op = VMC_OP(d->opcode) | (uint32_t)d->map << 8 | (d->rex & 8 ? VMC_OP_W : 0);
+    uint32_t op = VMC_OP(d->opcode) | (uint32_t)d->map << 8 |
+                  (d->vex       ? d->vex_w
+                   : d->rex & 8 ? 1
+                                : 0) *
+                      VMC_OP_W;
     op |= with == P66 ? VMC_OP_66 : with == PF3 ? VMC_OP_F3 : with == PF2 ? VMC_OP_F2 : 0;
 
-    vmc_vectors_check(t);
+    vmc_vectors_check(t, d->vex ? VMC_VECTORS_YMM : VMC_VECTORS_XMM);
     struct vmc_rm rm = d->is_mem ? vmc_operand(t, i) : p->gpr_rm ? vmc_gpr_rm(d->rm) : vmc_r(d->rm);
-    if (d->is_mem && p->size == 16 && !may_be_misaligned(d))
+    if (d->is_mem && p->size >= 16 && !may_be_misaligned(d))
         check_alignment(t, i, rm);
     vmc_flags_before(t, i);
     unsigned reg = p->extension ? (d->modrm >> 3 & 7u) : d->reg;
@@ -219,7 +264,15 @@ void vmc_gen_vector(struct vmc_tr *t, unsigned i)
     bool rm_home = p->gpr_rm && p->rm_write && !d->is_mem && rm.reg == H_NONE;
     if (rm_home)
         rm = vmc_r(S2);
-    vmc_emit(e, op, reg, rm);
+    if (d->vex && !d->has_modrm) { /* VZEROUPPER, VZEROALL */
+        vmc_put8(e, 0xc5);
+        vmc_put8(e, d->vex_l ? 0xfc : 0xf8);
+        vmc_put8(e, d->opcode);
+    } else if (d->vex) {
+        vmc_emit_vex(e, op, d->vex_l, d->vvvv, reg, rm);
+    } else {
+        vmc_emit(e, op, reg, rm);
+    }
     if (d->imm_size)
         vmc_put8(e, (unsigned)d->imm & 0xff);
     if (reg_home)
