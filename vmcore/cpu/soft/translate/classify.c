@@ -131,7 +131,7 @@ static void group5(const struct vmc_insn *d, struct vmc_plan *p)
     case 1:
         unary(p, true, true);
         flags(p, 0, ALL & ~CF, ALL & ~CF);
-        if (!d->is_mem && d->opsize == 8)
+        if (!d->is_mem && d->opsize == 8 && !p->byte)
             steps(p, d->rm, extension(d) ? -1 : 1);
         break;
     case 2:
