@@ -213,7 +213,7 @@ void vmc_emit_stubs(struct vmc_tr *t)
         vmc_patch(s->from, e->p);
         vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, s->tag)); /* the address again */
         if (s->flags.described && !s->flags.stored)
-            vmc_flags_emit_stores(e, &s->flags);
+            vmc_flags_emit_stores(t, &s->flags);
         vmc_put8(e, 0x68); /* push */
         vmc_put32(e, s->info);
         vmc_call(e, t->t->access);
@@ -222,7 +222,7 @@ void vmc_emit_stubs(struct vmc_tr *t)
     for (unsigned i = 0; i < t->n_bails; i++) {
         vmc_patch(t->bails[i].from, e->p);
         if (t->bails[i].flags.described && !t->bails[i].flags.stored)
-            vmc_flags_emit_stores(e, &t->bails[i].flags);
+            vmc_flags_emit_stores(t, &t->bails[i].flags);
         vmc_load(e, S1, CPU_AT(block_rip));
         vmc_lea(e, S1, vmc_m(S1, t->off[t->bails[i].insn]));
         vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(bail));

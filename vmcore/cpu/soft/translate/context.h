@@ -124,7 +124,9 @@ struct vmc_operand {
 struct vmc_flags_state {
     bool host, stored, described;
     bool capture; /* the description lacks the carry, to be taken from the host's flags before they go */
-    uint32_t op;  /* CC_RAW and so on */
+    /* INC or DEC of which only the carry is of older date: it is still told by what VmcCpu has. */
+    bool carry_stored, host_but_carry;
+    uint32_t op; /* CC_RAW and so on */
     struct vmc_operand dst, src;
 };
 
@@ -162,6 +164,7 @@ struct vmc_tr {
     uint16_t off[VMC_BLOCK_INSNS + 1]; /* in the page; the last: of what follows */
     uint16_t need[VMC_BLOCK_INSNS];    /* flags that may be looked at after each */
     struct vmc_flags_state flags;
+    bool carry_waits; /* the instruction at hand leaves the carry in VmcCpu */
     struct vmc_pointer pointer;
     struct vmc_stub stubs[VMC_MAX_STUBS];
     unsigned n_stubs;
@@ -237,7 +240,7 @@ void vmc_flags_after(struct vmc_tr *t, unsigned i);
 /* Then: they can be told from these operands (CC_RAW and size; INC and later ones with the host's carry). */
 void vmc_flags_describe(struct vmc_tr *t, uint32_t op, struct vmc_operand dst, struct vmc_operand src);
 /* The stores that make VmcCpu's flags those described. May use S2. */
-void vmc_flags_emit_stores(struct vmc_emit *e, const struct vmc_flags_state *f);
+void vmc_flags_emit_stores(struct vmc_tr *t, const struct vmc_flags_state *f);
 unsigned vmc_condition_flags(unsigned cond);
 
 /* ---- access.c ---- */

@@ -166,6 +166,8 @@ static void jcc(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_insn *d = &t->insn[i];
     int32_t next = t->off[i + 1], target = next + (int32_t)d->imm;
+    if (i + 1 == t->n && t->flags.carry_stored)
+        vmc_flags_store(t); /* which loses the host's */
     vmc_flags_require(t, t->plan[i].flags_read);
     if (i + 1 < t->n) {
         jcc_side(t, i, target);

@@ -49,8 +49,13 @@ static void store_operand(struct vmc_emit *e, struct vmc_rm to, const struct vmc
     }
 }
 
-void vmc_flags_emit_stores(struct vmc_emit *e, const struct vmc_flags_state *f)
+void vmc_flags_emit_stores(struct vmc_tr *t, const struct vmc_flags_state *f)
 {
+    struct vmc_emit *e = &t->e;
+    if (f->carry_stored) {
+        vmc_call(e, t->t->load_carry);
+        vmc_emit(e, VMC_OP0F(0x92) | VMC_OP_RM8, 0, CPU_AT(cc_src));
+    }
     store_operand(e, CPU_AT(cc_dst), &f->dst);
     store_operand(e, CPU_AT(cc_src), &f->src);
     vmc_store_imm32(e, CPU_AT(cc_op), f->op);
@@ -80,7 +85,9 @@ void vmc_flags_store(struct vmc_tr *t)
         return;
     if (f->described) {
         capture(t);
-        vmc_flags_emit_stores(&t->e, f);
+        vmc_flags_emit_stores(t, f);
+        if (f->carry_stored)
+            f->carry_stored = f->host_but_carry = false;
         f->stored = true;
         if (f->dst.place == PLACE_GPR)
             f->dst.place = PLACE_STORED;
@@ -100,7 +107,7 @@ void vmc_flags_release(struct vmc_tr *t)
         else
             push_flags(t);
     }
-    f->host = false;
+    f->host = f->host_but_carry = false;
 }
 
 /* CMP or TEST again, from the operands. */
@@ -128,8 +135,13 @@ static void compare_again(struct vmc_tr *t, bool test)
 void vmc_flags_require(struct vmc_tr *t, unsigned mask)
 {
     struct vmc_flags_state *f = &t->flags;
-    if (f->host)
+    if (f->host || (f->host_but_carry && !(mask & FL_CF)))
         return;
+    if (f->carry_stored && mask == FL_CF) {
+        vmc_call(&t->e, t->t->load_carry);
+        f->host_but_carry = false;
+        return;
+    }
     if ((f->dst.place == PLACE_GPR && f->dst.imm) || (f->src.place == PLACE_GPR && f->src.imm))
         vmc_flags_store(t);
     unsigned kind = f->op & CC_RAW_KIND;
@@ -152,12 +164,28 @@ void vmc_flags_require(struct vmc_tr *t, unsigned mask)
     f->host = true;
 }
 
+/* INC or DEC of a register that leaves the carry where it is: in VmcCpu. */
+static bool carry_can_wait(const struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    const struct vmc_plan *p = &t->plan[i];
+    const struct vmc_flags_state *f = &t->flags;
+    bool step = p->form == FORM_GENERIC && d->map == VMC_MAP_1 && d->opcode == 0xff && !d->is_mem;
+    return step && !f->host && (f->stored || f->carry_stored) && (t->need[i] & p->flags_write) &&
+           (t->need[i] & ~(unsigned)p->flags_kill) == FL_CF;
+}
+
 void vmc_flags_before(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_plan *p = &t->plan[i];
     unsigned mask = p->flags_read;
+    t->carry_waits = carry_can_wait(t, i);
+    if (t->carry_waits)
+        return;
     if (t->need[i] & p->flags_write)
         mask |= t->need[i] & ~(unsigned)p->flags_kill; /* to pass through unchanged */
+    if (mask && t->flags.carry_stored && p->gpr_write)
+        vmc_flags_store(t); /* loses the host's, so not in between */
     if (mask) /* at once: for a second set of them the first would be lost */
         vmc_flags_require(t, mask);
     vmc_flags_before_writes(t, i);
@@ -166,10 +194,10 @@ void vmc_flags_before(struct vmc_tr *t, unsigned i)
 void vmc_flags_describe(struct vmc_tr *t, uint32_t op, struct vmc_operand dst, struct vmc_operand src)
 {
     struct vmc_flags_state *f = &t->flags;
-    if (!f->host || f->stored)
+    if ((!f->host && !f->carry_stored) || f->stored)
         return;
     f->described = true;
-    f->capture = (op & CC_RAW_KIND) >= CC_RAW_INC;
+    f->capture = !f->carry_stored && (op & CC_RAW_KIND) >= CC_RAW_INC;
     f->op = op;
     f->dst = dst;
     f->src = src;
@@ -201,7 +229,7 @@ void vmc_flags_before_writes(struct vmc_tr *t, unsigned i)
     if (t->need[i] & ~(unsigned)p->flags_kill)
         vmc_flags_store(t);
     else
-        f->described = false;
+        f->described = f->carry_stored = f->host_but_carry = false;
 }
 
 void vmc_flags_after(struct vmc_tr *t, unsigned i)
@@ -215,5 +243,7 @@ void vmc_flags_after(struct vmc_tr *t, unsigned i)
         return;
     }
     memset(&t->flags, 0, sizeof t->flags);
-    t->flags.host = true;
+    t->flags.host = !t->carry_waits;
+    t->flags.carry_stored = t->flags.host_but_carry = t->carry_waits;
+    t->carry_waits = false;
 }
