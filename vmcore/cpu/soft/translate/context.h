@@ -72,7 +72,6 @@ enum vmc_form {
     FORM_GENERIC, /* the same instruction with other registers */
     FORM_LEA,
     FORM_MOV_IMM,
-    FORM_MOFFS,
     FORM_ACCUMULATOR, /* as it stands */
     FORM_BSWAP,
     FORM_PUSH,
@@ -248,8 +247,6 @@ unsigned vmc_condition_flags(unsigned cond);
 struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i);
 /* The same without a memory access: S1 is its address (LEA). */
 void vmc_address(struct vmc_tr *t, unsigned i, unsigned reg);
-/* Base register `gpr` of the pointer in S1 changed by `step`. */
-void vmc_pointer_step(struct vmc_tr *t, unsigned gpr, int32_t step);
 /* Instruction i has been done: forgets the pointer if its base changed. */
 void vmc_pointer_after(struct vmc_tr *t, unsigned i);
 /* The jump at `from` leaves instruction i to the interpreter; the host's flags are not the guest's there. */

@@ -19,11 +19,6 @@ static unsigned rex_bits(uint32_t op, unsigned reg, struct vmc_rm rm)
     return rex || byte ? 0x40 | rex : 0;
 }
 
-bool vmc_emit_needs_rex(uint32_t op, unsigned reg, struct vmc_rm rm)
-{
-    return rex_bits(op, reg, rm) != 0;
-}
-
 static void put_opcode(struct vmc_emit *e, uint32_t op)
 {
     unsigned map = op >> 8 & 3;

@@ -101,8 +101,6 @@ void vmc_emit(struct vmc_emit *e, uint32_t op, unsigned reg, struct vmc_rm rm);
 /* A VEX-encoded one: `op` without lock and byte marks, L (256 bits), and the register of the vvvv field, 0 if
  * none. */
 void vmc_emit_vex(struct vmc_emit *e, uint32_t op, bool l, unsigned vvvv, unsigned reg, struct vmc_rm rm);
-/* Whether the instruction would need a REX prefix, which AH to BH do not go with. */
-bool vmc_emit_needs_rex(uint32_t op, unsigned reg, struct vmc_rm rm);
 
 /* ---- the host's instructions that a translator itself uses ---- */
 

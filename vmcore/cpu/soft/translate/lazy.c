@@ -186,7 +186,7 @@ void vmc_flags_before(struct vmc_tr *t, unsigned i)
         mask |= t->need[i] & ~(unsigned)p->flags_kill; /* to pass through unchanged */
     if (mask && t->flags.carry_stored && p->gpr_write)
         vmc_flags_store(t); /* loses the host's, so not in between */
-    if (mask) /* at once: for a second set of them the first would be lost */
+    if (mask)               /* at once: for a second set of them the first would be lost */
         vmc_flags_require(t, mask);
     vmc_flags_before_writes(t, i);
 }

@@ -187,19 +187,17 @@ static struct vmc_block *next_block(VmcCpu *c)
     return NULL;
 }
 
-/* Right behind STI: interrupts wait until the next instruction has begun. False: something else does not, and
- * the instruction is to be stepped over. */
+/* Right behind STI. With nothing waiting the next block is entered without another look: what comes meanwhile
+ * is seen only when its first instruction is done. Otherwise false: that instruction is to be stepped over.
+ */
 static bool pass_shadow(VmcCpu *c)
 {
     c->sti_shadow = false;
-    if (atomic_load(&c->request) & ~(uint32_t)(REQ_INTR | REQ_NMI)) {
-        c->inhibit = true;
-        atomic_fetch_or(&c->request, REQ_STEP);
-        return false;
-    }
-    if (c->intr_waiting) /* translated code looks at requests alone */
-        atomic_fetch_or(&c->request, REQ_INTR);
-    return true;
+    if (!vmc_attention(c))
+        return true;
+    c->inhibit = true;
+    atomic_fetch_or(&c->request, REQ_STEP);
+    return false;
 }
 
 static void run(VmcCpu *c)
