@@ -31,7 +31,7 @@ static void op_sti(VmcCpu *c, const struct vmc_uop *u)
     check_iopl(c, u);
     if (!(c->eflags & FL_IF)) {
         c->eflags |= FL_IF;
-        if (c->translator && !(c->eflags & FL_TF) && !(c->dr[7] & 0xff)) {
+        if (c->translator && !(atomic_load_explicit(&c->request, memory_order_relaxed) & REQ_STEP)) {
             c->sti_shadow = true;
         } else {
             c->inhibit = true;
