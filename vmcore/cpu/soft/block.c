@@ -87,7 +87,7 @@ void vmc_block_page_written(VmcCpu *c, _Atomic uint32_t *word)
     if (c->translator) {
         vmc_jumps_flush(c, false);
         for (unsigned i = 0; i < c->vm->n_cpus; i++)
-            if (c->vm->cpus[i] && c->vm->cpus[i] != c)
+            if (c->vm->cpus[i]) /* this one too: it may be on its way back into code of that page */
                 atomic_fetch_or(&c->vm->cpus[i]->request, REQ_STALE);
     }
     if (c->block && c->block->word == word && c->cur) {
