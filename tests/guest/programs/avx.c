@@ -1,7 +1,7 @@
 /*
- * Vectors in a guest: several processes that keep all their YMM registers full while the kernel switches between them and
- * signals interrupt them, the C library's string functions, which choose AVX2 where it is, and a product of matrices with
- * FMA. Prints "avx: all right" at the end, or what was wrong.
+ * Vectors in a guest: several processes that keep all their YMM registers full while the kernel switches
+ * between them and signals interrupt them, the C library's string functions, which choose AVX2 where it is,
+ * and a product of matrices with FMA. Prints "avx: all right" at the end, or what was wrong.
  *
  *     avx PROCESSES ROUNDS
  */
@@ -34,7 +34,7 @@ AVX static void on_alarm(int signal)
     __asm__ volatile("vzeroall" ::: "memory");
 }
 
-#define EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
+#define EACH(M)  M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
 #define LOAD(n)  "vmovdqu " #n "*32(%0), %%ymm" #n "\n\t"
 #define STORE(n) "vmovdqu %%ymm" #n ", " #n "*32(%1)\n\t"
 
@@ -47,12 +47,13 @@ AVX static int keeps_registers(unsigned number, unsigned rounds)
         for (unsigned i = 0; i < 16 * 8; i++)
             in[i] = number << 24 ^ round << 8 ^ i * 2654435761u;
         memset(out, 0, sizeof(out));
-        __asm__ volatile(EACH(LOAD) "mov $24, %%eax\n\tsyscall\n\t"
-                                    "mov $20000, %%ecx\n1:\n\tdec %%ecx\n\tjnz 1b\n\t" EACH(STORE) "vzeroupper"
-                         :
-                         : "r"(in), "r"(out)
-                         : "rax", "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
-                           "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        __asm__ volatile(
+            EACH(LOAD) "mov $24, %%eax\n\tsyscall\n\t"
+                       "mov $20000, %%ecx\n1:\n\tdec %%ecx\n\tjnz 1b\n\t" EACH(STORE) "vzeroupper"
+            :
+            : "r"(in), "r"(out)
+            : "rax", "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+              "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
         if (memcmp(in, out, sizeof(in)) != 0)
             return wrong("registers of process, round", number, round);
     }
@@ -134,10 +135,12 @@ static int work(unsigned number, unsigned rounds)
 
 int main(int argc, char **argv)
 {
-    unsigned processes = argc > 1 ? (unsigned)atoi(argv[1]) : 4, rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 100;
+    unsigned processes = argc > 1 ? (unsigned)atoi(argv[1]) : 4,
+             rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 100;
     int status, failed = 0;
 
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) {
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("bmi2")) {
         printf("avx: not here\n");
         return 0;
     }
