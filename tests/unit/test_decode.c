@@ -211,7 +211,7 @@ static void compare_operands(const struct judge *j, const uint8_t *bytes, const 
         } else if (ops[i].encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG && class_bits == 15) {
             AGREE("reg register", ZydisRegisterGetId(ops[i].reg.value), d->reg);
         } else if (ops[i].encoding == ZYDIS_OPERAND_ENCODING_NDSNDD && class_bits == 15) {
-            AGREE("vvvv register", ZydisRegisterGetId(ops[i].reg.value), d->vvvv);
+            AGREE("vvvv register", ZydisRegisterGetId(ops[i].reg.value), vmc_insn_vvvv(d));
         } else if (ops[i].encoding == ZYDIS_OPERAND_ENCODING_IS4) {
             AGREE("is4 register", ZydisRegisterGetId(ops[i].reg.value), vmc_insn_is4(d));
         }
@@ -258,7 +258,7 @@ static void compare_vex(const struct judge *j, const uint8_t *bytes, const struc
     AGREE("L", z->raw.vex.L, d->vex_l);
     AGREE("R, X, B as rex", long_mode ? rex : 0, d->rex);
     AGREE("opsize", long_mode && z->raw.vex.W ? 8 : 4, d->opsize);
-    AGREE("vvvv", ~z->raw.vex.vvvv & (long_mode ? 15 : 7), d->vvvv);
+    AGREE("vvvv", ~z->raw.vex.vvvv & 15, d->vvvv);
     AGREE("lock", 0, d->lock);
 }
 

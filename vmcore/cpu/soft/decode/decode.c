@@ -290,7 +290,7 @@ static void vex_payload(struct vmc_insn *d, uint8_t byte)
 {
     static const uint8_t rep[4] = {0, 0, 0xf3, 0xf2};
 
-    d->vvvv = (uint8_t)(~byte >> 3 & (d->mode == VMC_MODE_64 ? 15 : 7));
+    d->vvvv = (uint8_t)(~byte >> 3 & 15);
     d->vex_l = byte & 4;
     d->prefix66 = (byte & 3) == 1;
     d->rep = rep[byte & 3];

@@ -47,11 +47,12 @@ struct vmc_insn {
                          so (62, 8F, C4, C5 in map 1), and `length` reaches only as far as that was to be told
                        */
     bool vex_w, vex_l; /* as encoded, in every mode; false without VEX */
-    uint8_t vvvv; /* the register it names, 0..15 (0..7 outside 64-bit mode); 0 also when the field is unused,
-                     as 1111 encoded must be: whoever binds a form without that operand refuses vvvv != 0.
-                     Which kind of register it is depends on the opcode: vector, or general (BMI) */
-    bool vsib;    /* gathers: the memory operand has a SIB byte (refused without), and its index is a vector
-                     register, which may be 4 */
+    uint8_t
+        vvvv;  /* VEX.vvvv, no longer inverted. As the register that it names read it by vmc_insn_vvvv; which
+                  kind of register depends on the opcode: vector, or general (BMI). 0 if the field is unused,
+                  as  1111 encoded must be: whoever binds a form without that operand refuses vvvv != 0 */
+    bool vsib; /* gathers: the memory operand has a SIB byte (refused without), and its index is a vector
+                  register, which may be 4 */
     bool has_modrm, is_mem; /* is_mem: ModRM.mod != 3 */
     uint8_t modrm;
     uint8_t reg; /* ModRM.reg with REX.R, 0..15 */
@@ -82,6 +83,12 @@ enum vmc_decode_status vmc_decode(const uint8_t *bytes, unsigned avail, enum vmc
 static inline unsigned vmc_insn_stack_size(const struct vmc_insn *insn)
 {
     return insn->mode == VMC_MODE_64 && insn->opsize == 4 ? 8 : insn->opsize;
+}
+
+/* The register VEX.vvvv names; outside 64-bit mode there are eight, whatever the field says. */
+static inline unsigned vmc_insn_vvvv(const struct vmc_insn *insn)
+{
+    return insn->vvvv & (insn->mode == VMC_MODE_64 ? 15u : 7u);
 }
 
 /* The fourth register of a VEX form that has one (blends by a register), from its immediate. */

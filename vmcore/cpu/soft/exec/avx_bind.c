@@ -127,7 +127,7 @@ static bool bind_operands(const struct row *r, const struct vmc_insn *d, struct 
     bool third = r->vvvv == OPERAND_X || (r->vvvv == OPERAND_M && !d->is_mem);
     if (!third && d->vvvv)
         return false;
-    u->x = vector(r->reg == OPERAND_C ? d->reg : d->vvvv);
+    u->x = vector(r->reg == OPERAND_C ? d->reg : vmc_insn_vvvv(d));
     if (r->reg != OPERAND_G)
         u->reg = vector(d->reg);
     if (!d->is_mem && r->rm != OPERAND_G && r->rm != OPERAND_g)
@@ -141,7 +141,7 @@ static bool bind_operands(const struct row *r, const struct vmc_insn *d, struct 
     if (r->rm == OPERAND_4)
         u->x |= (uint16_t)(vector(vmc_insn_is4(d)) << 8);
     if (r->rm == OPERAND_V) {
-        if (!d->is_mem || d->reg == d->vvvv || d->reg == d->index || d->vvvv == d->index)
+        if (!d->is_mem || d->reg == vmc_insn_vvvv(d) || d->reg == d->index || vmc_insn_vvvv(d) == d->index)
             return false;
         u->x |= (uint16_t)(vector(d->index) << 8);
         u->index = VMC_SLOT_ZERO;
@@ -203,7 +203,7 @@ static enum vmc_bound bind_shift(const struct vmc_insn *d, uint32_t features, st
     const struct vmc_avx_insn *insn = groups[d->opcode - 0x71][ext];
     if (!insn || d->is_mem || pp_of(d) != PP_6 || !has_feature(d, FEATURE_I, features))
         return VMC_BIND_UD;
-    u->reg = vector(d->vvvv);
+    u->reg = vector(vmc_insn_vvvv(d));
     u->rm = vector(d->rm);
     u->disp = (uint8_t)d->imm;
     if ((insn == IMM(psrldq) || insn == IMM(pslldq)) && u->disp > 16)

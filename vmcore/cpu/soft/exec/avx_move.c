@@ -189,7 +189,7 @@ SIGNS(movmskpd, "movmskpd", 2)
 SIGNS(pmovmskb, "pmovmskb", 16)
 
 /* VPEXTRx, VPINSRx: the element is chosen by the immediate's low bits. */
-#define ELEMENT(bits) ((u->imm & (128 / (bits)-1)) * ((bits) / 8))
+#define ELEMENT(bits) (((unsigned)u->imm & (128u / (bits)-1)) * ((bits) / 8))
 #define EXTRACT(name, bits)                                                                                  \
     AVX_C_REGISTER(name##_rr, uint64_t, XMM##bits(c, u->reg + ELEMENT(bits)), R64(c, u->rm) = s_)            \
     STORE(name##_rm, uint##bits##_t, bits, XMM##bits(c, u->reg + ELEMENT(bits)))                             \

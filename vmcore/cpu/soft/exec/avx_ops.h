@@ -1,17 +1,35 @@
 /*
- * Every VEX-encoded vector instruction, in the order of the opcode maps; included by avx_bind.c several times, with OP
- * defined to make of a row what is wanted:
+ * Every VEX-encoded vector instruction, in the order of the opcode maps. Included by avx_bind.c several
+ * times, with OP defined to make of a row what is wanted:
  *
  *   OP(map, pp, opcode, W, L, features, reg, vvvv, rm, instruction)
  *
- * map: 0F, 38, 3A. pp: N none, 6 66, 2 F2, 3 F3. W: 0, 1, or I if it means nothing. L: 0 only, I ignored, or A: any
- * that the instruction (vmc_avx_<instruction>, a struct vmc_avx_insn) has handlers for.
- * features: F AVX; I AVX, and AVX2 for 256 bits; B AVX, and AVX2 for a source in a register; 2 AVX2; M FMA; H F16C;
- * E AVX and AES; C AVX and PCLMULQDQ.
- * reg, vvvv, rm: the operands. X a vector; C a vector that is only compared; G a
- * general register, and W then counts in 64-bit mode only; g the same as the destination; S a vector as the
- * destination, the register form being turned round; V a vector of indices; K memory under a mask; 4 a vector, with another in the immediate.
- * vvvv: _ none, M with a register source only.
+ *   map       0F, 38, 3A
+ *   pp        N none, 6 66, 2 F2, 3 F3
+ *   W         0, 1, or I if it means nothing
+ *   L         0 only, I ignored, or A: any that the instruction has handlers for
+ *   features  F AVX
+ *             I AVX, and AVX2 for 256 bits
+ *             B AVX, and AVX2 for a source in a register
+ *             2 AVX2
+ *             M FMA
+ *             H F16C
+ *             E AVX and AES
+ *             C AVX and PCLMULQDQ
+ *   reg       X a vector
+ *             C a vector that is only compared
+ *             G a general register; W then counts in 64-bit mode only
+ *   vvvv      X a vector
+ *             M a vector if the source is a register
+ *             _ none
+ *   rm        X a vector, or memory
+ *             G a general register, or memory
+ *             g the same as the destination
+ *             S a vector as the destination: the register form is turned round
+ *             K memory under a mask
+ *             V memory by a vector of indices
+ *             4 a vector, and another one in the immediate
+ *   instruction  vmc_avx_<instruction>, a struct vmc_avx_insn
  *
  * Source: Intel SDM vol. 2 appendix A and the instruction pages.
  */

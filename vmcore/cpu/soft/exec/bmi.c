@@ -246,7 +246,7 @@ enum vmc_bound vmc_bind_bmi(const struct vmc_insn *d, uint32_t features, struct 
                                            : d->map == VMC_MAP_0F3A && op == 0xf0;
         if (!ours)
             return VMC_BIND_NO;
-        u->x = VMC_GPR(d->vvvv);
+        u->x = VMC_GPR(vmc_insn_vvvv(d));
         return bind_vex(d, features, u);
     }
     if (d->map == VMC_MAP_0F && (op == 0xbc || op == 0xbd))
