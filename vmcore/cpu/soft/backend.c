@@ -20,6 +20,11 @@
 /* Most blocks run once or twice; translating one costs as much as interpreting it some dozen times. */
 #define TRANSLATE_AFTER 8
 
+/* Code memory of one CPU, however many share what the machine may have. */
+#define LEAST_CODE_CACHE_MIB 4u
+/* Decoded blocks of one CPU. */
+#define BLOCK_ARENA_MIB 24u
+
 struct instant {
     uint64_t tsc, ns;
 };
@@ -85,7 +90,9 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
     }
     vm->engine = engine;
     vm->lockstep = params->lockstep;
-    vm->code_cache_mib = params->code_cache_mib ? params->code_cache_mib : VMC_CODE_CACHE_DEFAULT;
+    unsigned mib = params->code_cache_mib ? params->code_cache_mib : VMC_CODE_CACHE_DEFAULT;
+    vm->code_cache_kib = MAX(mib / MAX(vm->n_cpus, 1u), LEAST_CODE_CACHE_MIB) << 10;
+    vm->block_arena_kib = BLOCK_ARENA_MIB << 10;
     vm->translate_after = params->lockstep ? 1 : TRANSLATE_AFTER;
     return true;
 }
@@ -172,7 +179,7 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
         ok = vmc_blocks_init(c);
     }
     if (ok && vm->engine == VMC_ENGINE_TRANSLATOR) {
-        c->translator = vmc_translator_new(c, MAX(vm->code_cache_mib / vm->n_cpus, 4u), error);
+        c->translator = vmc_translator_new(c, vm->code_cache_kib, error);
         if (!c->translator) {
             soft_cpu_free(c);
             return NULL;
@@ -243,6 +250,8 @@ static VmcCpuEngine soft_engine(VmcCpuVm *vm)
 static bool soft_get_stats(VmcCpu *c, VmcCpuStats *stats)
 {
     *stats = c->stats;
+    if (c->translator)
+        stats->code_bytes = vmc_translator_code_bytes(c->translator);
     return true;
 }
 
