@@ -74,6 +74,28 @@ static bool engine_of_environment(VmcCpuEngine *engine, GError **error)
     return false;
 }
 
+/* How much a CPU may cache; ESPALIER_CPU_CACHE_KIB makes it so little that whole runs test eviction. */
+static bool sizes_of_caches(VmcCpuVm *vm, unsigned mib, GError **error)
+{
+    const char *text = g_getenv("ESPALIER_CPU_CACHE_KIB");
+    guint64 kib;
+
+    vm->code_cache_kib = MAX((mib ? mib : VMC_CODE_CACHE_DEFAULT) / vm->n_cpus, LEAST_CODE_CACHE_MIB) << 10;
+    vm->block_arena_kib = BLOCK_ARENA_MIB << 10;
+    if (!text || !*text)
+        return true;
+    if (!g_ascii_string_to_unsigned(text, 10, 1, VMC_CODE_CACHE_MAX << 10, &kib, NULL)) {
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            "ESPALIER_CPU_CACHE_KIB is “%s” in the environment; make it KiB of each CPU's code, up to %u",
+            text, VMC_CODE_CACHE_MAX << 10);
+        return false;
+    }
+    vm->code_cache_kib = (unsigned)kib;
+    vm->block_arena_kib = MIN(vm->block_arena_kib, (unsigned)kib);
+    return true;
+}
+
 bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
 {
     VmcCpuEngine engine = params->engine;
@@ -90,11 +112,8 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
     }
     vm->engine = engine;
     vm->lockstep = params->lockstep;
-    unsigned mib = params->code_cache_mib ? params->code_cache_mib : VMC_CODE_CACHE_DEFAULT;
-    vm->code_cache_kib = MAX(mib / MAX(vm->n_cpus, 1u), LEAST_CODE_CACHE_MIB) << 10;
-    vm->block_arena_kib = BLOCK_ARENA_MIB << 10;
     vm->translate_after = params->lockstep ? 1 : TRANSLATE_AFTER;
-    return true;
+    return sizes_of_caches(vm, params->code_cache_mib, error);
 }
 
 static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)

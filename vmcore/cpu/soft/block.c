@@ -138,7 +138,8 @@ static void evict(VmcCpu *c, unsigned generation)
 static bool has_room(const VmcCpu *c)
 {
     const struct part *now = c->blocks->now;
-    return (size_t)(now->end - now->used) >= ROOM && (!c->translator || vmc_translator_has_room(c->translator));
+    return (size_t)(now->end - now->used) >= ROOM &&
+           (!c->translator || vmc_translator_has_room(c->translator));
 }
 
 /* The next generation becomes the current one, and empty. */

@@ -35,9 +35,9 @@ struct vmc_block {
     const uint8_t *door;      /* where jumps within the page enter it */
     uint16_t insns;           /* of which it has code */
     struct vmc_block *shadow; /* and just those instructions for the interpreter */
-    struct vmc_link *incoming; /* jumps of translated code that lead to it (translate/links.c) */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */
+    struct vmc_link *incoming; /* jumps of translated code that lead to it */
     struct vmc_uop uops[];
 };
 
