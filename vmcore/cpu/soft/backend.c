@@ -20,6 +20,11 @@
 /* Most blocks run once or twice; translating one costs as much as interpreting it some dozen times. */
 #define TRANSLATE_AFTER 8
 
+/* Code memory of one CPU, however many share what the machine may have. */
+#define LEAST_CODE_CACHE_MIB 4u
+/* Decoded blocks of one CPU. */
+#define BLOCK_ARENA_MIB 24u
+
 struct instant {
     uint64_t tsc, ns;
 };
@@ -69,6 +74,28 @@ static bool engine_of_environment(VmcCpuEngine *engine, GError **error)
     return false;
 }
 
+/* How much a CPU may cache; ESPALIER_CPU_CACHE_KIB makes it so little that whole runs test eviction. */
+static bool sizes_of_caches(VmcCpuVm *vm, unsigned mib, GError **error)
+{
+    const char *text = g_getenv("ESPALIER_CPU_CACHE_KIB");
+    guint64 kib;
+
+    vm->code_cache_kib = MAX((mib ? mib : VMC_CODE_CACHE_DEFAULT) / vm->n_cpus, LEAST_CODE_CACHE_MIB) << 10;
+    vm->block_arena_kib = BLOCK_ARENA_MIB << 10;
+    if (!text || !*text)
+        return true;
+    if (!g_ascii_string_to_unsigned(text, 10, 1, VMC_CODE_CACHE_MAX << 10, &kib, NULL)) {
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            "ESPALIER_CPU_CACHE_KIB is “%s” in the environment; make it KiB of each CPU's code, up to %u",
+            text, VMC_CODE_CACHE_MAX << 10);
+        return false;
+    }
+    vm->code_cache_kib = (unsigned)kib;
+    vm->block_arena_kib = MIN(vm->block_arena_kib, (unsigned)kib);
+    return true;
+}
+
 bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
 {
     VmcCpuEngine engine = params->engine;
@@ -85,9 +112,8 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
     }
     vm->engine = engine;
     vm->lockstep = params->lockstep;
-    vm->code_cache_mib = params->code_cache_mib ? params->code_cache_mib : VMC_CODE_CACHE_DEFAULT;
     vm->translate_after = params->lockstep ? 1 : TRANSLATE_AFTER;
-    return true;
+    return sizes_of_caches(vm, params->code_cache_mib, error);
 }
 
 static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
@@ -172,7 +198,7 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
         ok = vmc_blocks_init(c);
     }
     if (ok && vm->engine == VMC_ENGINE_TRANSLATOR) {
-        c->translator = vmc_translator_new(c, MAX(vm->code_cache_mib / vm->n_cpus, 4u), error);
+        c->translator = vmc_translator_new(c, vm->code_cache_kib, error);
         if (!c->translator) {
             soft_cpu_free(c);
             return NULL;
@@ -243,6 +269,8 @@ static VmcCpuEngine soft_engine(VmcCpuVm *vm)
 static bool soft_get_stats(VmcCpu *c, VmcCpuStats *stats)
 {
     *stats = c->stats;
+    if (c->translator)
+        stats->code_bytes = vmc_translator_code_bytes(c->translator);
     return true;
 }
 

@@ -9,6 +9,9 @@
  *
  * An instruction that crosses into the next page is a block by itself, good for the words of both pages. In
  * 16- and 32-bit code it is decoded each time into a scratch block.
+ *
+ * Room is made at one place, when a block is looked for and before its page is: whatever then remembers the
+ * block does so with tags that the eviction has not made stale.
  */
 #include "cpu/soft/block.h"
 
@@ -21,14 +24,25 @@
 #include "cpu/soft/exec/flagless.h"
 #include "cpu/soft/translate/translator.h"
 
-#define ARENA_BYTES  (24u << 20)
 #define HASH_BITS    16
 #define HASH_SIZE    (1u << HASH_BITS)
 #define MAX_INSN_LEN 15
 
+#define WORST_CASE (sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop))
+/* What one search for a block, and its translation, may need at most: two blocks, and for lockstep one behind
+ * each conditional jump. */
+#define ROOM (10 * WORST_CASE)
+
+/* A generation's part of the arena. */
+struct part {
+    uint8_t *from, *used, *end;
+    bool begun; /* it has been the current one */
+};
+
 struct vmc_block_cache {
-    uint8_t *arena; /* ARENA_BYTES, touched as it fills */
-    size_t used;
+    uint8_t *arena; /* touched as it fills */
+    size_t size;
+    struct part part[VMC_GENERATIONS], *now;
     struct vmc_block *hash[HASH_SIZE];
     _Atomic uint32_t no_word; /* for blocks that die with their use */
     union {
@@ -37,12 +51,27 @@ struct vmc_block_cache {
     } scratch;
 };
 
+static void empty_all(struct vmc_block_cache *cache)
+{
+    size_t size = cache->size / VMC_GENERATIONS & ~(size_t)63;
+    for (unsigned g = 0; g < VMC_GENERATIONS; g++) {
+        uint8_t *from = cache->arena + g * size;
+        cache->part[g] = (struct part){.from = from, .used = from, .end = from + size};
+    }
+    cache->now = &cache->part[0];
+    cache->now->begun = true;
+}
+
 bool vmc_blocks_init(VmcCpu *c)
 {
     c->blocks = g_new0(struct vmc_block_cache, 1);
-    c->blocks->arena =
-        mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return c->blocks->arena != MAP_FAILED;
+    c->blocks->size = MAX((size_t)c->vm->block_arena_kib << 10, VMC_GENERATIONS * 2 * ROOM);
+    c->blocks->arena = mmap(NULL, c->blocks->size, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c->blocks->arena == MAP_FAILED)
+        return false;
+    empty_all(c->blocks);
+    return true;
 }
 
 void vmc_blocks_clear(VmcCpu *c)
@@ -50,20 +79,80 @@ void vmc_blocks_clear(VmcCpu *c)
     if (!c->blocks)
         return;
     if (c->blocks->arena != MAP_FAILED)
-        munmap(c->blocks->arena, ARENA_BYTES);
+        munmap(c->blocks->arena, c->blocks->size);
     g_free(c->blocks);
     c->blocks = NULL;
 }
 
-void vmc_blocks_drop(VmcCpu *c)
+/* Nothing that is remembered outside of the cache leads into it any more. */
+static void forget_ways_in(VmcCpu *c)
 {
-    c->blocks->used = 0;
-    memset(c->blocks->hash, 0, sizeof c->blocks->hash);
     memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
     c->link_from = NULL;
     c->block = NULL;
+}
+
+void vmc_blocks_drop(VmcCpu *c)
+{
+    empty_all(c->blocks);
+    memset(c->blocks->hash, 0, sizeof c->blocks->hash);
+    forget_ways_in(c);
     if (c->translator)
         vmc_translator_reset(c);
+}
+
+/* ---- generations ---- */
+
+static bool lies_in(const struct part *part, const struct vmc_block *b)
+{
+    return (const uint8_t *)b >= part->from && (const uint8_t *)b < part->end;
+}
+
+/* Blocks that died with their page may have left the hash already: nothing leads to them but others that died
+ * with them. */
+static void evict(VmcCpu *c, unsigned generation)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    struct part *part = &cache->part[generation];
+    for (unsigned i = 0; i < HASH_SIZE; i++) {
+        struct vmc_block **at = &cache->hash[i], *b;
+        while ((b = *at)) {
+            bool gone = lies_in(part, b);
+            if (c->translator)
+                vmc_links_evict(c->translator, b, generation, gone);
+            for (unsigned k = 0; k < G_N_ELEMENTS(b->link); k++)
+                if (lies_in(part, b->link[k]))
+                    b->link[k] = NULL;
+            if (gone)
+                *at = b->hash_next;
+            else
+                at = &b->hash_next;
+        }
+    }
+    part->used = part->from;
+    forget_ways_in(c);
+    vmc_jumps_flush(c, false);
+    c->stats.evictions++;
+}
+
+static bool has_room(const VmcCpu *c)
+{
+    const struct part *now = c->blocks->now;
+    return (size_t)(now->end - now->used) >= ROOM &&
+           (!c->translator || vmc_translator_has_room(c->translator));
+}
+
+/* The next generation becomes the current one, and empty. */
+static void advance(VmcCpu *c)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    unsigned next = (unsigned)(cache->now - cache->part + 1) % VMC_GENERATIONS;
+    if (cache->part[next].begun)
+        evict(c, next);
+    cache->now = &cache->part[next];
+    cache->now->begun = true;
+    if (c->translator)
+        vmc_translator_advance(c, next);
 }
 
 static uint16_t mode_key(const VmcCpu *c)
@@ -246,15 +335,21 @@ static void start_block(struct vmc_block *b)
     b->link[0] = b->link[1] = NULL;
     b->code = NULL;
     b->shadow = NULL;
+    b->incoming = NULL;
     b->heat = 0;
     b->cached = false;
     b->word2 = NULL;
 }
 
+static void take_room(VmcCpu *c, const struct vmc_block *b)
+{
+    c->blocks->now->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+}
+
 static void enter_block(VmcCpu *c, struct vmc_block *b)
 {
     struct vmc_block **head = hash_at(c, b->pa, b->mode_key);
-    c->blocks->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    take_room(c, b);
     c->stats.blocks_decoded++;
     b->hash_next = *head;
     b->cached = true;
@@ -263,13 +358,7 @@ static void enter_block(VmcCpu *c, struct vmc_block *b)
 
 static struct vmc_block *new_block(VmcCpu *c)
 {
-    struct vmc_block_cache *cache = c->blocks;
-    size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
-    if (cache->used + worst > ARENA_BYTES) {
-        c->stats.evictions++;
-        vmc_blocks_drop(c);
-    }
-    return (struct vmc_block *)(cache->arena + cache->used);
+    return (struct vmc_block *)c->blocks->now->used;
 }
 
 /* The code word of the page at `pa`, which now holds code, and its value. */
@@ -332,19 +421,19 @@ static struct vmc_block *crossing(VmcCpu *c, struct vmc_block *known, uint64_t l
 
 struct vmc_block *vmc_block_part(VmcCpu *c, const struct vmc_block *b, unsigned offset, unsigned insns)
 {
-    struct vmc_block_cache *cache = c->blocks;
-    size_t worst = sizeof(struct vmc_block) + (VMC_BLOCK_INSNS + 1) * sizeof(struct vmc_uop);
+    const struct part *now = c->blocks->now;
     uint64_t pa;
     const uint8_t *host = vmc_code_host(c, c->rip, &pa);
-    if (!host || cache->used + worst > ARENA_BYTES)
+    if (!host || (size_t)(now->end - now->used) < WORST_CASE)
         return NULL;
-    struct vmc_block *p = (struct vmc_block *)(cache->arena + cache->used);
+    struct vmc_block *p = new_block(c);
     *p = *b;
+    p->incoming = NULL;
     p->pa = b->pa + offset;
     p->hash_next = NULL;
     if (!decode_block(c, p, host + offset, VMC_PAGE_SIZE - (unsigned)(p->pa & ~VMC_PAGE_MASK), insns))
         return NULL;
-    cache->used += (sizeof *p + p->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    take_room(c, p);
     return p;
 }
 
@@ -432,6 +521,10 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
         return jump->block;
     }
     c->stats.lookup_misses++;
+    if (vmc_unlikely(!has_room(c))) {
+        advance(c);
+        link = NULL; /* it may have been evicted */
+    }
     const uint8_t *host = vmc_code_host(c, linear, &pa);
     if ((!host || pa == VMC_NO_PA) && vmc_debug_breaks_at(c, linear)) {
         c->blocks->scratch.block.word = &c->blocks->no_word;
@@ -444,15 +537,12 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     struct vmc_block *b = jump->rip == c->rip ? jump->block : NULL;
     if (!b || b->pa != pa || b->mode_key != mode_key(c) || !vmc_block_valid(b))
         b = look_up(c, pa, mode_key(c));
-    size_t used = c->blocks->used;
     if (!b)
         b = build(c, linear, host, pa);
     if (!b || b->word2)
         b = crossing(c, b, linear, host, pa);
     if (!b)
         return vmc_block_single(c);
-    if (c->blocks->used < used)
-        link = NULL; /* the arena was thrown away */
     if (c->mode == VMC_MODE_64 && !c->translator && !b->word2) {
         *jump = (struct vmc_jump_entry){.rip = c->rip, .key = c->jump_key, .block = b};
         chain(c, link, b);

@@ -2,13 +2,18 @@
  * Blocks: decoded instructions of one physical page, from an entry point to the next branch.
  *
  * A block is keyed by physical address and code mode and remembers the code word of its page (base/memory.h);
- * when the word has moved on the block is dead. Each CPU has its own blocks, in an arena that is thrown away
- * whole when full. A jump within a page is chained: source and target die together, so nothing is ever
- * unchained.
+ * when the word has moved on the block is dead. A jump within a page is chained: source and target die
+ * together.
+ *
+ * Each CPU has its own blocks, in generations: the arena, the translator's code memory and its sites are cut
+ * into as many parts. New blocks and code go to the current generation; when any part of it is full the next
+ * one, which is the oldest, is evicted and becomes current. A block may be older than its code.
  */
 #pragma once
 
 #include "cpu/soft/mmu.h"
+
+#define VMC_GENERATIONS 4u
 
 /* Instructions of a block at most. */
 #define VMC_BLOCK_INSNS 64
@@ -32,12 +37,13 @@ struct vmc_block {
     struct vmc_block *shadow; /* and just those instructions for the interpreter */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */
+    struct vmc_link *incoming; /* jumps of translated code that lead to it */
     struct vmc_uop uops[];
 };
 
 bool vmc_blocks_init(VmcCpu *c);
 void vmc_blocks_clear(VmcCpu *c);
-/* Forgets all blocks: there is no room, or what they are made by has changed. Not while one runs. */
+/* Forgets all blocks: what they are made by has changed. Not while one runs. */
 void vmc_blocks_drop(VmcCpu *c);
 
 /* The block at c->rip, from the caches or decoded now. Faults as an instruction fetch does (c->rip is then

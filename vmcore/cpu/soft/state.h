@@ -371,7 +371,7 @@ struct VmcCpuVm {
     unsigned n_cpus;
     VmcCpuEngine engine; /* never VMC_ENGINE_DEFAULT */
     bool lockstep;
-    unsigned code_cache_mib;
+    unsigned code_cache_kib, block_arena_kib; /* of each CPU; what is too little is rounded up */
     unsigned translate_after; /* how often a block is interpreted before it is worth translating */
     uint32_t features;        /* VMC_HAS_* (features.h) */
     VmcCpu *cpus[64];

@@ -33,7 +33,7 @@ typedef struct VmcCpuStats {
     uint64_t insns_translated;   /* guest instructions in those */
     uint64_t code_bytes;         /* host code there is now */
     uint64_t code_bytes_total;   /* host code that was ever made */
-    uint64_t evictions;          /* times that decoded blocks or host code were thrown away to make room */
+    uint64_t evictions;          /* generations of blocks and their host code that made room for newer ones */
     uint64_t flushes;            /* of the TLB, whole or but for global pages */
     uint64_t blocks_interpreted; /* runs of blocks by the translator's fallback, the interpreter */
     uint64_t lookups;       /* blocks the run loop asked for; jumps that find theirs themselves are not in */

@@ -240,7 +240,7 @@ static bool make_shadows(struct vmc_tr *t, struct vmc_block *b)
     return true;
 }
 
-bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
+static bool translate(struct vmc_translator *tr, struct vmc_block *b)
 {
     VmcCpu *c = tr->cpu;
     uint64_t pa;
@@ -257,7 +257,8 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     t->b = b;
     t->narrow = b->mode_key & VMC_KIND_NARROW;
     t->tlb = c->cpl == 3 ? VMC_TLB_USER : c->kind & VMC_KIND_AC ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER;
-    t->e = (struct vmc_emit){.p = tr->rw + tr->used, .end = tr->rw + tr->used + VMC_CODE_WORST_CASE};
+    t->e = (struct vmc_emit){.p = tr->rw + tr->now->used,
+                             .end = tr->rw + MIN(tr->now->used + VMC_CODE_WORST_CASE, tr->now->end)};
     align(&t->e, 16);
     uint8_t *start = t->e.p;
     unsigned at = (unsigned)(c->rip & ~VMC_PAGE_MASK);
@@ -281,10 +282,20 @@ bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
     b->insns = (uint16_t)t->n;
     if (!b->word2)
         b->door = tr->rx + (start - tr->rw);
-    tr->used = (size_t)(t->e.p - tr->rw);
+    size_t used = (size_t)(t->e.p - tr->rw);
+    c->stats.code_bytes_total += used - tr->now->used;
+    tr->now->used = used;
     b->code = tr->rx + (start - tr->rw);
     c->stats.blocks_translated++;
     c->stats.insns_translated += t->n;
-    c->stats.code_bytes_total += (uint64_t)(t->e.p - start);
     return true;
+}
+
+bool vmc_translate(struct vmc_translator *tr, struct vmc_block *b)
+{
+    unsigned next_site = tr->now->next_site;
+    if (translate(tr, b))
+        return true;
+    tr->now->next_site = next_site; /* what failed once may do so whenever it runs */
+    return false;
 }

@@ -21,18 +21,27 @@
 /* Room for the largest block: more than it can need. */
 #define VMC_CODE_WORST_CASE (64u << 10)
 
+/* Places for jumps that one block can need at most. */
+#define VMC_SITES_WORST_CASE (4 * VMC_BLOCK_INSNS)
+
 struct vmc_tr;
+
+/* A generation's part of the code memory (offsets) and of the sites (numbers). */
+struct vmc_code_part {
+    size_t from, used, end;
+    unsigned first_site, next_site, end_site;
+};
 
 struct vmc_translator {
     VmcCpu *cpu;
     uint8_t *rw, *rx; /* the two mappings of the code memory */
-    size_t size, used, thunks_end;
-    unsigned generation; /* counts how often everything was dropped */
+    size_t size, thunks_end;
+    struct vmc_code_part part[VMC_GENERATIONS], *now; /* the current generation */
+    unsigned forgotten;                               /* counts how often code was */
     _Atomic uint32_t no_word;
     struct vmc_tr *work;
     struct vmc_block *none; /* stands for the running block in handlers that look at it */
     struct vmc_target *targets;
-    unsigned n_sites;
     int32_t sites_at;
     int32_t targets_at; /* distances from RBP */
     int32_t tlb_at[VMC_TLB_COUNT];
@@ -281,7 +290,11 @@ void vmc_translated_return(VmcCpu *c, const struct vmc_uop *u);
  * which the interpreter raises. */
 void vmc_translator_undo_branch(VmcCpu *c);
 
+/* ---- links.c ---- */
+/* The jump that left translated code (its executable address) leads to `b`, which has code, from now on. */
+void vmc_link_to(const struct vmc_translator *t, const struct vmc_link *link, struct vmc_block *b);
+
 /* ---- block.c ---- */
-/* Translates the block at c->rip. False: it is not worth it, or there was no room and everything was dropped.
- */
+/* Translates the block at c->rip into the current generation. False: it is not worth it, or there was no
+ * room. */
 bool vmc_translate(struct vmc_translator *t, struct vmc_block *b);

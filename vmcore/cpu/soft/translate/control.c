@@ -27,8 +27,9 @@ static void add_exit(struct vmc_tr *t, uint8_t *site, int32_t target)
 /* A site of one's own, as a distance from RBP. */
 static int32_t new_site(struct vmc_tr *t)
 {
-    struct vmc_translator *tr = t->t;
-    unsigned n = tr->n_sites < VMC_SITES ? tr->n_sites++ : 0;
+    const struct vmc_translator *tr = t->t;
+    struct vmc_code_part *now = tr->now;
+    unsigned n = now->next_site < now->end_site ? now->next_site++ : 0;
     return tr->sites_at + (int32_t)(n * sizeof(struct vmc_target));
 }
 

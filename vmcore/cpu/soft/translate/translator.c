@@ -2,7 +2,7 @@
  * The translator of one CPU: its code memory, and running what it wrote (translator.h).
  *
  * The code memory is a memfd mapped twice, writable at one address and executable at another; no page is
- * both. When it is full all code goes, with the interpreter's blocks it hangs on.
+ * both. Behind the thunks it is cut into generations like the blocks (block.h).
  */
 #include "cpu/soft/translate/translator.h"
 
@@ -36,11 +36,27 @@ static bool map_twice(struct vmc_translator *t, GError **error)
     return ok;
 }
 
-struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **error)
+/* The parts of the generations, all empty. The first site is in none. */
+static void cut(struct vmc_translator *t)
+{
+    size_t from = (t->thunks_end + VMC_PAGE_SIZE - 1) & VMC_PAGE_MASK;
+    size_t size = (t->size - from) / VMC_GENERATIONS & VMC_PAGE_MASK;
+    unsigned sites = (VMC_SITES - 1) / VMC_GENERATIONS;
+    for (unsigned g = 0; g < VMC_GENERATIONS; g++) {
+        struct vmc_code_part *part = &t->part[g];
+        part->from = part->used = from + g * size;
+        part->end = part->from + size;
+        part->first_site = part->next_site = 1 + g * sites;
+        part->end_site = part->first_site + sites;
+    }
+    t->now = &t->part[0];
+}
+
+struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned kib, GError **error)
 {
     struct vmc_translator *t = g_new0(struct vmc_translator, 1);
     t->cpu = c;
-    t->size = (size_t)mib << 20;
+    t->size = MAX((size_t)kib << 10, (2 * VMC_GENERATIONS + 1) * (size_t)VMC_CODE_WORST_CASE);
     if (!map_twice(t, error)) {
         vmc_translator_free(t);
         return NULL;
@@ -52,7 +68,6 @@ struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **erro
     t->none = g_new0(struct vmc_block, 1);
     t->none->word = &t->no_word;
     t->targets = c->targets;
-    t->n_sites = 1;
     t->sites_at = (int32_t)((uint8_t *)c->sites - (uint8_t *)c) - CPU_BIAS;
     vmc_targets_clear(c);
     t->targets_at = (int32_t)((uint8_t *)t->targets - (uint8_t *)c) - CPU_BIAS;
@@ -60,7 +75,8 @@ struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **erro
         t->tlb_at[i] = (int32_t)((uint8_t *)c->tlbs[i] - (uint8_t *)c) - CPU_BIAS;
     struct vmc_emit e = {.p = t->rw, .end = t->rw + t->size};
     vmc_make_thunks(t, &e);
-    t->used = t->thunks_end = (size_t)(e.p - t->rw);
+    t->thunks_end = (size_t)(e.p - t->rw);
+    cut(t);
     return t;
 }
 
@@ -81,17 +97,48 @@ void vmc_translator_free(struct vmc_translator *t)
 void vmc_translator_reset(VmcCpu *c)
 {
     struct vmc_translator *t = c->translator;
-    t->used = t->thunks_end;
-    t->generation++;
-    c->exit_link = NULL;
-    t->n_sites = 1;
     vmc_targets_clear(c);
+    cut(t);
+    t->forgotten++;
+    c->exit_link = NULL;
+}
+
+bool vmc_translator_has_room(const struct vmc_translator *t)
+{
+    return t->now->end - t->now->used >= VMC_CODE_WORST_CASE &&
+           t->now->end_site - t->now->next_site >= VMC_SITES_WORST_CASE;
+}
+
+static void clear_sites(VmcCpu *c, const struct vmc_code_part *part)
+{
+    memset(&c->sites[part->first_site], 0, (part->next_site - part->first_site) * sizeof *c->sites);
+}
+
+void vmc_translator_advance(VmcCpu *c, unsigned generation)
+{
+    struct vmc_translator *t = c->translator;
+    t->now = &t->part[generation];
+    clear_sites(c, t->now);
+    t->now->used = t->now->from;
+    t->now->next_site = t->now->first_site;
+    t->forgotten++;
+    c->exit_link = NULL;
+}
+
+size_t vmc_translator_code_bytes(const struct vmc_translator *t)
+{
+    size_t sum = 0;
+    for (unsigned g = 0; g < VMC_GENERATIONS; g++)
+        sum += t->part[g].used - t->part[g].from;
+    return sum;
 }
 
 void vmc_targets_clear(VmcCpu *c)
 {
     memset(c->targets, 0, VMC_TARGETS * sizeof *c->targets);
-    memset(c->sites, 0, (c->translator ? c->translator->n_sites : 0) * sizeof *c->sites);
+    memset(c->sites, 0, sizeof *c->sites);
+    for (unsigned g = 0; c->translator && g < VMC_GENERATIONS; g++)
+        clear_sites(c, &c->translator->part[g]);
     for (unsigned i = 0; i < G_N_ELEMENTS(c->returns); i++)
         c->returns[i] = &c->sites[0];
 }
@@ -173,15 +220,8 @@ static struct vmc_block *next_block(VmcCpu *c)
     }
     if (b->code)
         return b;
-    if (b->cached && (narrow || b->heat++ >= c->vm->translate_after)) {
-        if (c->translator->size - c->translator->used < VMC_CODE_WORST_CASE) {
-            vmc_blocks_drop(c);
-            c->stats.evictions++;
-            return NULL;
-        }
-        if (vmc_translate(c->translator, b))
-            return b;
-    }
+    if (b->cached && (narrow || b->heat++ >= c->vm->translate_after) && vmc_translate(c->translator, b))
+        return b;
     c->stats.blocks_interpreted++;
     interpret(c, b);
     return NULL;
@@ -214,7 +254,7 @@ static void run(VmcCpu *c)
             continue;
         }
         uint64_t from = c->block_rip;
-        unsigned generation = t->generation;
+        unsigned forgotten = t->forgotten;
         struct vmc_block *b = next_block(c);
         if (!b)
             continue;
@@ -222,10 +262,8 @@ static void run(VmcCpu *c)
             vmc_lockstep(c, b);
             continue;
         }
-        if (link && t->generation == generation && !((from ^ c->rip) & VMC_PAGE_MASK)) {
-            struct vmc_link *l = (struct vmc_link *)((uint8_t *)link + (t->rw - t->rx));
-            vmc_patch(l->site, b->door + (t->rw - t->rx));
-        }
+        if (link && t->forgotten == forgotten && !((from ^ c->rip) & VMC_PAGE_MASK))
+            vmc_link_to(t, link, b);
         if (!(b->mode_key & VMC_KIND_NARROW))
             remember_target(c, b);
         c->block_rip = c->rip & VMC_PAGE_MASK;

@@ -15,7 +15,8 @@
 struct vmc_translator;
 
 /* A jump from the end of one block to another in the same page: `site` are the four bytes of its distance,
- * which point to a way out until the target has been translated. Lies beside the code. */
+ * which point to a way out until the target has been translated, and again when it is evicted. Lies beside
+ * the code; pointers to it are to its writable place. */
 struct vmc_link {
     uint8_t *site;         /* writable */
     uint8_t *back;         /* writable address of the way out */
@@ -32,7 +33,7 @@ struct vmc_target {
 #define VMC_TARGETS     (1u << VMC_TARGET_BITS)
 
 /* And a place for each jump that is not linked, with the last target it had. The first is nobody's. */
-#define VMC_SITES 65536u
+#define VMC_SITES (1u << 18)
 
 /* Index of a RIP in the table. */
 static inline uint32_t vmc_target_index(uint64_t rip)
@@ -47,8 +48,9 @@ void vmc_targets_clear(VmcCpu *c);
 #define VMC_BRANCH_POPPED_SHIFT 13
 #define VMC_BRANCH_POPPED_MASK  0x1ffffu
 
-/* NULL with a message if the host does not let us run code of our own. `mib`: of code memory. */
-struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned mib, GError **error);
+/* NULL with a message if the host does not let us run code of our own. `kib`: of code memory, more if that is
+ * too little to work with. */
+struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned kib, GError **error);
 void vmc_translator_free(struct vmc_translator *t);
 
 /* Runs from c->rip until something has to be looked at: like running one block of the interpreter, but more.
@@ -56,3 +58,14 @@ void vmc_translator_free(struct vmc_translator *t);
 void vmc_translator_run(VmcCpu *c);
 /* All code is forgotten: the blocks it was made from are. */
 void vmc_translator_reset(VmcCpu *c);
+/* Whether any block that is not larger than blocks can be still fits into the current generation. */
+bool vmc_translator_has_room(const struct vmc_translator *t);
+/* This generation (block.h) is the current one from now on, and empty; nothing leads to its code any more. */
+void vmc_translator_advance(VmcCpu *c, unsigned generation);
+/* Bytes of code memory that hold code of blocks. */
+size_t vmc_translator_code_bytes(const struct vmc_translator *t);
+
+/* ---- links.c ---- */
+/* `b`, one of all blocks that can be found, when a generation is evicted: its code is forgotten if it lies
+ * there or if the block is `gone`, and links between what goes and what stays are taken back. */
+void vmc_links_evict(struct vmc_translator *t, struct vmc_block *b, unsigned generation, bool gone);
