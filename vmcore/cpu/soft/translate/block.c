@@ -176,7 +176,7 @@ static void emit_exits(struct vmc_tr *t)
             vmc_jump(e, t->t->leave);
             align(e, 8);
             vmc_patch(link_at, e->p);
-            struct vmc_link link = {.site = t->exits[i].site, .back = back};
+            struct vmc_link link = {.site = t->exits[i].site, .back = back, .pa = t->b->pa};
             if ((size_t)(e->end - e->p) >= sizeof link) {
                 memcpy(e->p, &link, sizeof link);
                 e->p += sizeof link;

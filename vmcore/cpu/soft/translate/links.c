@@ -12,6 +12,8 @@
 void vmc_link_to(const struct vmc_translator *t, const struct vmc_link *link, struct vmc_block *b)
 {
     struct vmc_link *l = (struct vmc_link *)(t->rw + ((const uint8_t *)link - t->rx));
+    if ((l->pa ^ b->pa) & VMC_PAGE_MASK)
+        return; /* the address leads to another page by now */
     vmc_patch(l->site, t->rw + (b->door - t->rx));
     l->next = b->incoming;
     b->incoming = l;

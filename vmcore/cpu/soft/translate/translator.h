@@ -21,6 +21,7 @@ struct vmc_link {
     uint8_t *site;         /* writable */
     uint8_t *back;         /* writable address of the way out */
     struct vmc_link *next; /* of those that lead to the same block */
+    uint64_t pa;           /* of the block it lies beside */
 };
 
 /* Next to every CPU: where indirect jumps find their target. `tag` is the target's RIP with the tag of the
