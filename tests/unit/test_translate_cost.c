@@ -9,7 +9,7 @@
  * such as flags, is.
  *
  * The look-up of an address takes fewer instructions with RORX, so there are two numbers: with BMI2, and
- * without, which every host can count. README.md beside this folder says when a number may be changed.
+ * without, which every host can count. tests/README.md says when a number may be changed.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -32,63 +32,63 @@
  * A + 80h, where the address of a lone RET in another page of code lies; R14: that address; GS: page C; RSP:
  * page D; RAX 1, RDX 2, RCX 3. "9b" is its beginning. */
 /* clang-format off */
-#define SNIPPETS(X)                                                                                          \
-    X(jump_back, 1, 3, 3, 0, "")                                                                             \
-    X(register_arithmetic, 8, 10, 10, 0,                                                                       \
-      "add rax, rcx; sub rdx, rax; xor r8, rdx; lea rcx, [rax + rdx*4 + 8]; imul rax, rcx; shl rdx, 3;"      \
-      "and r8, rax; or rax, 1")                                                                              \
-    X(registers_kept_in_memory, 4, 13, 13, 0, "add r10, r11; mov r9, r10; xor r15d, r9d; add r11, 5")          \
-    X(compare_and_jump_loop, 25, 70, 70, 0, "xor ecx, ecx; 1: add rcx, 1; cmp rcx, 8; jne 1b")                 \
-    X(count_down_loop, 17, 110, 110, 0, "mov ecx, 8; 1: dec ecx; jnz 1b")                                        \
-    X(load, 1, 8, 9, 0, "mov rax, [rbx]")                                                                    \
-    X(load_by_index, 1, 8, 9, 0, "mov eax, [rbx + rcx*4]")                                                   \
-    X(load_by_rip, 1, 9, 10, 0, "mov rax, 9b[rip]")                                                           \
-    X(load_by_gs, 1, 10, 11, 0, "mov rax, gs:[0x10]")                                                          \
-    X(store, 1, 8, 9, 0, "mov [rbx], rax")                                                                   \
-    X(read_modify_write, 1, 13, 14, 0, "add [rbx], rax")                                                       \
-    X(read_modify_write_flags_dead, 2, 11, 12, 0, "add [rbx], rax; xor ecx, ecx")                              \
-    X(load_add_store_by_one_base, 3, 13, 14, 0, "mov rax, [rbx]; add rax, 5; mov [rbx], rax")                  \
-    X(struct_copy_by_one_base, 8, 15, 16, 0,                                                                   \
-      "mov rax, [rbx]; mov [rbx + 64], rax; mov rax, [rbx + 8]; mov [rbx + 72], rax;"                        \
-      "mov rax, [rbx + 16]; mov [rbx + 80], rax; mov rax, [rbx + 24]; mov [rbx + 88], rax")                  \
-    X(struct_copy_by_two_bases, 8, 64, 72, 0,                                                                  \
-      "mov rax, [rsi]; mov [rdi], rax; mov rax, [rsi + 8]; mov [rdi + 8], rax;"                              \
-      "mov rax, [rsi + 16]; mov [rdi + 16], rax; mov rax, [rsi + 24]; mov [rdi + 24], rax")                  \
-    X(two_pages_by_turns, 3, 24, 27, 0, "mov [rsi], rax; mov [rdi], rdx; mov [rsi + 8], rcx")                  \
-    X(prologue_and_epilogue, 9, 26, 27, 0,                                                                     \
-      "push rbp; mov rbp, rsp; push rbx; push r12; sub rsp, 32;"                                             \
-      "add rsp, 32; pop r12; pop rbx; pop rbp")                                                              \
-    X(call_and_return_in_page, 2, 40, 42, 0, "call 1f; jmp 9b; 1: ret")                                        \
-    X(call_and_return_across_pages, 2, 49, 51, 0, "call 9b + 0x1000")                                          \
-    X(call_by_register, 2, 55, 57, 0, "call r14")                                                              \
-    X(call_by_memory, 2, 64, 67, 0, "call [rbp]")                                                              \
-    X(jump_by_register, 2, 13, 13, 0, "lea rax, 1f[rip]; jmp rax; 1:")                                         \
-    X(string_length, 35, 159, 168, 0,                                                                            \
-      "lea rax, [rsi + 16]; 1: cmp byte ptr [rax], 0; je 2f; inc rax; jmp 1b; 2:")                           \
-    X(copy_words_by_index, 41, 198, 214, 0,                                                                      \
-      "xor ecx, ecx; 1: mov rax, [rsi + rcx*8]; mov [rdi + rcx*8], rax; inc rcx; cmp rcx, 8; jne 1b")        \
-    X(copy_words_by_pointers, 51, 208, 224, 0,                                                                   \
-      "mov rdx, r12; mov r8, r13; mov ecx, 8;"                                                               \
-      "1: mov rax, [rdx]; mov [r8], rax; add rdx, 8; add r8, 8; dec ecx; jnz 1b")                            \
-    X(flags_across_a_load, 3, 15, 16, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:")                             \
-    X(set_and_move_by_condition, 3, 6, 6, 0, "cmp rax, rdx; sete cl; cmovb r8, rdx")                         \
-    X(add_with_carry_chain, 4, 7, 7, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0")               \
-    X(add_with_carry_to_memory, 4, 57, 61, 0,                                                                  \
-      "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax")                              \
-    X(sse_registers, 5, 7, 7, 0,                                                                             \
-      "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4")            \
-    X(sse_memory, 3, 16, 17, 0, "movups xmm0, [rbx]; addps xmm0, [rbx + 16]; movaps [rbx + 32], xmm0")         \
-    X(avx_add, 3, 12, 13, VMC_HAS_AVX2,                                                                        \
-      "vaddps ymm0, ymm1, [rbx]; vpaddd ymm2, ymm0, ymm1; vmovups [rbx + 32], ymm2")                         \
-    X(sha256_four_rounds, 185, 331, 339, 0,                                                                      \
-      "xor edi, edi; mov r13, r12; jmp 2f;"                                                                  \
-      "1: mov r10d, r11d; mov r8d, r9d; mov r11d, ecx; mov r9d, esi; mov ecx, r14d; mov esi, eax;"           \
-      "2: mov eax, ecx; mov r14d, ecx; mov r15d, ecx; ror r14d, 11; ror eax, 6; and r15d, r11d;"             \
-      "xor eax, r14d; mov r14d, ecx; rol r14d, 7; xor eax, r14d; mov r14d, [r12 + rdi];"                     \
-      "add r14d, [r13 + rdi]; add rdi, 4; add eax, r14d; mov r14d, ecx; not r14d; and r14d, r10d;"           \
-      "xor r14d, r15d; mov r15d, r9d; add eax, r14d; mov r14d, esi; and r15d, r8d; add eax, edx;"            \
-      "mov edx, esi; ror r14d, 13; ror edx, 2; xor edx, r14d; mov r14d, esi; rol r14d, 10; xor edx, r14d;"   \
-      "mov r14d, r9d; xor r14d, r8d; and r14d, esi; xor r14d, r15d; add edx, r14d; lea r14d, [rax + rbx];"   \
+#define SNIPPETS(X) \
+    X(jump_back, 1, 3, 3, 0, "") \
+    X(register_arithmetic, 8, 10, 10, 0, \
+      "add rax, rcx; sub rdx, rax; xor r8, rdx; lea rcx, [rax + rdx*4 + 8]; imul rax, rcx; shl rdx, 3;" \
+      "and r8, rax; or rax, 1") \
+    X(registers_kept_in_memory, 4, 13, 13, 0, "add r10, r11; mov r9, r10; xor r15d, r9d; add r11, 5") \
+    X(compare_and_jump_loop, 25, 70, 70, 0, "xor ecx, ecx; 1: add rcx, 1; cmp rcx, 8; jne 1b") \
+    X(count_down_loop, 17, 110, 110, 0, "mov ecx, 8; 1: dec ecx; jnz 1b") \
+    X(load, 1, 8, 9, 0, "mov rax, [rbx]") \
+    X(load_by_index, 1, 8, 9, 0, "mov eax, [rbx + rcx*4]") \
+    X(load_by_rip, 1, 9, 10, 0, "mov rax, 9b[rip]") \
+    X(load_by_gs, 1, 10, 11, 0, "mov rax, gs:[0x10]") \
+    X(store, 1, 8, 9, 0, "mov [rbx], rax") \
+    X(read_modify_write, 1, 13, 14, 0, "add [rbx], rax") \
+    X(read_modify_write_flags_dead, 2, 11, 12, 0, "add [rbx], rax; xor ecx, ecx") \
+    X(load_add_store_by_one_base, 3, 13, 14, 0, "mov rax, [rbx]; add rax, 5; mov [rbx], rax") \
+    X(struct_copy_by_one_base, 8, 15, 16, 0, \
+      "mov rax, [rbx]; mov [rbx + 64], rax; mov rax, [rbx + 8]; mov [rbx + 72], rax;" \
+      "mov rax, [rbx + 16]; mov [rbx + 80], rax; mov rax, [rbx + 24]; mov [rbx + 88], rax") \
+    X(struct_copy_by_two_bases, 8, 64, 72, 0, \
+      "mov rax, [rsi]; mov [rdi], rax; mov rax, [rsi + 8]; mov [rdi + 8], rax;" \
+      "mov rax, [rsi + 16]; mov [rdi + 16], rax; mov rax, [rsi + 24]; mov [rdi + 24], rax") \
+    X(two_pages_by_turns, 3, 24, 27, 0, "mov [rsi], rax; mov [rdi], rdx; mov [rsi + 8], rcx") \
+    X(prologue_and_epilogue, 9, 26, 27, 0, \
+      "push rbp; mov rbp, rsp; push rbx; push r12; sub rsp, 32;" \
+      "add rsp, 32; pop r12; pop rbx; pop rbp") \
+    X(call_and_return_in_page, 2, 40, 42, 0, "call 1f; jmp 9b; 1: ret") \
+    X(call_and_return_across_pages, 2, 49, 51, 0, "call 9b + 0x1000") \
+    X(call_by_register, 2, 55, 57, 0, "call r14") \
+    X(call_by_memory, 2, 64, 67, 0, "call [rbp]") \
+    X(jump_by_register, 2, 13, 13, 0, "lea rax, 1f[rip]; jmp rax; 1:") \
+    X(string_length, 35, 159, 168, 0, \
+      "lea rax, [rsi + 16]; 1: cmp byte ptr [rax], 0; je 2f; inc rax; jmp 1b; 2:") \
+    X(copy_words_by_index, 41, 198, 214, 0, \
+      "xor ecx, ecx; 1: mov rax, [rsi + rcx*8]; mov [rdi + rcx*8], rax; inc rcx; cmp rcx, 8; jne 1b") \
+    X(copy_words_by_pointers, 51, 208, 224, 0, \
+      "mov rdx, r12; mov r8, r13; mov ecx, 8;" \
+      "1: mov rax, [rdx]; mov [r8], rax; add rdx, 8; add r8, 8; dec ecx; jnz 1b") \
+    X(flags_across_a_load, 3, 15, 16, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:") \
+    X(set_and_move_by_condition, 3, 6, 6, 0, "cmp rax, rdx; sete cl; cmovb r8, rdx") \
+    X(add_with_carry_chain, 4, 7, 7, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
+    X(add_with_carry_to_memory, 4, 57, 61, 0, \
+      "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax") \
+    X(sse_registers, 5, 7, 7, 0, \
+      "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4") \
+    X(sse_memory, 3, 16, 17, 0, "movups xmm0, [rbx]; addps xmm0, [rbx + 16]; movaps [rbx + 32], xmm0") \
+    X(avx_add, 3, 12, 13, VMC_HAS_AVX2, \
+      "vaddps ymm0, ymm1, [rbx]; vpaddd ymm2, ymm0, ymm1; vmovups [rbx + 32], ymm2") \
+    X(sha256_four_rounds, 185, 331, 339, 0, \
+      "xor edi, edi; mov r13, r12; jmp 2f;" \
+      "1: mov r10d, r11d; mov r8d, r9d; mov r11d, ecx; mov r9d, esi; mov ecx, r14d; mov esi, eax;" \
+      "2: mov eax, ecx; mov r14d, ecx; mov r15d, ecx; ror r14d, 11; ror eax, 6; and r15d, r11d;" \
+      "xor eax, r14d; mov r14d, ecx; rol r14d, 7; xor eax, r14d; mov r14d, [r12 + rdi];" \
+      "add r14d, [r13 + rdi]; add rdi, 4; add eax, r14d; mov r14d, ecx; not r14d; and r14d, r10d;" \
+      "xor r14d, r15d; mov r15d, r9d; add eax, r14d; mov r14d, esi; and r15d, r8d; add eax, edx;" \
+      "mov edx, esi; ror r14d, 13; ror edx, 2; xor edx, r14d; mov r14d, esi; rol r14d, 10; xor edx, r14d;" \
+      "mov r14d, r9d; xor r14d, r8d; and r14d, esi; xor r14d, r15d; add edx, r14d; lea r14d, [rax + rbx];" \
       "mov ebx, r8d; add eax, edx; mov edx, r10d; cmp rdi, 16; jne 1b")
 /* clang-format on */
 
@@ -408,8 +408,9 @@ static void a_snippet_costs_what_is_pinned(void **state)
         fail();
     print_message("  %-30s %4u guest %5u host %6.2f", s->name, guest, host[1], host[1] / (double)guest);
     if (host[0])
-        print_message(" %6u with BMI2 %6.2f", host[0], host[0] / (double)guest);
-    print_message("\n");
+        print_message(" %6u with BMI2 %6.2f\n", host[0], host[0] / (double)guest);
+    else
+        print_message(" (no BMI2 on this host)\n");
 }
 
 int main(void)
