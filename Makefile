@@ -60,6 +60,7 @@ CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard app/ctl/*.c)))
 # Each of these is a program of its own. What a test needs beyond the common libraries: LIBS_test_name := -lfoo
 EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/examples/*.c))
 LIBS_test_decode := -lZydis
+LIBS_test_translate_cost := -lZydis
 LIBS_test_qcow2_crash := -Wl,--wrap=pwrite,--wrap=pwritev,--wrap=fallocate,--wrap=fdatasync
 LIBS_test_share := -lseccomp
 LIBS_test_share_files := -lseccomp
