@@ -62,7 +62,7 @@ void vmc_soft_update_mode(VmcCpu *c)
 
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & FL_AC);
     bool ac = c->cpl != 3 && (c->eflags & FL_AC);
-    if (align || (c->dr[7] & 0xff) || vmc_debug_watches(c))
+    if (align || (c->dr[7] & 0xff) || c->noting || vmc_debug_watches(c))
         c->tlb = c->tlbs[VMC_TLB_NEVER];
     else if (c->cpl == 3)
         c->tlb = c->tlbs[VMC_TLB_USER];

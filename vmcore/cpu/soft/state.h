@@ -328,6 +328,7 @@ struct VmcCpu {
                         requests */
     bool lockstep_held;
     struct vmc_journal *journal; /* in lockstep */
+    bool noting;                 /* stores, there: every access goes the slow way */
 
     unsigned index;
     VmcCpuVm *vm;

@@ -85,7 +85,7 @@ static const vmc_op conditional_after[CC_COUNT][3][16] = {FOR_WIDTHS(CONDITIONAL
 /* Gives SETcc r8 and CMOVcc r, r the handler for this producer, if there is one. */
 static void specialise_conditional(int producer, const struct vmc_insn *d, struct vmc_uop *u)
 {
-    if (producer < 0 || d->map != VMC_MAP_0F || d->is_mem || d->vex)
+    if (producer < 0 || d->map != VMC_MAP_0F || d->is_mem || d->vex || d->lock)
         return;
     unsigned kind;
     if ((d->opcode & 0xf0) == 0x90)
@@ -244,7 +244,7 @@ static bool compare_form(const struct vmc_insn *d, unsigned *kind, unsigned *imm
 
 static bool is_jcc(const struct vmc_insn *d)
 {
-    return d->mode == VMC_MODE_64 && !d->vex &&
+    return d->mode == VMC_MODE_64 && !d->vex && !d->lock &&
            (d->opcode & 0xf0) == (d->map == VMC_MAP_0F ? 0x80u : 0x70u) &&
            (d->map == VMC_MAP_0F || d->map == VMC_MAP_1);
 }

@@ -57,7 +57,8 @@ static bool decode(struct vmc_tr *t, const uint8_t *bytes, unsigned start)
             break;
         off += t->insn[t->n - 1].length;
         const struct vmc_plan *p = &t->plan[t->n - 1];
-        if (p->ends && (p->form != FORM_JCC || sides++ == VMC_SIDE_EXITS))
+        bool nowhere = !t->insn[t->n - 1].imm; /* lockstep could not tell it from going on */
+        if (p->ends && (p->form != FORM_JCC || nowhere || sides++ == VMC_SIDE_EXITS))
             break;
     }
     t->off[t->n] = (uint16_t)off;

@@ -31,7 +31,6 @@ struct side {
 };
 
 struct vmc_journal {
-    bool on;
     bool device;
     unsigned n;
     struct note notes[NOTES];
@@ -45,7 +44,7 @@ struct vmc_journal *vmc_journal_new(void)
 void vmc_journal_note(VmcCpu *c, const void *p, unsigned size)
 {
     struct vmc_journal *j = c->journal;
-    if (!j->on)
+    if (!c->noting)
         return;
     while (size) {
         unsigned n = MIN(size, (unsigned)NOTE_BYTES);
@@ -62,7 +61,7 @@ void vmc_journal_note(VmcCpu *c, const void *p, unsigned size)
 
 void vmc_journal_device(VmcCpu *c)
 {
-    if (!c->journal->on)
+    if (!c->noting)
         return;
     c->journal->device = true;
     _longjmp(c->fault_jmp, 1);
@@ -133,7 +132,7 @@ static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *unti
     memcpy(outer, c->fault_jmp, sizeof outer);
     volatile bool faulted = false;
     j->device = false;
-    j->on = true;
+    c->noting = true;
     if (!_setjmp(c->fault_jmp)) {
         struct vmc_block *run = until ? NULL : b->shadow;
         for (unsigned i = 0; until ? i < b->insns && c->rip != *until : run && follows(c, b, run); i++) {
@@ -148,7 +147,7 @@ static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *unti
     } else {
         faulted = true;
     }
-    j->on = false;
+    c->noting = false;
     memcpy(c->fault_jmp, outer, sizeof outer);
     if (c->split_held) {
         c->split_held = false;
