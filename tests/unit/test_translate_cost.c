@@ -70,7 +70,7 @@
     X(copy_words_by_pointers, 51, 208, 224, 0, \
       "mov rdx, r12; mov r8, r13; mov ecx, 8;" \
       "1: mov rax, [rdx]; mov [r8], rax; add rdx, 8; add r8, 8; dec ecx; jnz 1b") \
-    X(flags_across_a_load, 3, 15, 16, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:") \
+    X(flags_across_a_load, 3, 14, 15, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:") \
     X(set_and_move_by_condition, 3, 6, 6, 0, "cmp rax, rdx; sete cl; cmovb r8, rdx") \
     X(add_with_carry_chain, 4, 7, 7, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
     X(add_with_carry_to_memory, 4, 57, 61, 0, \
