@@ -196,8 +196,8 @@ void vmc_block_serve_code_request(VmcCpu *c)
         return;
     if (epoch - seen == 1)
         vmc_tlb_protect(c, __atomic_load_n(&c->vm->code_host, __ATOMIC_ACQUIRE));
-    else
-        vmc_tlb_flush(c);
+    else /* and nothing else: the caller may have looked up a page of code already */
+        vmc_tlb_protect_range(c, 0, UINT64_MAX);
     /* A newer epoch may have begun meanwhile; then its request bit is set again and this acknowledges the
      * older. */
     atomic_store(&c->code_epoch_seen, epoch);

@@ -206,6 +206,13 @@ static uint64_t run_stos(VmcCpu *c, const struct vmc_uop *u, uint64_t count, uns
 typedef void (*step_fn)(VmcCpu *c, const struct vmc_uop *u, unsigned size);
 typedef uint64_t (*run_fn)(VmcCpu *c, const struct vmc_uop *u, uint64_t count, unsigned size);
 
+/* A request worth stopping for. That code was written to is not: an instruction that overwrites itself goes
+ * on as what it was. */
+static bool wanted(VmcCpu *c)
+{
+    return atomic_load_explicit(&c->request, memory_order_relaxed) & ~(uint32_t)REQ_STALE;
+}
+
 /* Repeats until the count is used up (true), a comparison ends it (true), or a request wants attention
  * (false). */
 static inline __attribute__((always_inline)) bool repeat(VmcCpu *c, const struct vmc_uop *u, step_fn step,
@@ -216,7 +223,7 @@ static inline __attribute__((always_inline)) bool repeat(VmcCpu *c, const struct
         uint64_t count = get_counter(c, u, VMC_RCX);
         if (count == 0)
             return true;
-        if (done && (done >= RUN_LIMIT || vmc_requested(c)))
+        if (done && (done >= RUN_LIMIT || wanted(c)))
             return false;
         uint64_t n = run ? run(c, u, count, size) : 0;
         if (n == 0) {
