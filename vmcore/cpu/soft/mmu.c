@@ -285,6 +285,7 @@ static void clear_code(VmcCpu *c, unsigned t)
 {
     for (unsigned i = 0; i < VMC_TLB_CODE_SIZE; i++)
         c->tlb_code[t][i].tag = 1;
+    memset(c->code_pages[t], 0, sizeof c->code_pages[t]);
 }
 
 void vmc_tlb_init(VmcCpu *c)
@@ -301,7 +302,6 @@ void vmc_jumps_flush(VmcCpu *c, bool user_only)
     for (unsigned i = 0; i < VMC_KINDS; i++)
         if (!user_only || (i & VMC_KIND_USER))
             c->kind_tags[i] = 0;
-    memset(c->code_pages, 0, sizeof c->code_pages);
     clear_code(c, VMC_CODE_USER);
     if (!user_only) {
         clear_code(c, VMC_CODE_SUPER);
@@ -337,8 +337,9 @@ void vmc_tlb_flush_page(VmcCpu *c, uint64_t va)
     }
     for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
         clear_entry(c, i, page & (VMC_TLB_SIZE - 1));
-    if (c->code_pages[page / 64 % 16] >> (page % 64) & 1)
-        vmc_jumps_flush(c, false);
+    bool super = c->code_pages[VMC_CODE_SUPER][page / 64 % 16] >> (page % 64) & 1;
+    if (super || (c->code_pages[VMC_CODE_USER][page / 64 % 16] >> (page % 64) & 1))
+        vmc_jumps_flush(c, !super);
 }
 
 void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page)
@@ -758,7 +759,7 @@ const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa)
         e->tag = va & VMC_PAGE_MASK;
         e->host = slot->host + (offset & VMC_PAGE_MASK);
         e->pa = slot->movable ? VMC_NO_PA : m.pa & VMC_PAGE_MASK;
-        c->code_pages[page / 64 % 16] |= 1ull << (page % 64);
+        c->code_pages[user ? VMC_CODE_USER : VMC_CODE_SUPER][page / 64 % 16] |= 1ull << (page % 64);
         c->code_not_global |= !user && !m.global;
     }
     *pa = e->pa == VMC_NO_PA ? VMC_NO_PA : e->pa | in_page;
