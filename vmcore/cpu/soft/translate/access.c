@@ -182,6 +182,9 @@ struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i)
     uint32_t info = t->off[i] | (uint32_t)(hi - lo - 1) << VMC_ACCESS_LENGTH_SHIFT |
                     (p->stores ? VMC_ACCESS_STORES : 0) | (stores ? VMC_ACCESS_WRITABLE : 0) |
                     (several ? VMC_ACCESS_SEVERAL : 0);
+    if (p->aligned)
+        info |= ((uint32_t)(p->disp - lo) & VMC_ACCESS_AT_MASK) << VMC_ACCESS_AT_SHIFT |
+                p->size / 16u << VMC_ACCESS_ALIGNED_SHIFT;
     look_up(t, (unsigned)(hi - lo), stores, info);
     *ptr = (struct vmc_pointer){.valid = plain(d, p) && p->base != VMC_NO_REG,
                                 .writable = stores,

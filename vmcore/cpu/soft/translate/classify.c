@@ -488,6 +488,8 @@ static void memory(const struct vmc_insn *d, struct vmc_plan *p)
     p->stores = p->rm_write;
     p->base = d->base;
     p->disp = d->disp;
+    p->aligned =
+        (p->form == FORM_SSE || p->form == FORM_AVX) && p->size >= 16 && !vmc_vector_may_be_misaligned(d);
 }
 
 /* TZCNT and LZCNT where the guest has them; elsewhere their prefix counts for nothing, but not on the host.

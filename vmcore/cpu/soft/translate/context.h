@@ -70,6 +70,12 @@ struct vmc_translator {
 #define VMC_ACCESS_STORES       (1u << 21) /* this instruction writes */
 #define VMC_ACCESS_WRITABLE     (1u << 22) /* this or a later one does */
 #define VMC_ACCESS_SEVERAL      (1u << 23) /* there are later ones */
+/* Where the operand begins that has to be aligned, modulo 32, and the mask of its address. */
+#define VMC_ACCESS_AT_SHIFT      24
+#define VMC_ACCESS_AT_MASK       0x1fu
+#define VMC_ACCESS_ALIGNED_SHIFT 29
+#define VMC_ACCESS_ALIGNED(info)                                                                             \
+    ((info) >> VMC_ACCESS_ALIGNED_SHIFT & 3 ? (8u << ((info) >> VMC_ACCESS_ALIGNED_SHIFT & 3)) - 1 : 0)
 
 /* The low six bits of flags as the field numbers them. */
 #define FLAGS_ALL ((unsigned)FL_ARITH)
@@ -111,6 +117,7 @@ struct vmc_plan {
     uint16_t gpr_write;                           /* set of guest registers that change */
     /* Memory operand, explicit or on the stack. */
     bool memory, stores, pushes;
+    bool aligned; /* has to be, to its size */
     uint8_t size;
     uint8_t base; /* guest register, VMC_NO_REG or VMC_RIP_REG */
     int32_t disp;
@@ -275,6 +282,8 @@ void vmc_vectors_check(struct vmc_tr *t, unsigned level);
 bool vmc_bmi_known(const struct vmc_insn *d, struct vmc_plan *p);
 void vmc_gen_bmi(struct vmc_tr *t, unsigned i);
 bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p);
+/* Whether an operand in memory of 16 or 32 bytes may lie anywhere. */
+bool vmc_vector_may_be_misaligned(const struct vmc_insn *d);
 
 /* ---- thunks.c ---- */
 void vmc_make_thunks(struct vmc_translator *t, struct vmc_emit *e);

@@ -169,12 +169,16 @@ void vmc_translated_flags(VmcCpu *c)
 void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
 {
     unsigned length = (info >> VMC_ACCESS_LENGTH_SHIFT & VMC_ACCESS_LENGTH_MASK) + 1;
+    uint64_t at = va + (info >> VMC_ACCESS_AT_SHIFT & VMC_ACCESS_AT_MASK);
+    bool misaligned = at & VMC_ACCESS_ALIGNED(info); /* faults, and leaves no mark in the page tables */
+    void *p = NULL;
     c->stats.tlb_slow++;
-    void *p = vmc_host_try(c, va, length, info & VMC_ACCESS_WRITABLE, info & VMC_ACCESS_STORES);
+    if (!misaligned)
+        p = vmc_host_try(c, va, length, info & VMC_ACCESS_WRITABLE, info & VMC_ACCESS_STORES);
     if (p)
         return p;
     c->rip = c->block_rip + (info & ~VMC_PAGE_MASK);
-    if (info & VMC_ACCESS_SEVERAL)
+    if ((info & VMC_ACCESS_SEVERAL) && !misaligned)
         c->narrow = true;
     else
         c->bail = true;

@@ -199,7 +199,7 @@ bool vmc_vector_known(const struct vmc_insn *d, struct vmc_plan *p)
     return true;
 }
 
-static bool may_be_misaligned(const struct vmc_insn *d)
+bool vmc_vector_may_be_misaligned(const struct vmc_insn *d)
 {
     unsigned op = d->opcode, with = prefix(d);
     if (d->vex) /* all but moves that say so */
@@ -254,7 +254,7 @@ void vmc_gen_vector(struct vmc_tr *t, unsigned i)
 
     vmc_vectors_check(t, d->vex ? VMC_VECTORS_YMM : VMC_VECTORS_XMM);
     struct vmc_rm rm = d->is_mem ? vmc_operand(t, i) : p->gpr_rm ? vmc_gpr_rm(d->rm) : vmc_r(d->rm);
-    if (d->is_mem && p->size >= 16 && !may_be_misaligned(d))
+    if (p->aligned)
         check_alignment(t, i, rm);
     vmc_flags_before(t, i);
     unsigned reg = p->extension ? (d->modrm >> 3 & 7u) : d->reg;
