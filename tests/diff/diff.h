@@ -216,6 +216,8 @@ void generate_branch(struct generator *g, struct diff_case *c, unsigned at, cons
 
 /* ---- sequence.c ---- */
 void generate_sequence(struct generator *g, enum diff_mode mode, struct diff_case *c);
+/* Whether it writes one of these general registers (bit n), but for the stack pointer by the way. */
+bool sequence_writes(const struct judged *i, unsigned mask);
 
 /* ---- compare.c ---- */
 /* Writes the differences, one a line, into `text`; returns how many there are. */

@@ -22,3 +22,16 @@ unit-tests: $(B)/difftest
 test-diff: $(B)/difftest
 	$(Q)$(B)/difftest --corpus tests/diff/corpus --seconds $(DIFF_SECONDS) $(if $(DIFF_SEED),--seed $(DIFF_SEED)) \
 		$(if $(DIFF_ENGINE),--engine $(DIFF_ENGINE))
+
+# The engines against each other on random programs (fuzz/fuzz.h). `make test` runs it for some seconds.
+FUZZ_CPU_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/diff/fuzz/*.c)) \
+	$(addprefix $(B)/obj/tests/diff/,judge.o generate.o registers.o aim.o sequence.o memory.o)
+
+$(B)/fuzzcpu: $(FUZZ_CPU_OBJ) $(B)/libvmcore.a
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ -lZydis $(CORE_LIBS)
+
+unit-tests: $(B)/fuzzcpu
+
+.PHONY: fuzz-cpu
+fuzz-cpu: $(B)/fuzzcpu
+	$(Q)$(B)/fuzzcpu --seconds $(if $(filter command environment,$(firstword $(origin FUZZ_SECONDS))),$(FUZZ_SECONDS),1800)

@@ -20,7 +20,7 @@ struct builder {
     unsigned starts[40], n_starts; /* of the instructions */
 };
 
-static bool writes_register(const struct judged *i, unsigned mask)
+bool sequence_writes(const struct judged *i, unsigned mask)
 {
     for (unsigned k = 0; k < i->insn.operand_count; k++) {
         const ZydisDecodedOperand *op = &i->ops[k];
@@ -144,7 +144,7 @@ static bool suits(struct builder *b, const struct judged *i)
     }
     if (i->insn.attributes & ZYDIS_ATTRIB_HAS_LOCK && CHANCE(b->g, 50))
         return false;
-    return !writes_register(i, b->keep);
+    return !sequence_writes(i, b->keep);
 }
 
 static bool room(const struct builder *b, unsigned n)
