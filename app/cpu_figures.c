@@ -43,7 +43,7 @@ static const Row rows[] = {
     {.label = "  for a guest instruction",
      OF(ROW_RATIO, code_bytes_total, insns_translated),
      .translator = true},
-    {.label = "times the oldest code made room", COUNT(evictions)},
+    {.label = "times old code made room", COUNT(evictions)},
     {.label = "returns to the run loop", COUNT(exits)},
     {.label = "requests served there", COUNT(requests)},
     {.label = "blocks looked up there", COUNT(lookups)},
