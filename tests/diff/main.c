@@ -426,8 +426,8 @@ static bool set_up(struct run *r)
     if (r->native_only) {
         memcpy(r->judge.advertised, r->judge.host, sizeof(r->judge.host));
     } else {
-        r->soft = soft_new(r->native ? native_cpu_limit(r->native) : 0, native_has_avx() && !r->baseline, r->engine,
-                           r->lockstep);
+        r->soft = soft_new(r->native ? native_cpu_limit(r->native) : 0, native_has_avx() && !r->baseline,
+                           r->engine, r->lockstep);
         ask_cpuid(r);
     }
     return true;

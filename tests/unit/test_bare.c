@@ -56,7 +56,7 @@ static const struct guest {
     enum expect expect;
     enum where where;
     bool interrupted; /* it waits for interrupts, which wait while a debugger steps */
-    bool baseline; /* VmcCpuVmParams.baseline_cpu */
+    bool baseline;    /* VmcCpuVmParams.baseline_cpu */
 } guests[] = {
     // clang-format off
     {"basic", 1, EXPECT_PASS, ANYWHERE, false, false},

@@ -145,7 +145,7 @@ typedef struct VmcCpuVmParams {
     VmcCpuEngine engine;
     bool lockstep;           /* run each block by both engines and compare (slow: for tests) */
     unsigned code_cache_mib; /* host code the translator keeps, 8..1024; 0: 64 */
-    bool baseline_cpu; /* soft: x86-64-v2 and nothing beyond, whatever the host has */
+    bool baseline_cpu;       /* soft: x86-64-v2 and nothing beyond, whatever the host has */
 } VmcCpuVmParams;
 
 typedef struct VmcCpuBackend {

@@ -347,7 +347,7 @@ struct VmcCpu {
     uint64_t tlb_used[VMC_TLB_COUNT][VMC_TLB_SIZE / 64], tlb_global[VMC_TLB_COUNT][VMC_TLB_SIZE / 64];
     /* Hashed sets of pages that code was fetched from, by each privilege, since it last got new tags. */
     uint64_t code_pages[VMC_CODE_COUNT][16];
-    bool code_not_global;    /* some of the supervisor's were not global */
+    bool code_not_global; /* some of the supervisor's were not global */
     uint16_t kind_tags[VMC_KINDS], last_tag;
 
     struct vmc_tlb_entry *tlbs[VMC_TLB_COUNT];

@@ -129,7 +129,7 @@ static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *unti
 {
     struct vmc_journal *j = c->journal;
     jmp_buf outer;
-    memcpy(outer, c->fault_jmp, sizeof outer);
+    memcpy(outer, c->fault_jmp, sizeof outer); /* cppcheck-suppress uninitvar ; it is what is written */
     volatile bool faulted = false;
     j->device = false;
     c->noting = true;
