@@ -335,6 +335,7 @@ static void start_block(struct vmc_block *b)
     b->link[0] = b->link[1] = NULL;
     b->code = NULL;
     b->shadow = NULL;
+    b->lockstep_runs = 0;
     b->incoming = NULL;
     b->heat = 0;
     b->cached = false;

@@ -34,6 +34,7 @@ struct vmc_block {
     const uint8_t *code;      /* translated, or NULL */
     const uint8_t *door;      /* where jumps within the page enter it */
     uint16_t insns;           /* of which it has code */
+    uint16_t lockstep_runs;   /* in lockstep, until it wraps */
     struct vmc_block *shadow; /* and just those instructions for the interpreter */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */

@@ -15,6 +15,10 @@
 #define NOTES      512
 #define NOTE_BYTES 64
 
+/* A block is compared that often, later on only now and then: a kernel's decompressor runs half a billion. */
+#define COMPARE_ALL  1024
+#define COMPARE_EACH 61
+
 struct note {
     uint8_t *p;
     unsigned size;
@@ -161,7 +165,7 @@ static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *unti
     return !j->device;
 }
 
-static void translated(VmcCpu *c, struct vmc_block *b, struct side *s)
+static void run_translated(VmcCpu *c, const struct vmc_block *b)
 {
     c->block_rip = c->rip & VMC_PAGE_MASK;
     c->block = c->translator->none;
@@ -169,6 +173,11 @@ static void translated(VmcCpu *c, struct vmc_block *b, struct side *s)
     c->translator->enter(c, b->code);
     vmc_cc_settle(c);
     vmc_translator_undo_branch(c);
+}
+
+static void translated(VmcCpu *c, const struct vmc_block *b, struct side *s)
+{
+    run_translated(c, b);
     take(c, s);
     s->faulted = c->bail || c->narrow;
 }
@@ -353,6 +362,10 @@ void vmc_lockstep(VmcCpu *c, struct vmc_block *b)
 {
     struct vmc_journal *j = c->journal;
     struct side before, x, y;
+    if (++b->lockstep_runs > COMPARE_ALL && b->lockstep_runs % COMPARE_EACH) {
+        run_translated(c, b);
+        return;
+    }
     vmc_cc_settle(c);
     take(c, &before);
     c->stats.lockstep_blocks++;
@@ -411,4 +424,6 @@ void vmc_lockstep_leave(VmcCpu *c)
         return;
     c->lockstep_held = false;
     g_mutex_unlock(&c->vm->lockstep_lock);
+    if (c->vm->n_cpus > 1)
+        sched_yield();
 }

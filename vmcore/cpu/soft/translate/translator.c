@@ -244,11 +244,18 @@ static bool pass_shadow(VmcCpu *c)
     return false;
 }
 
+/* In lockstep, where one CPU runs at a time, it is another one's turn. */
+static bool turn_is_over(const VmcCpu *c, unsigned *blocks)
+{
+    return c->vm->lockstep && ++*blocks > VMC_LOCKSTEP_TURN && !c->sti_shadow;
+}
+
 static void run(VmcCpu *c)
 {
+    unsigned blocks = 0;
     c->exit_link = NULL;
     struct vmc_translator *t = c->translator;
-    while (c->sti_shadow ? pass_shadow(c) : !vmc_attention(c)) {
+    while (!turn_is_over(c, &blocks) && (c->sti_shadow ? pass_shadow(c) : !vmc_attention(c))) {
         struct vmc_link *link = c->exit_link;
         c->exit_link = NULL;
         if (c->bail) {
