@@ -177,7 +177,7 @@ test: all unit-tests $(BACKPORTS) fuzz-replay metal
 	$(Q)tests/run $(TESTS)
 
 # The software CPU and the devices for longer, with Debian's programs in the guest.
-LONG_CPU := long_stress
+LONG_CPU := long_stress long_lockstep
 LONG_DEVICES := $(filter-out $(LONG_CPU),$(patsubst tests/guest/%.py,%,$(wildcard tests/guest/long_*.py)))
 .PHONY: test-cpu-long test-devices-long
 test-cpu-long: ctl guest $(TOOLS)
