@@ -64,6 +64,7 @@ static const struct guest {
     {"modes", 1, EXPECT_PASS, REAL_CPU, false, false},
     {"paging", 1, EXPECT_PASS, REAL_CPU, false, false},
     {"privilege", 1, EXPECT_PASS, REAL_CPU, false, false},
+    {"canonical", 1, EXPECT_PASS, REAL_CPU, false, false},
     {"exceptions", 1, EXPECT_PASS, REAL_CPU, false, false},
     {"interrupts", 1, EXPECT_PASS, REAL_CPU, true, false},
     {"registers", 1, EXPECT_PASS, SOFTWARE_ONLY, false, false},

@@ -58,10 +58,10 @@
     X(prologue_and_epilogue, 9, 26, 27, 0, \
       "push rbp; mov rbp, rsp; push rbx; push r12; sub rsp, 32;" \
       "add rsp, 32; pop r12; pop rbx; pop rbp") \
-    X(call_and_return_in_page, 2, 40, 42, 0, "call 1f; jmp 9b; 1: ret") \
-    X(call_and_return_across_pages, 2, 49, 51, 0, "call 9b + 0x1000") \
-    X(call_by_register, 2, 55, 57, 0, "call r14") \
-    X(call_by_memory, 2, 64, 67, 0, "call [rbp]") \
+    X(call_and_return_in_page, 2, 38, 40, 0, "call 1f; jmp 9b; 1: ret") \
+    X(call_and_return_across_pages, 2, 47, 49, 0, "call 9b + 0x1000") \
+    X(call_by_register, 2, 53, 55, 0, "call r14") \
+    X(call_by_memory, 2, 62, 65, 0, "call [rbp]") \
     X(jump_by_register, 2, 13, 13, 0, "lea rax, 1f[rip]; jmp rax; 1:") \
     X(string_length, 35, 159, 168, 0, \
       "lea rax, [rsi + 16]; 1: cmp byte ptr [rax], 0; je 2f; inc rax; jmp 1b; 2:") \

@@ -37,18 +37,6 @@ static bool breakpoints_on_code(const VmcCpu *c)
     return false;
 }
 
-/* Tags are never used twice: when they run out, everything that carries one goes. */
-static void new_tag(VmcCpu *c)
-{
-    if (++c->last_tag == 0) {
-        memset(c->jump, 0, VMC_JUMP_SIZE * sizeof *c->jump);
-        vmc_targets_clear(c);
-        memset(c->kind_tags, 0, sizeof c->kind_tags);
-        c->last_tag = 1;
-    }
-    c->kind_tags[c->kind] = c->last_tag;
-}
-
 void vmc_soft_update_mode(VmcCpu *c)
 {
     uint16_t cs = c->seg[VMC_CS].attr;
@@ -72,9 +60,8 @@ void vmc_soft_update_mode(VmcCpu *c)
                         (ac ? VMC_KIND_AC : 0) | (c->fx_guard & FXG_SSE_FP ? VMC_KIND_NO_SSE : 0) |
                         (c->fx_guard & FXG_AVX_FP ? VMC_KIND_NO_AVX : 0));
     if (vmc_unlikely(!c->kind_tags[c->kind]))
-        new_tag(c);
+        c->kind_tags[c->kind] = ++c->last_tag; /* never used twice */
     c->jump_key = c->kind_tags[c->kind];
-    c->jump_xor = c->jump_key << 48;
 
     if ((c->eflags & FL_TF) || c->inhibit || c->db_pending || breakpoints(c))
         atomic_fetch_or_explicit(&c->request, REQ_STEP, memory_order_relaxed);

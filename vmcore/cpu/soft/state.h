@@ -244,10 +244,11 @@ struct VmcCpu {
     uint32_t cc_op;
     _Atomic uint32_t request;
     uint64_t cc_dst, cc_src, cc_src2;
-    uint64_t eflags; /* all but the six arithmetic bits, bit 1 set */
+    uint64_t eflags;    /* all but the six arithmetic bits, bit 1 set */
+    uint64_t jump_key;  /* tag of the running kind of code, from 1: see vmc_soft_update_mode */
+    uint8_t return_top; /* distance of the newest entry in the ring `returns` */
     uint64_t seg_base[8];
     struct vmc_tlb_entry *tlb; /* the one of the current privilege */
-    uint64_t jump_key;         /* tag of the running kind of code, 1..65535: see vmc_soft_update_mode */
     struct vmc_block *block;   /* running */
     const struct vmc_uop *cur; /* the micro-operation a fault belongs to; set on slow paths */
     uint8_t cpl;
@@ -313,13 +314,11 @@ struct VmcCpu {
     /* The translator's (translate/translator.h); NULL: there is none. */
     struct vmc_translator *translator;
     struct vmc_target *targets, *sites;
-    uint64_t jump_xor;              /* the running kind's tag in the upper 16 bits */
     struct vmc_link *exit_link;     /* the jump that left translated code for want of a target */
-    uint32_t return_top;            /* index of the newest entry of the ring `returns`, times its size */
-    struct vmc_target *returns[16]; /* where the callers of what runs go on */
+    struct vmc_target *returns[32]; /* where the callers of what runs go on */
     struct vmc_target *site;        /* of the jump that missed */
     uint64_t target;                /* of an indirect call, while its return address is pushed */
-    uint32_t branch;                /* VMC_BRANCH_*: the last indirect jump */
+    uint32_t branch;                /* VMC_BRANCH_*: the last jump that missed */
     bool bail;                      /* the instruction at rip is for the interpreter */
     uint8_t vectors_here;           /* vector registers are in the host's, not in fx: VMC_VECTORS_* */
     bool narrow;                    /* the next block is to check every memory access by itself */
@@ -348,7 +347,7 @@ struct VmcCpu {
     /* Hashed sets of pages that code was fetched from, by each privilege, since it last got new tags. */
     uint64_t code_pages[VMC_CODE_COUNT][16];
     bool code_not_global; /* some of the supervisor's were not global */
-    uint16_t kind_tags[VMC_KINDS], last_tag;
+    uint64_t kind_tags[VMC_KINDS], last_tag;
 
     struct vmc_tlb_entry *tlbs[VMC_TLB_COUNT];
     struct vmc_tlb_code *tlb_code[VMC_CODE_COUNT];

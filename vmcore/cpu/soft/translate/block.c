@@ -216,7 +216,6 @@ static void make_door(struct vmc_tr *t, struct vmc_block *b, unsigned off)
     b->door = t->t->rx + (e->p - t->t->rw);
     vmc_load(e, S1, CPU_AT(block_rip));
     vmc_lea(e, S1, vmc_m(S1, (int32_t)off));
-    vmc_store_imm32(e, CPU_AT(branch), 0);
     vmc_jump(e, t->t->indirect);
 }
 

@@ -205,9 +205,11 @@ struct vmc_tr {
         struct vmc_flags_state flags;
     } sides[VMC_SIDE_EXITS];
     unsigned n_sides;
-    struct {
-        uint8_t *from;
-        int32_t site; /* distance from RBP; 0: its address is in S2 */
+    struct vmc_miss {
+        uint8_t *requested; /* jumps; the first may be missing */
+        uint8_t *other_rip, *other_kind;
+        int32_t site;    /* distance from RBP; 0: its address is in S2 */
+        uint32_t branch; /* VMC_BRANCH_* */
     } misses[2 * VMC_BLOCK_INSNS + 8];
     unsigned n_misses;
 };

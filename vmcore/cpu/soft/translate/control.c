@@ -4,6 +4,9 @@
  * A jump within the page goes straight to the target's code once that is there (struct vmc_link). Everything
  * else looks the target up by its address, in the table of vmc_target. The request word is looked at where a
  * loop can close: on jumps backwards and in that table's look-up.
+ *
+ * Where an address that is not canonical is jumped to, the jump itself faults. Targets are canonical and
+ * compared whole, so only a jump that misses has to tell (VmcCpu.branch) what is to be undone.
  */
 #include "cpu/soft/translate/context.h"
 
@@ -33,45 +36,61 @@ static int32_t new_site(struct vmc_tr *t)
     return tr->sites_at + (int32_t)(n * sizeof(struct vmc_target));
 }
 
-static void add_miss(struct vmc_tr *t, int32_t site)
+static struct vmc_miss *add_miss(struct vmc_tr *t, uint32_t branch)
 {
-    t->misses[t->n_misses].from = vmc_jcc_later(&t->e, 5);
-    t->misses[t->n_misses++].site = site;
+    struct vmc_miss *m = &t->misses[t->n_misses++];
+    *m = (struct vmc_miss){.branch = branch};
+    return m;
+}
+
+static void emit_miss(struct vmc_tr *t, const struct vmc_miss *m)
+{
+    struct vmc_emit *e = &t->e;
+    if (m->requested) {
+        vmc_patch(m->requested, e->p);
+        vmc_store_imm32(e, CPU_AT(branch), m->branch);
+        vmc_jump(e, t->t->leave_rip);
+    }
+    if (m->other_kind) {
+        vmc_patch(m->other_kind, e->p);
+        if (!m->site)
+            vmc_load(e, S1, vmc_m(S2, (int32_t)offsetof(struct vmc_target, rip)));
+    }
+    vmc_patch(m->other_rip, e->p);
+    vmc_store_imm32(e, CPU_AT(branch), m->branch);
+    if (m->site)
+        vmc_lea(e, S2, vmc_m(H_RBP, m->site));
+    vmc_jump(e, t->t->missed);
 }
 
 void vmc_emit_misses(struct vmc_tr *t)
 {
-    struct vmc_emit *e = &t->e;
-    for (unsigned i = 0; i < t->n_misses; i++) {
-        vmc_patch(t->misses[i].from, e->p);
-        if (t->misses[i].site)
-            vmc_lea(e, S2, vmc_m(H_RBP, t->misses[i].site));
-        else
-            vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor)); /* the RIP again */
-        vmc_jump(e, t->t->missed);
-    }
+    for (unsigned i = 0; i < t->n_misses; i++)
+        emit_miss(t, &t->misses[i]);
 }
 
-static void check_request(struct vmc_tr *t)
+static uint8_t *check_request(struct vmc_tr *t)
 {
     vmc_emit(&t->e, VMC_OP(0x83), 7, CPU_AT(request));
     vmc_put8(&t->e, 0);
-    vmc_patch(vmc_jcc_later(&t->e, 5), t->t->leave_rip);
+    return vmc_jcc_later(&t->e, 5);
 }
 
 /* Goes to the RIP in S1 by way of a site. */
-static void go_by_site(struct vmc_tr *t, bool check)
+static void go_by_site(struct vmc_tr *t, bool check, uint32_t branch)
 {
     struct vmc_emit *e = &t->e;
     int32_t site = new_site(t);
+    struct vmc_miss *m = add_miss(t, branch);
+    m->site = site;
     if (check)
-        check_request(t);
-    vmc_store(e, vmc_r(S2), S1);
-    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S2, CPU_AT(jump_xor));
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S2, vmc_m(H_RBP, site));
-    add_miss(t, site);
-    vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
-    vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
+        m->requested = check_request(t);
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_m(H_RBP, site));
+    m->other_rip = vmc_jcc_later(e, 5);
+    vmc_load(e, S2, CPU_AT(jump_key));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S2, vmc_m(H_RBP, site + (int32_t)offsetof(struct vmc_target, kind)));
+    m->other_kind = vmc_jcc_later(e, 5);
+    vmc_load(e, S1, vmc_m(H_RBP, site + (int32_t)offsetof(struct vmc_target, page)));
     vmc_store(e, CPU_AT(block_rip), S1);
     vmc_emit(e, VMC_OP(0xff), 4, vmc_m(H_RBP, site + (int32_t)offsetof(struct vmc_target, code)));
 }
@@ -79,9 +98,15 @@ static void go_by_site(struct vmc_tr *t, bool check)
 /* S2 = an index into the ring of returns. */
 static void ring_index(struct vmc_tr *t)
 {
-    vmc_emit(&t->e, VMC_OP(0x8b), S2, CPU_AT(return_top));
-    vmc_emit(&t->e, VMC_OP(0x83), 4, vmc_r(S2));
-    vmc_put8(&t->e, sizeof(((VmcCpu *)NULL)->returns) - sizeof(void *));
+    _Static_assert(sizeof(((VmcCpu *)NULL)->returns) == 256, "a byte goes round");
+    vmc_emit(&t->e, VMC_OP0F(0xb6), S2, CPU_AT(return_top));
+}
+
+/* The ring's newest entry is the next one, or the one before. */
+static void turn_ring(struct vmc_tr *t, int8_t by)
+{
+    vmc_emit(&t->e, VMC_OP(0x80), 0, CPU_AT(return_top));
+    vmc_put8(&t->e, (uint8_t)(by * (int8_t)sizeof(void *)));
 }
 
 /* A call remembers where it returns to. Loses both scratch registers. */
@@ -89,29 +114,28 @@ static void remember_return(struct vmc_tr *t)
 {
     struct vmc_emit *e = &t->e;
     int32_t ring = (int32_t)offsetof(VmcCpu, returns) - CPU_BIAS;
-    vmc_emit(e, VMC_OP(0x83), 0, CPU_AT(return_top));
-    vmc_put8(e, sizeof(void *));
+    turn_ring(t, 1);
     ring_index(t);
     vmc_lea(e, S1, vmc_m(H_RBP, new_site(t)));
     vmc_store(e, vmc_mx(H_RBP, S2, 0, ring), S1);
 }
 
 /* Goes to the RIP in S1, which a return has popped. */
-static void go_by_ring(struct vmc_tr *t)
+static void go_by_ring(struct vmc_tr *t, uint32_t branch)
 {
     struct vmc_emit *e = &t->e;
     int32_t ring = (int32_t)offsetof(VmcCpu, returns) - CPU_BIAS;
-    check_request(t);
+    struct vmc_miss *m = add_miss(t, branch);
+    m->requested = check_request(t);
     ring_index(t);
-    vmc_emit(e, VMC_OP(0x83), 5, CPU_AT(return_top));
-    vmc_put8(e, sizeof(void *));
+    turn_ring(t, -1);
     vmc_load(e, S2, vmc_mx(H_RBP, S2, 0, ring));
-    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_m(S2, 0));
-    add_miss(t, 0);
-    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
-    vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
-    vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_m(S2, (int32_t)offsetof(struct vmc_target, rip)));
+    m->other_rip = vmc_jcc_later(e, 5);
+    vmc_load(e, S1, vmc_m(S2, (int32_t)offsetof(struct vmc_target, kind)));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, CPU_AT(jump_key));
+    m->other_kind = vmc_jcc_later(e, 5);
+    vmc_load(e, S1, vmc_m(S2, (int32_t)offsetof(struct vmc_target, page)));
     vmc_store(e, CPU_AT(block_rip), S1);
     vmc_emit(e, VMC_OP(0xff), 4, vmc_m(S2, (int32_t)offsetof(struct vmc_target, code)));
 }
@@ -128,8 +152,7 @@ static void go(struct vmc_tr *t, int32_t from, int32_t target)
         add_exit(t, vmc_jump_later(&t->e), target);
     } else {
         page_relative(t, S1, target);
-        vmc_store_imm32(&t->e, CPU_AT(branch), 0);
-        go_by_site(t, target <= from);
+        go_by_site(t, target <= from, 0);
     }
 }
 
@@ -214,12 +237,11 @@ static void call(struct vmc_tr *t, unsigned i)
 /* Goes to the address in S1. One that is not canonical is this instruction's fault, with RSP as it was. */
 static void go_indirect(struct vmc_tr *t, unsigned i, int32_t popped)
 {
-    vmc_store_imm32(&t->e, CPU_AT(branch),
-                    t->off[i] | (uint32_t)popped << VMC_BRANCH_POPPED_SHIFT | VMC_BRANCH);
+    uint32_t branch = t->off[i] | (uint32_t)popped << VMC_BRANCH_POPPED_SHIFT | VMC_BRANCH;
     if (popped)
-        go_by_ring(t);
+        go_by_ring(t, branch);
     else
-        go_by_site(t, true);
+        go_by_site(t, true, branch);
 }
 
 static void ret(struct vmc_tr *t, unsigned i)

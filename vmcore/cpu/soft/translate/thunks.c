@@ -273,7 +273,7 @@ static void make_load_carry(struct vmc_translator *t, struct vmc_emit *e)
     ret(e);
 }
 
-/* S1 = the RIP's tag, S2 = the distance of its entry in the table of targets. */
+/* S2 = the distance of the entry of the RIP in S1 in the table of targets. */
 static void target_entry(struct vmc_emit *e)
 {
     vmc_emit(e, VMC_OP(0x69), S2, vmc_r(S1)); /* imul: vmc_target_index */
@@ -281,8 +281,20 @@ static void target_entry(struct vmc_emit *e)
     vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(S2));
     vmc_put8(e, 32 - VMC_TARGET_BITS);
     vmc_emit(e, VMC_OP(0xc1), 4, vmc_r(S2));
-    vmc_put8(e, 4);
-    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    _Static_assert(sizeof(struct vmc_target) == 1 << 5, "what follows");
+    vmc_put8(e, 5);
+}
+
+/* Where to, unless the entry at distance S2 from RBP + `table` is that of the RIP in S1. Leaves the kind in
+ * RAX. */
+static void compare_entry(struct vmc_emit *e, int32_t table, uint8_t *other[2])
+{
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, table));
+    other[0] = vmc_jcc_later(e, 5);
+    vmc_load(e, H_RAX, CPU_AT(jump_key));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, H_RAX,
+             vmc_mx(H_RBP, S2, 0, table + (int32_t)offsetof(struct vmc_target, kind)));
+    other[1] = vmc_jcc_later(e, 5);
 }
 
 static void if_requested(struct vmc_emit *e, const uint8_t *out)
@@ -292,10 +304,9 @@ static void if_requested(struct vmc_emit *e, const uint8_t *out)
     vmc_patch(vmc_jcc_later(e, 5), out);
 }
 
-/* S1, a tag, becomes the page that runs from here on. */
+/* The page of the RIP in S1 is what runs from here on. */
 static void enter_page(struct vmc_emit *e)
 {
-    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
     vmc_emit(e, VMC_OP(0x81) | VMC_OP_W, 4, vmc_r(S1));
     vmc_put32(e, (uint32_t)VMC_PAGE_MASK);
     vmc_store(e, CPU_AT(block_rip), S1);
@@ -304,32 +315,40 @@ static void enter_page(struct vmc_emit *e)
 static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
 {
     int32_t code = t->targets_at + (int32_t)offsetof(struct vmc_target, code);
+    uint8_t *other[2], *no_target[2];
     t->indirect = e->p;
     if_requested(e, t->leave_rip);
+    push(e, H_RAX);
     target_entry(e);
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
-    uint8_t *miss = vmc_jcc_later(e, 5);
+    compare_entry(e, t->targets_at, other);
+    pop(e, H_RAX);
     enter_page(e);
     vmc_emit(e, VMC_OP(0xff), 4, vmc_mx(H_RBP, S2, 0, code));
 
     t->missed = e->p;
     vmc_store(e, CPU_AT(site), S2);
     if_requested(e, t->leave_rip);
-    target_entry(e);
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
-    uint8_t *miss_too = vmc_jcc_later(e, 5);
-    vmc_load(e, S2, vmc_mx(H_RBP, S2, 0, code));
     push(e, H_RAX);
-    vmc_load(e, H_RAX, CPU_AT(site));
-    vmc_store(e, vmc_m(H_RAX, 0), S1);
-    vmc_store(e, vmc_m(H_RAX, (int32_t)offsetof(struct vmc_target, code)), S2);
-    pop(e, H_RAX);
+    push(e, H_RBX);
+    target_entry(e);
+    compare_entry(e, t->targets_at, no_target);
+    vmc_load(e, H_RBX, CPU_AT(site));
+    vmc_store(e, vmc_m(H_RBX, (int32_t)offsetof(struct vmc_target, kind)), H_RAX);
+    vmc_load(e, S2, vmc_mx(H_RBP, S2, 0, code));
+    vmc_store(e, vmc_m(H_RBX, (int32_t)offsetof(struct vmc_target, rip)), S1);
+    vmc_store(e, vmc_m(H_RBX, (int32_t)offsetof(struct vmc_target, code)), S2);
     enter_page(e);
+    vmc_store(e, vmc_m(H_RBX, (int32_t)offsetof(struct vmc_target, page)), S1);
+    pop(e, H_RBX);
+    pop(e, H_RAX);
     vmc_emit(e, VMC_OP(0xff), 4, vmc_r(S2));
 
-    vmc_patch(miss, e->p);
-    vmc_patch(miss_too, e->p);
-    vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, CPU_AT(jump_xor));
+    vmc_patch(no_target[0], e->p);
+    vmc_patch(no_target[1], e->p);
+    pop(e, H_RBX);
+    vmc_patch(other[0], e->p);
+    vmc_patch(other[1], e->p);
+    pop(e, H_RAX);
     vmc_jump(e, t->leave_rip);
 }
 

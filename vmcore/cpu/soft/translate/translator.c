@@ -208,8 +208,7 @@ static void interpret(VmcCpu *c, struct vmc_block *b)
 static void remember_target(VmcCpu *c, const struct vmc_block *b)
 {
     struct vmc_target *at = &c->targets[vmc_target_index(c->rip)];
-    at->tag = c->rip ^ c->jump_xor;
-    at->code = b->code;
+    *at = (struct vmc_target){c->rip, c->rip & VMC_PAGE_MASK, b->code, c->jump_key};
 }
 
 /* The block at c->rip with code, or it has been interpreted and NULL is returned. */

@@ -24,11 +24,12 @@ struct vmc_link {
     uint64_t pa;           /* of the block it lies beside */
 };
 
-/* Next to every CPU: where indirect jumps find their target. `tag` is the target's RIP with the tag of the
- * running kind of code in its upper 16 bits exchanged (VmcCpu.jump_xor). */
+/* Next to every CPU: where indirect jumps find their target. Always a canonical RIP; `kind` is the tag of its
+ * kind of code (VmcCpu.jump_key), 0: none. */
 struct vmc_target {
-    uint64_t tag;
+    uint64_t rip, page;
     const uint8_t *code;
+    uint64_t kind;
 };
 #define VMC_TARGET_BITS 14
 #define VMC_TARGETS     (1u << VMC_TARGET_BITS)
@@ -44,7 +45,8 @@ static inline uint32_t vmc_target_index(uint64_t rip)
 /* All cached targets are forgotten. */
 void vmc_targets_clear(VmcCpu *c);
 
-/* VmcCpu.branch: offset in its page of an indirect jump, VMC_BRANCH, and the bytes a return has popped. */
+/* VmcCpu.branch: offset in its page of an indirect jump, VMC_BRANCH, and the bytes a return has popped; set when
+ * its target was not found at once. 0: another jump. */
 #define VMC_BRANCH              (1u << 12)
 #define VMC_BRANCH_POPPED_SHIFT 13
 #define VMC_BRANCH_POPPED_MASK  0x1ffffu
