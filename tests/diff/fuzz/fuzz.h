@@ -72,10 +72,15 @@ struct frame {
 
 #define EVENTS_MAX 100
 
+/* XSAVE's area: the FXSAVE image, a header, the upper halves of YMM registers. */
+#define FX_SIZE   832
+#define FX_HEADER 512
+#define FX_YMM    576
+
 struct outcome {
     unsigned n_events;
     struct frame events[EVENTS_MAX + 1]; /* exceptions and calls of the kernel; the last is the end */
-    uint8_t fx[512];
+    uint8_t fx[FX_SIZE];
     uint64_t fs_base, gs_base;
     uint64_t device; /* hash of what devices saw */
     unsigned accesses;
@@ -95,7 +100,7 @@ struct labels {
 struct program {
     uint64_t seed;
     struct frame start;
-    uint8_t fx[512] __attribute__((aligned(16)));
+    uint8_t fx[FX_SIZE] __attribute__((aligned(16)));
     uint64_t fs_base, gs_base, cr0, cr4;
     const struct labels *labels;
     uint8_t area[AREA_SIZE]; /* memory as it is at its start */
@@ -123,9 +128,9 @@ void program_make(const struct judge *judge, struct program *p, struct labels *l
 
 /* What the kernel is told in the page it shares with us. */
 struct shared {
-    uint64_t action; /* 1: load CR0, CR4 and INVLPG; 2: load CR3 */
-    uint64_t cr0, cr4, invlpg, fs_base, gs_base, cr2;
-    uint8_t fx[512] __attribute__((aligned(64)));
+    uint64_t action; /* 1: load CR0, CR4 and INVLPG; 2: load CR3; 4: load XCR0 */
+    uint64_t cr0, cr4, invlpg, fs_base, gs_base, cr2, xcr0;
+    uint8_t fx[FX_SIZE] __attribute__((aligned(64)));
 };
 
 #define VECTOR_SERVICE 0x80
@@ -151,6 +156,7 @@ struct machine {
     uint8_t *ram;
     uint32_t next_table; /* physical address of the next unused page table */
     uint64_t start;      /* in the kernel, where programs begin */
+    uint64_t xcr0;       /* what the CPU has; 0: no AVX, and nothing to save it by */
     struct program *program;
     struct outcome *outcome;
     bool trial;           /* what is undefined is noted in the program, not taken from there */
@@ -164,6 +170,7 @@ struct machine_kind {
     const char *name;
     VmcCpuEngine engine;
     bool lockstep, trial;
+    bool baseline; /* x86-64-v2, as on a host without AVX */
     unsigned translate_after;
     unsigned cache_kib; /* of host code, and of decoded blocks; 0: as much as there is */
 };

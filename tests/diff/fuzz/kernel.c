@@ -86,9 +86,9 @@ static void pop_all(struct writer *w)
 }
 
 /* Does what the shared page says. */
-static void act(struct writer *w)
+static void act(struct writer *w, bool xsave)
 {
-    uint32_t no_registers, no_cr3;
+    uint32_t no_registers, no_cr3, no_xcr0;
 
     PUT(w, "\xf6\x03\x01"); /* test byte [rbx], 1 */
     no_registers = skip(w, "\x74");
@@ -100,23 +100,43 @@ static void act(struct writer *w)
     no_cr3 = skip(w, "\x74");
     PUT(w, "\x0f\x20\xd8\x0f\x22\xd8"); /* mov rax, cr3; mov cr3, rax */
     here(w, no_cr3);
+    if (!xsave)
+        return;
+    PUT(w, "\xf6\x03\x04");
+    no_xcr0 = skip(w, "\x74");
+    PUT(w, "\x8b\x43\x38\x31\xd2\x31\xc9\x0f\x01\xd1"); /* mov eax, [rbx + 56]; edx, ecx = 0; xsetbv */
+    here(w, no_xcr0);
+}
+
+/* All vector and x87 registers to or from [rbx + 64]. */
+static void save_or_restore(struct writer *w, bool xsave, bool save)
+{
+    if (xsave)
+        PUT(w, "\xb8\x07\x00\x00\x00\x31\xd2"); /* mov eax, 7; xor edx, edx */
+    PUT(w, "\x48\x0f\xae");
+    put_imm(w, save ? (xsave ? 0x63 : 0x43) : (xsave ? 0x6b : 0x4b), 1);
+    PUT(w, "\x40");
 }
 
 /* The end of a program and the beginning of the next. Returns where the latter is. */
-static uint32_t make_end(struct writer *w)
+static uint32_t make_end(struct writer *w, bool xsave)
 {
     uint32_t start;
 
     PUT(w, "\x0f\x06"); /* clts */
+    if (xsave) {
+        PUT(w, "\x0f\x20\xe0\x0f\xba\xe8\x12\x0f\x22\xe0"); /* mov rax, cr4; bts eax, 18; mov cr4, rax */
+        PUT(w, "\xb8\x07\x00\x00\x00\x31\xd2\x31\xc9\x0f\x01\xd1"); /* eax = 7; edx, ecx = 0; xsetbv */
+    }
     load_rbx_shared(w);
-    PUT(w, "\x48\x0f\xae\x43\x40");                 /* fxsave64 [rbx + 64] */
+    save_or_restore(w, xsave, true);
     PUT(w, "\xf3\x48\x0f\xae\xc0\x48\x89\x43\x20"); /* rdfsbase rax; mov [rbx + 32], rax */
     PUT(w, "\xf3\x48\x0f\xae\xc8\x48\x89\x43\x28"); /* rdgsbase */
     PUT(w, "\xe6");
     put_imm(w, PORT_KERNEL, 1);
     start = w->at;
     load_rbx_shared(w);
-    PUT(w, "\x48\x0f\xae\x4b\x40");                     /* fxrstor64 */
+    save_or_restore(w, xsave, false);
     PUT(w, "\x31\xc0\x8e\xe0\x8e\xe8\x8e\xd8\x8e\xc0"); /* null selectors, so that IRET leaves bases alone */
     PUT(w, "\x48\x8b\x43\x20\xf3\x48\x0f\xae\xd0");
     PUT(w, "\x48\x8b\x43\x28\xf3\x48\x0f\xae\xd8");
@@ -124,21 +144,21 @@ static uint32_t make_end(struct writer *w)
     return start;
 }
 
-static uint32_t make_exceptions(struct writer *w, uint32_t *start)
+static uint32_t make_exceptions(struct writer *w, bool xsave, uint32_t *start)
 {
     uint32_t entry = w->at, not_end, to_tail;
 
     push_all(w);
     PUT(w, "\x81\xbc\x24\x88\x00\x00\x00\x81\x00\x00\x00"); /* cmp dword [rsp + 88h], VECTOR_END */
     not_end = skip(w, "\x75");
-    *start = make_end(w);
+    *start = make_end(w, xsave);
     to_tail = skip(w, "\xeb");
     here(w, not_end);
     load_rbx_shared(w);
     PUT(w, "\xe6");
     put_imm(w, PORT_KERNEL, 1);
     here(w, to_tail);
-    act(w);
+    act(w, xsave);
     pop_all(w);
     return entry;
 }
@@ -188,7 +208,7 @@ uint64_t kernel_make(struct machine *m)
     struct writer w = {m->ram, PHYS_STUBS + PAGE};
     uint32_t interrupts[4], start, exceptions;
 
-    exceptions = make_exceptions(&w, &start);
+    exceptions = make_exceptions(&w, m->xcr0 != 0, &start);
     make_interrupts(&w, interrupts);
     g_assert(w.at < PHYS_SHARED);
     for (unsigned v = 0; v < 256; v++) {
@@ -411,6 +431,30 @@ static void change_privilege(struct machine *m, struct frame *f)
             f->gpr[i] ^= TO_SUPER;
 }
 
+/* AVX as it was, or for a while without the kernel's consent: by CR4 or by XCR0. */
+static void change_avx(struct machine *m, bool enable)
+{
+    struct shared *shared = machine_shared(m);
+    uint64_t r = choose(m, 14);
+
+    if (!m->xcr0)
+        return;
+    invalidate(m, UDATA);
+    shared->cr4 |= CR4_OSXSAVE;
+    shared->xcr0 = enable ? m->xcr0 : r & 1 ? 3 : 1;
+    if (!enable && r & 2)
+        shared->cr4 &= ~CR4_OSXSAVE;
+    else
+        shared->action |= 4;
+}
+
+static bool avx_is_off(struct machine *m)
+{
+    const struct shared *shared = machine_shared(m);
+
+    return m->xcr0 && (!(shared->cr4 & CR4_OSXSAVE) || shared->xcr0 != m->xcr0);
+}
+
 static void service(struct machine *m, struct frame *f)
 {
     struct shared *shared = machine_shared(m);
@@ -459,6 +503,9 @@ static void service(struct machine *m, struct frame *f)
     case 13:
         f->rip = some_label(m, f, 12);
         break;
+    case 14:
+        change_avx(m, r & 0x300);
+        break;
     default:
         break;
     }
@@ -491,7 +538,9 @@ static void resolve(struct machine *m, struct frame *f)
         f->rflags &= ~FL_AC;
         break;
     default:
-        if (r < 75)
+        if (f->vector == EXC_UD && avx_is_off(m) && r < 50)
+            change_avx(m, true);
+        else if (r < 75)
             skip_instruction(m, f);
         else
             f->rip = some_label(m, f, 13);

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "cpu/soft/xcr.h"
+
 #define TABLES_END PHYS_GDT
 
 static uint64_t get64(struct machine *m, uint32_t pa)
@@ -136,6 +138,10 @@ static void set_start(struct machine *m, uint64_t rip)
     st.cr0 = 0x80050033;
     st.cr3 = PHYS_TABLES;
     st.cr4 = 0x10ea0; /* FSGSBASE UMIP OSXMMEXCPT OSFXSR PGE PAE */
+    if (m->xcr0) {
+        st.cr4 |= CR4_OSXSAVE;
+        st.xcr0 = m->xcr0;
+    }
     st.efer = 0xd01;
     st.gdt.base = KERNEL + PHYS_GDT;
     st.gdt.limit = 127;
@@ -175,6 +181,7 @@ struct machine *machine_new(const struct machine_kind *kind)
                               .n_cpus = 1,
                               .engine = kind->engine,
                               .lockstep = kind->lockstep,
+                              .baseline_cpu = kind->baseline,
                               .code_cache_mib = VMC_CODE_CACHE_MIN};
     m->vm = vmc_cpu_soft.vm_new(&params, &error);
     if (m->vm) {
@@ -185,6 +192,9 @@ struct machine *machine_new(const struct machine_kind *kind)
     }
     if (!m->cpu)
         g_error("%s", error->message);
+    m->xcr0 = vmc_xcr0_allowed(m->cpu);
+    if (!(m->xcr0 & 4)) /* FXSAVE keeps all there is */
+        m->xcr0 = 0;
     make_paging(m);
     make_gdt(m);
     m->start = kernel_make(m);
@@ -213,9 +223,11 @@ void machine_load(struct machine *m, struct program *p, struct outcome *o)
         }
     memcpy(m->ram + FRAME_PA, &p->start, sizeof(p->start));
     memcpy(shared->fx, p->fx, sizeof(p->fx));
-    shared->action = 3;
+    memcpy(shared->fx + FX_HEADER, &m->xcr0, sizeof(m->xcr0)); /* XSTATE_BV: all of it is there */
+    shared->action = m->xcr0 ? 7 : 3;
     shared->cr0 = p->cr0;
-    shared->cr4 = p->cr4;
+    shared->xcr0 = m->xcr0;
+    shared->cr4 = p->cr4 | (m->xcr0 ? CR4_OSXSAVE : 0);
     shared->invlpg = UDATA;
     shared->fs_base = p->fs_base;
     shared->gs_base = p->gs_base;

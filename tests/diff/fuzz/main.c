@@ -2,12 +2,14 @@
  * fuzzcpu: see fuzz.h for what it does.
  *
  *   fuzzcpu [--seconds N] [--seed N] [--sessions N] [--programs N]
- *           [--alone] [--trace] [--watch ADDRESS] [--steps N] [--engine blocks|translator|lockstep]
+ *           [--baseline] [--alone] [--trace] [--watch ADDRESS] [--steps N]
+ *           [--engine blocks|translator|lockstep]
  *
  * Sessions one after the other until the time is up, or the first difference; that is printed with the
- * options that bring it back. --programs: how many a session has. Of the last one --trace prints what it
- * executes and when the byte at a physical address changes; with --steps the engines run its first
- * instructions one by one; with --alone they run nothing else, and find in memory what the earlier ones left.
+ * options that bring it back. --baseline: x86-64-v2, as on a host without AVX. --programs: how many a session
+ * has. Of the last one --trace prints what it executes and when the byte at a physical address changes; with
+ * --steps the engines run its first instructions one by one; with --alone they run nothing else, and find in
+ * memory what the earlier ones left.
  */
 #include "fuzz.h"
 
@@ -28,7 +30,7 @@ struct run {
     double seconds, until;
     unsigned long sessions;
     unsigned programs;
-    bool alone, trace;
+    bool baseline, alone, trace;
     const char *engine;
     uint32_t watch;
     unsigned steps; /* of the last program, not to be run by the engine */
@@ -145,25 +147,31 @@ static void print_events(const struct outcome *x, const struct outcome *y)
     }
 }
 
+static void print_bytes(const uint8_t *bytes)
+{
+    for (unsigned k = 16; k-- > 0;)
+        printf("%02x", bytes[k]);
+}
+
 static void print_fx(const struct outcome *x, const struct outcome *y)
 {
-    for (unsigned i = 0; i < 416; i += 16)
-        if (memcmp(x->fx + i, y->fx + i, 16) != 0) {
-            printf("  %s%u (FXSAVE offset %u) expected",
-                   i < 32    ? "control "
-                   : i < 160 ? "st"
-                             : "xmm",
-                   i < 32    ? i / 16
-                   : i < 160 ? i / 16 - 2
-                             : i / 16 - 10,
-                   i);
-            for (unsigned k = 16; k-- > 0;)
-                printf(" %02x", x->fx[i + k]);
-            printf("  got");
-            for (unsigned k = 16; k-- > 0;)
-                printf(" %02x", y->fx[i + k]);
-            printf("\n");
-        }
+    static const struct {
+        const char *name;
+        unsigned from;
+    } parts[] = {{"control", 0}, {"st", 32}, {"xmm", 160}, {"rest", 416}, {"ymm", FX_YMM}};
+    unsigned part = 0;
+
+    for (unsigned i = 0; i < FX_SIZE; i += 16) {
+        if (part + 1 < G_N_ELEMENTS(parts) && i == parts[part + 1].from)
+            part++;
+        if (memcmp(x->fx + i, y->fx + i, 16) == 0)
+            continue;
+        printf("  %s%u (XSAVE offset %u) expected ", parts[part].name, (i - parts[part].from) / 16, i);
+        print_bytes(x->fx + i);
+        printf(" got ");
+        print_bytes(y->fx + i);
+        printf("\n");
+    }
 }
 
 /* Whether the engine's machine came out as the trial's. Prints where not. */
@@ -211,10 +219,11 @@ static void start_session(struct run *r, uint64_t seed)
         {.name = "lockstep", .engine = VMC_ENGINE_TRANSLATOR, .lockstep = true},
     };
 
-    r->trial =
-        machine_new(&(struct machine_kind){.name = "trial", .engine = VMC_ENGINE_INTERPRETER, .trial = true});
+    r->trial = machine_new(&(struct machine_kind){
+        .name = "trial", .engine = VMC_ENGINE_INTERPRETER, .trial = true, .baseline = r->baseline});
     for (unsigned i = 0; i < ENGINES; i++) {
         kinds[i].translate_after = PICK(&(struct generator){.random = diff_random(&random)}, hot);
+        kinds[i].baseline = r->baseline;
         kinds[i].cache_kib = PICK(&(struct generator){.random = diff_random(&random)}, caches);
         if (!r->engine || strcmp(r->engine, kinds[i].name) == 0)
             r->machines[i] = machine_new(&kinds[i]);
@@ -294,7 +303,8 @@ static bool run_session(struct run *r, uint64_t seed)
         good = run_program(r, n + 1 == r->programs);
     }
     if (!good)
-        printf("again: fuzzcpu --seed %" PRIu64 " --sessions 1 --programs %u\n", seed, n);
+        printf("again: fuzzcpu%s --seed %" PRIu64 " --sessions 1 --programs %u\n",
+               r->baseline ? " --baseline" : "", seed, n);
     end_session(r);
     return good;
 }
@@ -318,8 +328,13 @@ static bool parse_options(struct run *r, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
 
-        if (strcmp(argv[i], "--alone") == 0 || strcmp(argv[i], "--trace") == 0) {
-            *(strcmp(argv[i], "--alone") == 0 ? &r->alone : &r->trace) = true;
+        bool *flag = strcmp(argv[i], "--alone") == 0      ? &r->alone
+                     : strcmp(argv[i], "--trace") == 0    ? &r->trace
+                     : strcmp(argv[i], "--baseline") == 0 ? &r->baseline
+                                                          : NULL;
+
+        if (flag) {
+            *flag = true;
             continue;
         }
         if (strcmp(argv[i], "--seconds") == 0)

@@ -105,8 +105,12 @@ static bool is_kind(const struct judged *i, unsigned kind)
 {
     ZydisISASet set = i->insn.meta.isa_set;
     bool x87 = set == ZYDIS_ISA_SET_X87 || set == ZYDIS_ISA_SET_FCMOV || set == ZYDIS_ISA_SET_PENTIUMMMX;
-    bool vector = i->insn.mnemonic != ZYDIS_MNEMONIC_INVALID && set >= ZYDIS_ISA_SET_SSE &&
-                  set <= ZYDIS_ISA_SET_SSSE3MMX;
+    bool vector = false;
+
+    for (unsigned k = 0; k < i->insn.operand_count; k++)
+        vector |= i->ops[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                  (ZydisRegisterGetClass(i->ops[k].reg.value) == ZYDIS_REGCLASS_XMM ||
+                   ZydisRegisterGetClass(i->ops[k].reg.value) == ZYDIS_REGCLASS_YMM);
 
     switch (kind) {
     case KIND_PLAIN:
@@ -153,20 +157,21 @@ static bool suits(struct builder *b, const struct judged *i)
     return !sequence_writes(i, b->keep) || BCHANCE(b, 4);
 }
 
-/* ModRM (and SIB) at `modrm`: pointer plus a short distance. `rex`: where the REX prefix is, if there is one.
- */
-static void through_pointer(struct builder *b, uint8_t *code, unsigned modrm, unsigned opcode)
+/* ModRM (and SIB) at `modrm`, the opcode's or VEX's bits before it: pointer plus a short distance. */
+static void through_pointer(struct builder *b, uint8_t *code, unsigned modrm, bool vex)
 {
     unsigned reg = pointers[BELOW(b, sizeof(pointers))];
-    uint8_t *rex = NULL;
+    uint8_t *rex = NULL, *rxb = vex && modrm >= 4 && code[modrm - 4] == 0xc4 ? &code[modrm - 3] : NULL;
 
-    for (unsigned k = 0; k < opcode; k++)
+    for (unsigned k = 0; !vex && k + 1 < modrm; k++)
         if ((code[k] & 0xf0) == 0x40)
             rex = &code[k];
-    if (!rex && reg >= 8)
+    if (!rex && !rxb && reg >= 8)
         reg = 3;
     if (rex)
         *rex = (uint8_t)((*rex & 0xfc) | reg >> 3);
+    if (rxb) /* inverted there */
+        *rxb = (uint8_t)(*rxb | 0x60) ^ (reg >= 8 ? 0x20 : 0);
     code[modrm] = (uint8_t)(0x40 | (code[modrm] & 0x38) | (reg & 7));
     if ((reg & 7) == 4) {
         memmove(code + modrm + 2, code + modrm + 1, 15 - modrm - 1);
@@ -183,7 +188,10 @@ static void add_random(struct builder *b)
 {
     for (unsigned tries = 0; tries < 60; tries++) {
         uint8_t code[32] = {0};
-        unsigned modrm = generate_bytes(&b->g, MODE_64, code), opcode = modrm - 1;
+        bool vex = b->kind != KIND_X87 && BCHANCE(b, b->kind == KIND_VECTOR ? 45 : 12);
+        unsigned modrm =
+            vex ? generate_vex_bytes(&b->g, MODE_64, code) : generate_bytes(&b->g, MODE_64, code);
+        unsigned opcode = modrm - 1;
         struct judged i;
 
         if (b->kind == KIND_X87 && BCHANCE(b, 80)) {
@@ -192,7 +200,7 @@ static void add_random(struct builder *b)
                 code[opcode - 1] = 0x2e;
         }
         if (BCHANCE(b, 45))
-            through_pointer(b, code, modrm, opcode);
+            through_pointer(b, code, modrm, vex);
         else if (BCHANCE(b, 90))
             code[modrm] |= 0xc0;
         judge_insn(b->judge, MODE_64, code, 15, &i);
@@ -201,6 +209,36 @@ static void add_random(struct builder *b)
         emit(b, code, i.valid ? i.insn.length : 3);
         return;
     }
+}
+
+/* vpgatherdd and its kin by a pointer, mostly with indices that stay within a page or two: a fault in the
+ * middle leaves the elements before it done. */
+static void add_gather(struct builder *b)
+{
+    uint8_t to = (uint8_t)BELOW(b, 8), mask = (uint8_t)BELOW(b, 8), index = (uint8_t)BELOW(b, 8);
+    uint8_t length = (uint8_t)(BELOW(b, 2) << 2), wide = (uint8_t)(BELOW(b, 2) << 7);
+    uint8_t base = pointers[BELOW(b, 4)], opcode = (uint8_t)(0x90 + BELOW(b, 4));
+
+    if (BCHANCE(b, 70)) { /* vpcmpeqd mask, mask, mask */
+        uint8_t ones[] = {0xc5, (uint8_t)(0xfd ^ mask << 3), 0x76, (uint8_t)(0xc0 | mask * 9)};
+
+        emit(b, ones, sizeof(ones));
+    }
+    if (BCHANCE(b, 90)) { /* vpsrld or vpsrlq index, index, n */
+        bool quad = opcode & 1;
+        uint8_t shift[] = {0xc5, (uint8_t)(0xfd ^ index << 3), quad ? 0x73 : 0x72, (uint8_t)(0xd0 | index),
+                           (uint8_t)((quad ? 50 : 18) + BELOW(b, 14))};
+
+        emit(b, shift, sizeof(shift));
+    }
+    uint8_t gather[] = {0xc4,
+                        0xe2,
+                        (uint8_t)((0x79 ^ mask << 3) | wide | length),
+                        opcode,
+                        (uint8_t)(0x44 | to << 3),
+                        (uint8_t)(BELOW(b, 4) << 6 | index << 3 | base),
+                        (uint8_t)BELOW(b, 128)};
+    emit(b, gather, sizeof(gather));
 }
 
 /* Accesses that compilers put next to each other: by one base, at distances that lie close together. */
@@ -462,7 +500,9 @@ static void add_statement(struct builder *b)
 
     if (BCHANCE(b, 8))
         b->kind = BELOW(b, 4);
-    if (r < 90)
+    if (r < 2)
+        add_gather(b);
+    else if (r < 90)
         add_random(b);
     else if (r < 112)
         add_span(b);
@@ -532,7 +572,9 @@ static void make_start(struct builder *b)
     for (unsigned i = 0; i < sizeof(pointers); i++)
         p->start.gpr[pointers[i]] = some_address(b);
     p->start.rsp = window(b, STACK_TOP) + (BCHANCE(b, 90) ? 0 : BELOW(b, 16)) - BELOW(b, 64) * 8;
-    memcpy(p->fx, c.in.fx, sizeof(p->fx));
+    memset(p->fx, 0, sizeof(p->fx));
+    memcpy(p->fx, c.in.fx, FX_HEADER);
+    memcpy(p->fx + FX_YMM, c.in.ymm_high, sizeof(c.in.ymm_high));
     p->fs_base = some_address(b) & ~0xfffull;
     p->gs_base = BCHANCE(b, 80) ? some_address(b) : c.in.gs_base;
     p->cr0 = 0x80010033 | (BCHANCE(b, 20) ? CR0_AM : 0) | (BCHANCE(b, 8) ? CR0_TS : 0);

@@ -46,6 +46,7 @@ static bool is_privileged(const struct judged *i)
     case ZYDIS_MNEMONIC_RDMSR:
     case ZYDIS_MNEMONIC_WRMSR:
     case ZYDIS_MNEMONIC_SWAPGS:
+    case ZYDIS_MNEMONIC_XSETBV:
     case ZYDIS_MNEMONIC_MWAIT:
     case ZYDIS_MNEMONIC_MONITOR:
     case ZYDIS_MNEMONIC_INVPCID:
@@ -87,6 +88,15 @@ static bool reaches_kernel_port(const struct judged *i, const VmcCpu *c)
     return number < PORT_PLAY && number + 8 > PORT_KERNEL;
 }
 
+/* A relative branch to where addresses are not canonical: the fault is the branch's on hardware, and ours is
+ * the target's. */
+static bool leaves_canonical(const struct judged *i, uint64_t rip)
+{
+    uint64_t target = rip + i->insn.length + (uint64_t)i->insn.raw.imm[0].value.s;
+
+    return i->insn.raw.imm[0].is_relative && (uint64_t)((int64_t)(target << 16) >> 16) != target;
+}
+
 /* Leaves another kind of code behind, or depends on the moment or the machine. */
 static bool is_forbidden(const struct judged *i, const VmcCpu *c)
 {
@@ -116,8 +126,8 @@ static bool is_forbidden(const struct judged *i, const VmcCpu *c)
                ((i->ops[2].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? i->ops[2].imm.value.u : c->gpr[VMC_RCX]) &
                 31) > 16;
     default:
-        return i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || reaches_kernel_port(i, c) ||
-               (c->cpl == 0 && is_privileged(i));
+        return i->insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || leaves_canonical(i, c->rip) ||
+               reaches_kernel_port(i, c) || (c->cpl == 0 && is_privileged(i));
     }
 }
 
