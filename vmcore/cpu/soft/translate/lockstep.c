@@ -92,7 +92,7 @@ static void take_back(struct vmc_journal *j)
 static bool same_memory(const struct vmc_journal *j)
 {
     for (unsigned i = 0; i < j->n; i++)
-        if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size))
+        if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size) != 0)
             return false;
     return true;
 }
@@ -332,7 +332,7 @@ static void report(VmcCpu *c, const struct vmc_block *b, const struct side *befo
             g_string_append_printf(out, "  ymm%u differs\n", i);
     const struct vmc_journal *j = c->journal;
     for (unsigned i = 0; i < j->n; i++)
-        if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size))
+        if (memcmp(j->notes[i].new, j->notes[i].got, j->notes[i].size) != 0)
             g_string_append_printf(out, "  store %u of %u bytes differs\n", i, j->notes[i].size);
     fprintf(stderr, "%s", out->str);
     if (!c->fatal)
