@@ -36,14 +36,15 @@ static bool uses_s1(const struct vmc_insn *d, const struct vmc_plan *p)
            (p->form == FORM_GENERIC && !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE);
 }
 
-/* How far accesses like that of instruction i reach, from there on: [*lo, *hi) around its base. */
-static void span(const struct vmc_tr *t, unsigned i, int32_t *lo, int32_t *hi, bool *stores, bool *several)
+/* How far accesses like that of instruction i reach, from there on: [*lo, *hi) around its base. Displacements
+ * and steps are as large as the guest likes, and their sums larger than 32 bits. */
+static void span(const struct vmc_tr *t, unsigned i, int64_t *lo, int64_t *hi, bool *stores, bool *several)
 {
     const struct vmc_plan *first = &t->plan[i];
     uint8_t seg = segment(&t->insn[i], first);
-    int32_t delta = 0;
+    int64_t delta = 0;
     *lo = first->disp;
-    *hi = first->disp + first->size;
+    *hi = *lo + first->size;
     *stores = first->stores;
     *several = false;
     if (t->narrow || !plain(&t->insn[i], first) || first->base == VMC_NO_REG)
@@ -54,9 +55,9 @@ static void span(const struct vmc_tr *t, unsigned i, int32_t *lo, int32_t *hi, b
         if (j > i && p->memory) {
             if (p->base != first->base || !plain(d, p) || segment(d, p) != seg)
                 return;
-            int32_t from = p->disp + delta, to = from + p->size;
-            int32_t new_lo = MIN(*lo, from), new_hi = MAX(*hi, to);
-            if (new_hi - new_lo > SPAN_MAX)
+            int64_t from = p->disp + delta, to = from + p->size;
+            int64_t new_lo = MIN(*lo, from), new_hi = MAX(*hi, to);
+            if (new_hi - new_lo > SPAN_MAX || new_lo < INT32_MIN)
                 return;
             *lo = new_lo, *hi = new_hi;
             *stores |= p->stores;
@@ -170,15 +171,15 @@ struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i)
     struct vmc_pointer *ptr = &t->pointer;
     uint8_t seg = segment(d, p);
     if (ptr->valid && plain(d, p) && p->base == ptr->base && seg == ptr->seg) {
-        int32_t from = p->disp + ptr->delta;
+        int64_t from = p->disp + ptr->delta;
         if (from >= ptr->lo && from + p->size <= ptr->hi && (ptr->writable || !p->stores))
-            return vmc_m(S1, from - ptr->off);
+            return vmc_m(S1, (int32_t)(from - ptr->off));
     }
-    int32_t lo, hi;
+    int64_t lo, hi;
     bool stores, several;
     span(t, i, &lo, &hi, &stores, &several);
     vmc_flags_release(t);
-    linear(t, i, lo);
+    linear(t, i, (int32_t)lo);
     uint32_t info = t->off[i] | (uint32_t)(hi - lo - 1) << VMC_ACCESS_LENGTH_SHIFT |
                     (p->stores ? VMC_ACCESS_STORES : 0) | (stores ? VMC_ACCESS_WRITABLE : 0) |
                     (several ? VMC_ACCESS_SEVERAL : 0);
@@ -193,7 +194,7 @@ struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i)
                                 .off = lo,
                                 .lo = lo,
                                 .hi = hi};
-    return vmc_m(S1, p->disp - lo);
+    return vmc_m(S1, (int32_t)(p->disp - lo));
 }
 
 void vmc_pointer_after(struct vmc_tr *t, unsigned i)

@@ -96,6 +96,8 @@ void vmc_plan_push(struct vmc_plan *p)
 /* The base register moves by a constant: what else knows an address relative to it can follow. */
 static void steps(struct vmc_plan *p, unsigned gpr, int64_t step)
 {
+    if (step != (int32_t)step) /* SUB of the smallest number */
+        return;
     p->steps = true;
     p->stepped = (uint8_t)gpr;
     p->step = (int32_t)step;

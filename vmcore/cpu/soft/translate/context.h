@@ -150,7 +150,7 @@ struct vmc_flags_state {
 struct vmc_pointer {
     bool valid, writable;
     uint8_t base, seg;
-    int32_t off, lo, hi, delta;
+    int64_t off, lo, hi, delta;
 };
 
 struct vmc_stub {

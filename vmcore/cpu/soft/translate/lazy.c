@@ -210,8 +210,7 @@ static bool changes(struct vmc_operand *o, const struct vmc_plan *p)
         return false;
     if (!p->steps || p->stepped != o->gpr || p->flags_write)
         return true;
-    o->imm -= p->step;
-    return false;
+    return __builtin_sub_overflow(o->imm, p->step, &o->imm); /* too far */
 }
 
 void vmc_flags_before_writes(struct vmc_tr *t, unsigned i)
