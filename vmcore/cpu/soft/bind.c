@@ -24,8 +24,9 @@ static void bind_memory(const struct vmc_insn *d, struct vmc_uop *u)
     u->index = slot(d->index);
     u->scale = d->scale;
     u->disp = d->disp;
-    if (d->base == VMC_RIP_REG)
-        u->disp += u->off + d->length;
+    if (d->base == VMC_RIP_REG && __builtin_add_overflow(d->disp, u->off + d->length, &u->disp) &&
+        d->addrsize == 8)
+        u->flags |= UF_EA_SLOW | UF_FAR;
     u->flags |= UF_MEM;
     if (d->addrsize == 4)
         u->flags |= UF_EA_SLOW | UF_A32;

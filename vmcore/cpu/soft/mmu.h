@@ -79,15 +79,20 @@ static inline uint64_t vmc_ea(VmcCpu *c, const struct vmc_uop *u)
     return R64(c, u->base) + (R64(c, u->index) << u->scale) + (uint64_t)(int64_t)u->disp +
            c->seg_base[u->seg];
 }
+/* An offset cut to the address size. */
+static inline uint64_t vmc_ea_cut(const struct vmc_uop *u, uint64_t offset)
+{
+    if (u->flags & UF_A32)
+        return (uint32_t)offset;
+    return (u->flags & UF_A16) && u->base != VMC_SLOT_RIP ? (uint16_t)offset : offset;
+}
 /* The same without segment base and checks: LEA. Truncated to the address size. */
 static inline uint64_t vmc_ea_offset(VmcCpu *c, const struct vmc_uop *u)
 {
     uint64_t ea = R64(c, u->base) + (R64(c, u->index) << (u->scale & 3)) + (uint64_t)(int64_t)u->disp;
-    if (u->flags & UF_A32)
-        ea = (uint32_t)ea;
-    else if (u->flags & UF_A16)
-        ea = (uint16_t)ea;
-    return ea;
+    if ((u->flags & UF_FAR) && u->base == VMC_SLOT_RIP)
+        ea += 1ull << 32;
+    return vmc_ea_cut(u, ea);
 }
 
 static inline struct vmc_tlb_entry *vmc_tlb_at(VmcCpu *c, uint64_t va)

@@ -32,7 +32,7 @@ struct vmc_uop {
     uint8_t len;         /* of the instruction */
     uint8_t flags;       /* UF_* */
     int64_t imm;
-    int32_t disp; /* RIP-relative ones include the distance from the block's start */
+    int32_t disp; /* RIP-relative ones include the distance from the block's start (UF_FAR) */
     uint16_t off; /* offset of the instruction from the block's first byte */
     uint16_t x;   /* whatever the handler wants: selector, condition, register number ... */
 };
@@ -41,6 +41,7 @@ _Static_assert(sizeof(struct vmc_uop) == 32, "two micro-operations a cache line"
 enum {
     UF_EA_SLOW = 1, /* address size below 64, or a segment to be checked: vmc_ea_slow */
     UF_A16 = 2,
+    UF_FAR = UF_A16, /* with VMC_SLOT_RIP as base: 4 GiB farther than disp says, which is too small for it */
     UF_A32 = 4,
     UF_SEG = 8,    /* check limit and rights of segment `seg` (protected and real mode) */
     UF_SS = 16,    /* non-canonical addresses raise #SS(0) instead of #GP(0) */

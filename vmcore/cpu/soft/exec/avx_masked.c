@@ -13,12 +13,7 @@
 /* The element's address: an offset from the operand's own, cut to the address size, in its segment. */
 static uint64_t element_address(VmcCpu *c, const struct vmc_uop *u, uint64_t offset)
 {
-    uint64_t off = vmc_ea_offset(c, u) + offset;
-    if (u->flags & UF_A32)
-        off = (uint32_t)off;
-    else if (u->flags & UF_A16)
-        off = (uint16_t)off;
-    return vmc_ea_linear(c, u, off);
+    return vmc_ea_linear(c, u, vmc_ea_cut(u, vmc_ea_offset(c, u) + offset));
 }
 
 /* Element i of a register of `size`-byte elements. */

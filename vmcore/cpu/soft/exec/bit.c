@@ -23,12 +23,7 @@ static inline uint64_t bit_address(VmcCpu *c, const struct vmc_uop *u, uint64_t 
 {
     if (vmc_likely(!(u->flags & UF_EA_SLOW)))
         return vmc_ea(c, u) + cell;
-    uint64_t off = vmc_ea_offset(c, u) + cell;
-    if (u->flags & UF_A32)
-        off = (uint32_t)off;
-    else if (u->flags & UF_A16)
-        off = (uint16_t)off;
-    return vmc_ea_linear(c, u, off);
+    return vmc_ea_linear(c, u, vmc_ea_cut(u, vmc_ea_offset(c, u) + cell));
 }
 
 #define DEFINE_BIT_REG(NAME, BITS)                                                                           \

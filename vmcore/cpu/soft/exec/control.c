@@ -28,6 +28,21 @@ OP(jcc_any)
     VMC_CHAIN(c, 1, vmc_next_rip(c, u));
 }
 
+/* A target farther than u->disp can say: 32 bits ahead of the instruction, which stands behind the block's
+ * start. u->x is the condition, or FAR_JMP or FAR_CALL. */
+enum { FAR_JMP = 16, FAR_CALL };
+OP(far_target)
+{
+    uint64_t target = vmc_next_rip(c, u) + (uint64_t)u->imm;
+    if (u->x < FAR_JMP && !vmc_condition(c, u->x))
+        target = vmc_next_rip(c, u);
+    if (u->x == FAR_CALL) {
+        vmc_st64(c, u, RSP - 8, vmc_next_rip(c, u));
+        RSP -= 8;
+    }
+    VMC_JUMP(c, target);
+}
+
 /* Branches through memory and the stack: like MEM_OP, but with another end. */
 #define BRANCH_OP(NAME, BODY)                                                                                \
     VMC_NOINLINE static void slow_##NAME(VmcCpu *c, const struct vmc_uop *u){BODY(SLOW, unused)} OP(NAME)    \
@@ -272,10 +287,14 @@ static enum vmc_bound end(struct vmc_uop *u, vmc_op fn)
     return VMC_BIND_END;
 }
 
-/* Sets the target of a relative branch. Pages are those of the block: its start is the first byte's. */
-static void set_target(const struct vmc_insn *d, struct vmc_uop *u)
+/* A branch to the block's start plus u->disp. Pages are those of the block: its start is the first byte's.
+ * `x`: which it is for far_target. */
+static enum vmc_bound relative(const struct vmc_insn *d, struct vmc_uop *u, vmc_op fn, unsigned x)
 {
-    u->disp = (int32_t)(u->off + d->length + d->imm);
+    if (!__builtin_add_overflow(u->off + d->length, d->imm, &u->disp))
+        return end(u, fn);
+    u->x = (uint16_t)x;
+    return end(u, op_far_target);
 }
 
 static enum vmc_bound bind_group5(const struct vmc_insn *d, struct vmc_uop *u)
@@ -300,16 +319,14 @@ static enum vmc_bound bind_64(const struct vmc_insn *d, struct vmc_uop *u)
     if (d->map == VMC_MAP_0F) {
         if ((op & 0xf0) != 0x80)
             return VMC_BIND_NO;
-        set_target(d, u);
         u->x = op & 15;
-        return end(u, op_jcc_any);
+        return relative(d, u, op_jcc_any, u->x);
     }
     if (d->map != VMC_MAP_1)
         return VMC_BIND_NO;
     if (op >= 0x70 && op < 0x80) {
-        set_target(d, u);
         u->x = op & 15;
-        return end(u, op_jcc_any);
+        return relative(d, u, op_jcc_any, u->x);
     }
     if (op >= 0x50 && op < 0x58)
         return use(u, narrow ? op_push_r_64_16 : op_push_r_64);
@@ -339,16 +356,13 @@ static enum vmc_bound bind_64(const struct vmc_insn *d, struct vmc_uop *u)
     case 0xe1:
     case 0xe2:
     case 0xe3:
-        set_target(d, u);
         u->x = (uint16_t)((op & 3) | (d->addrsize == 4 ? 4 : 0));
-        return end(u, op_loop_64);
+        return relative(d, u, op_loop_64, 0); /* never far */
     case 0xe8:
-        set_target(d, u);
-        return end(u, op_call_rel_64);
+        return relative(d, u, op_call_rel_64, FAR_CALL);
     case 0xe9:
     case 0xeb:
-        set_target(d, u);
-        return end(u, op_jmp_near);
+        return relative(d, u, op_jmp_near, FAR_JMP);
     case 0xff:
         return bind_group5(d, u);
     }

@@ -194,7 +194,7 @@ VMC_NOINLINE static void pop_memory(VmcCpu *c, const struct vmc_uop *u)
     uint32_t sp = get_sp(c), v = load_at(c, u, sp, size);
     struct vmc_uop moved = *u;
     if (u->base == VMC_GPR(VMC_RSP))
-        moved.disp += (int32_t)size;
+        moved.disp = (int32_t)((uint32_t)moved.disp + size); /* addresses have 32 bits or less */
     uint64_t va = vmc_ea(c, &moved);
     if (size == 2)
         vmc_st16(c, u, va, (uint16_t)v);

@@ -242,9 +242,10 @@ static bool compare_form(const struct vmc_insn *d, unsigned *kind, unsigned *imm
     return true;
 }
 
-static bool is_jcc(const struct vmc_insn *d)
+/* A conditional jump whose target u->disp says. */
+static bool is_jcc(const struct vmc_insn *d, const struct vmc_uop *u)
 {
-    return d->mode == VMC_MODE_64 && !d->vex && !d->lock &&
+    return u->disp == u->off + d->length + d->imm && d->mode == VMC_MODE_64 && !d->vex && !d->lock &&
            (d->opcode & 0xf0) == (d->map == VMC_MAP_0F ? 0x80u : 0x70u) &&
            (d->map == VMC_MAP_0F || d->map == VMC_MAP_1);
 }
@@ -253,7 +254,7 @@ void vmc_fuse(struct vmc_fuse *f, const struct vmc_insn *d, struct vmc_block *b)
 {
     struct vmc_uop *jump = &b->uops[b->n_uops - 1]; /* or whatever d became */
     unsigned kind, immediate, width;
-    if (!is_jcc(d)) {
+    if (!is_jcc(d, jump)) {
         int p = producer(d);
         specialise_conditional(f->producer, d, jump);
         if (p != KEEPS)

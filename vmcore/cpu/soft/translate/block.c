@@ -14,6 +14,16 @@ static bool is_string(const struct vmc_insn *d)
     return d->map == VMC_MAP_1 && ((op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf));
 }
 
+/* Whether a relative operand or target lies farther than 32 bits from the page's begin, from which the code
+ * counts. */
+static bool reaches_far(const struct vmc_insn *d, const struct vmc_plan *p, unsigned next)
+{
+    bool branches = p->form == FORM_CALL || p->form == FORM_JMP || p->form == FORM_JCC;
+    int64_t distance = branches ? d->imm : p->base == VMC_RIP_REG ? p->disp : 0;
+
+    return distance > INT32_MAX - (int64_t)next;
+}
+
 /* One instruction of which `have` bytes are there joins the block. False: it does not, and the block ends
  * before. */
 static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned off)
@@ -31,6 +41,8 @@ static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned 
         *p = (struct vmc_plan){.form = FORM_HELPER};
         uop.fn = vmc_op_ud;
     }
+    if (reaches_far(d, p, off + d->length))
+        return false;
     if (p->form == FORM_HELPER) {
         if (t->c->vm->lockstep)
             return false;                                  /* cannot be done twice */
