@@ -308,6 +308,31 @@ static void add_pointer(struct builder *b)
     }
 }
 
+/* The same with 32 bits of displacement: distances whose sums and differences do not fit 32 bits. */
+static void add_far(struct builder *b)
+{
+    static const uint32_t distances[] = {0x40000000, 0x60000000, 0x7fffffff, 0x80000000, 0xc0000000};
+    unsigned reg = pointers[BELOW(b, 4)], n = 1 + BELOW(b, 4);
+    uint32_t back = 0;
+
+    for (unsigned k = 1 + BELOW(b, 3); k; k--) { /* lea reg, [reg + disp32] */
+        uint32_t step = distances[BELOW(b, G_N_ELEMENTS(distances))];
+
+        EMIT(b, "\x48\x8d");
+        emit_imm(b, 0x80 | reg * 9, 1);
+        emit_imm(b, step, 4);
+        back -= step;
+    }
+    while (n--) {
+        emit_imm(b, BELOW(b, 2) ? 0x8b : 0x89, 1);
+        emit_imm(b, 0x80 | BELOW(b, 3) << 3 | reg, 1);
+        emit_imm(b, (BCHANCE(b, 60) ? back : distances[BELOW(b, 5)]) + BELOW(b, 32), 4);
+    }
+    EMIT(b, "\x48\x8d"); /* home, as far as one step leads there */
+    emit_imm(b, 0x80 | reg * 9, 1);
+    emit_imm(b, back, 4);
+}
+
 /* movs, stos and so on, a few times. */
 static void add_string(struct builder *b)
 {
@@ -512,8 +537,10 @@ static void add_statement(struct builder *b)
         add_loop(b);
     else if (r < 150)
         add_stack(b);
-    else if (r < 160)
+    else if (r < 159)
         add_pointer(b);
+    else if (r < 160)
+        add_far(b);
     else if (r < 164)
         add_string(b);
     else if (r < 172)
