@@ -271,14 +271,18 @@ static void clear_entry(VmcCpu *c, unsigned t, unsigned i)
 /* Clears what has been filled; but for `global`, if given. */
 static void clear_used(VmcCpu *c, unsigned t, bool keep_global)
 {
-    for (unsigned w = 0; w < VMC_TLB_SIZE / 64; w++) {
-        uint64_t kept = keep_global ? c->tlb_global[t][w] : 0;
-        uint64_t gone = c->tlb_used[t][w] & ~kept;
-        c->tlb_used[t][w] &= kept;
-        c->tlb_global[t][w] = kept;
-        for (; gone; gone &= gone - 1)
-            clear_entry(c, t, w * 64 + (unsigned)__builtin_ctzll(gone));
-    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(c->tlb_words[t]); i++)
+        for (uint64_t words = c->tlb_words[t][i]; words; words &= words - 1) {
+            unsigned w = i * 64 + (unsigned)__builtin_ctzll(words);
+            uint64_t kept = keep_global ? c->tlb_global[t][w] : 0;
+            uint64_t gone = c->tlb_used[t][w] & ~kept;
+            c->tlb_used[t][w] &= kept;
+            c->tlb_global[t][w] = kept;
+            if (!c->tlb_used[t][w])
+                c->tlb_words[t][i] &= ~(words & -words);
+            for (; gone; gone &= gone - 1)
+                clear_entry(c, t, w * 64 + (unsigned)__builtin_ctzll(gone));
+        }
 }
 
 static void clear_code(VmcCpu *c, unsigned t)
@@ -290,9 +294,11 @@ static void clear_code(VmcCpu *c, unsigned t)
 
 void vmc_tlb_init(VmcCpu *c)
 {
-    for (unsigned t = 0; t < VMC_TLB_COUNT; t++)
-        for (unsigned i = 0; i < VMC_TLB_SIZE; i++)
-            clear_entry(c, t, i);
+    /* The tag zero, which all have, belongs to the first entry, and the page before it to the last one. */
+    for (unsigned t = 0; t < VMC_TLB_COUNT; t++) {
+        clear_entry(c, t, 0);
+        clear_entry(c, t, VMC_TLB_SIZE - 1);
+    }
     for (unsigned t = 0; t < VMC_CODE_COUNT; t++)
         clear_code(c, t);
 }
@@ -350,11 +356,14 @@ void vmc_tlb_protect(VmcCpu *c, uintptr_t host_page)
 void vmc_tlb_protect_range(VmcCpu *c, uintptr_t host, uint64_t size)
 {
     for (unsigned t = 0; t < VMC_TLB_NEVER; t++)
-        for (unsigned w = 0; w < VMC_TLB_SIZE / 64; w++)
-            for (uint64_t used = c->tlb_used[t][w]; used; used &= used - 1) {
-                unsigned i = w * 64 + (unsigned)__builtin_ctzll(used);
-                if (c->tlbs[t][i].host - host < size)
-                    c->tlbs[t][i].tag_write = VMC_TLB_NO_TAG(i);
+        for (unsigned at = 0; at < G_N_ELEMENTS(c->tlb_words[t]); at++)
+            for (uint64_t words = c->tlb_words[t][at]; words; words &= words - 1) {
+                unsigned w = at * 64 + (unsigned)__builtin_ctzll(words);
+                for (uint64_t used = c->tlb_used[t][w]; used; used &= used - 1) {
+                    unsigned i = w * 64 + (unsigned)__builtin_ctzll(used);
+                    if (c->tlbs[t][i].host - host < size)
+                        c->tlbs[t][i].tag_write = VMC_TLB_NO_TAG(i);
+                }
             }
 }
 
@@ -372,6 +381,7 @@ static void fill(VmcCpu *c, unsigned t, uint64_t va, enum vmc_access access, con
         e->host = tag + addend;
     }
     c->tlb_used[t][i / 64] |= bit;
+    c->tlb_words[t][i / 4096] |= 1ull << (i / 64 % 64);
     c->tlb_global[t][i / 64] &= ~bit;
     if (m->global)
         c->tlb_global[t][i / 64] |= bit;

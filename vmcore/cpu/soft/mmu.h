@@ -52,7 +52,7 @@ void vmc_sys_st(VmcCpu *c, uint64_t va, unsigned size, uint64_t value);
 #define VMC_PHYS_BITS 46 /* MAXPHYADDR: CPUID 8000_0008 says the same */
 
 /* TLB maintenance. */
-void vmc_tlb_init(VmcCpu *c);                    /* all empty */
+void vmc_tlb_init(VmcCpu *c);                    /* all empty; what it gets is all zero */
 void vmc_tlb_flush(VmcCpu *c);                   /* everything */
 void vmc_tlb_flush_space(VmcCpu *c);             /* CR3 was written: all but global pages */
 void vmc_tlb_flush_page(VmcCpu *c, uint64_t va); /* INVLPG */

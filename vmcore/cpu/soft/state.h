@@ -176,13 +176,16 @@ struct vmc_seg {
 
 /* Software TLB of data accesses. A tag is the address of the page; one that is not valid is that of a page
  * whose entry is another one, so that neither it nor its neighbour is ever looked for here (VMC_TLB_NO_TAG).
- * `addend` turns a guest linear address into a host address, `host` is the page's. */
+ * `addend` turns a guest linear address into a host address, `host` is the page's.
+ *
+ * It reaches 64 MiB: arrays that follow each other in memory and are walked side by side have no entries in
+ * common unless they are that large. */
 struct vmc_tlb_entry {
     uint64_t tag_read, tag_write;
     uint64_t host, addend;
 };
 #define VMC_TLB_NO_TAG(index) ((uint64_t)((index) ^ 2) << 12)
-#define VMC_TLB_BITS          11
+#define VMC_TLB_BITS          14
 #define VMC_TLB_SIZE          (1u << VMC_TLB_BITS)
 enum {
     VMC_TLB_SUPER,    /* CPL 0..2, EFLAGS.AC clear (SMAP in force) */
@@ -342,8 +345,10 @@ struct VmcCpu {
         uint64_t mib[16], gib;
     } large[2];
 
-    /* Entries of each TLB filled since its last flush, and those of them that are global. */
+    /* Entries of each TLB filled since its last flush, and those of them that are global; which words of
+     * tlb_used are not zero. */
     uint64_t tlb_used[VMC_TLB_COUNT][VMC_TLB_SIZE / 64], tlb_global[VMC_TLB_COUNT][VMC_TLB_SIZE / 64];
+    uint64_t tlb_words[VMC_TLB_COUNT][VMC_TLB_SIZE / 64 / 64];
     /* Hashed sets of pages that code was fetched from, by each privilege, since it last got new tags. */
     uint64_t code_pages[VMC_CODE_COUNT][16];
     bool code_not_global; /* some of the supervisor's were not global */
