@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "vmcore/error.h"
@@ -315,6 +316,42 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len)
     }
     if (code && mem->ops && mem->ops->code_written)
         mem->ops->code_written(mem->ops_opaque);
+}
+
+/* Some of `len` bytes of `fd` to where the memfd's file offset stands. File systems that cannot splice are read
+ * through the mapping. */
+static ssize_t load_some(const VmcMemSlot *slot, uint64_t at, int fd, uint64_t offset, uint64_t len)
+{
+    size_t size = MIN(len, 1u << 30);
+    off_t from = (off_t)offset;
+    ssize_t n = sendfile(slot->fd, fd, &from, size);
+
+    if (n < 0 && (errno == EINVAL || errno == ENOSYS))
+        n = pread(fd, slot->host + at, size, (off_t)offset);
+    return n;
+}
+
+int64_t vmc_memory_load(VmcMemory *mem, uint64_t gpa, uint64_t len, int fd, uint64_t offset)
+{
+    uint64_t at, done = 0;
+    const VmcMemSlot *slot = vmc_memory_find(mem, gpa, &at);
+
+    if (!slot || len > slot->size - at) {
+        errno = EFAULT;
+        return -1;
+    }
+    while (done < len) {
+        if (lseek(slot->fd, (off_t)(at + done), SEEK_SET) < 0)
+            return -1;
+        ssize_t n = load_some(slot, at + done, fd, offset + done, len - done);
+        if (n < 0 && errno != EINTR)
+            return -1;
+        if (n == 0)
+            break;
+        done += (uint64_t)MAX(n, 0);
+    }
+    vmc_memory_written(mem, gpa, done);
+    return (int64_t)done;
 }
 
 /* A hole in the memfd and not madvise: the pages belong to the file, and a mapping that lets go of them (this

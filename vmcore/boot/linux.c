@@ -7,6 +7,7 @@
  */
 #include "boot/linux.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -65,24 +66,32 @@ static uint8_t *guest_bytes(const VmcLinuxParams *params, uint64_t gpa, uint64_t
     return bytes;
 }
 
+/* A part of a file into guest memory that has been found to be there. */
+static bool load_file(const VmcLinuxParams *params, const char *what, const char *path, int fd,
+                      uint64_t offset, uint64_t gpa, uint64_t size, GError **error)
+{
+    int64_t n = vmc_memory_load(params->memory, gpa, size, fd, offset);
+    if (n >= 0 && (uint64_t)n == size)
+        return true;
+    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot read the %s “%s”: %s", what, path,
+                n < 0 ? g_strerror(errno) : "it has become shorter meanwhile");
+    return false;
+}
+
 static bool load_kernel(const VmcLinuxParams *params, const VmcBzImage *image, int fd, GError **error)
 {
     const char *path = params->boot->kernel;
     uint64_t end = image->load_address + image->memory_size; /* both fit in 32 bits and a bit */
-    uint8_t *bytes = NULL;
-    if (end <= params->low_ram_end)
-        bytes = vmc_memory_host(params->memory, image->load_address, image->payload_size);
-    if (!bytes) {
+    if (end > params->low_ram_end ||
+        !vmc_memory_host(params->memory, image->load_address, image->payload_size)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     "the kernel “%s” needs memory up to %" G_GUINT64_FORMAT
                     " MiB to unpack itself; give the machine more",
                     path, (end + 0xfffff) >> 20);
         return false;
     }
-    bool ok =
-        vmc_boot_file_read(fd, "kernel", path, image->payload_offset, bytes, image->payload_size, error);
-    vmc_memory_written(params->memory, image->load_address, image->payload_size);
-    return ok;
+    return load_file(params, "kernel", path, fd, image->payload_offset, image->load_address,
+                     image->payload_size, error);
 }
 
 /* As high as the kernel allows, out of its way while it unpacks itself. */
@@ -115,12 +124,11 @@ static bool load_initrd(const VmcLinuxParams *params, const VmcBzImage *image, u
     if (fd < 0)
         return false;
     bool ok = place_initrd(params, image, size, &at, error);
-    uint8_t *bytes = ok ? guest_bytes(params, at, size, error) : NULL;
-    ok = bytes && vmc_boot_file_read(fd, "initrd", path, 0, bytes, size, error);
+    ok = ok && guest_bytes(params, at, size, error) &&
+         load_file(params, "initrd", path, fd, 0, at, size, error);
     close(fd);
     if (!ok)
         return false;
-    vmc_memory_written(params->memory, at, size);
     put(boot_params, BP_RAMDISK_IMAGE, at, 4);
     put(boot_params, BP_RAMDISK_SIZE, size, 4);
     return true;

@@ -14,6 +14,7 @@
 
 #include <gio/gio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "boot/bzimage.h"
@@ -210,9 +211,17 @@ static bool initrd_complete(Bytes bytes)
     return true;
 }
 
+/* Memory that goes back to the host afterwards, which as much of the heap may not. */
+static uint8_t *take_memory(uint64_t size)
+{
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return data == MAP_FAILED ? NULL : data;
+}
+
 bool vmc_initrd_check(const char *path, uint64_t limit, GError **error)
 {
-    g_autofree uint8_t *data = NULL;
+    uint8_t *data = NULL;
     uint64_t size;
     bool ok;
     int fd = vmc_boot_file_open("initrd", path, &size, error);
@@ -220,7 +229,7 @@ bool vmc_initrd_check(const char *path, uint64_t limit, GError **error)
     if (fd < 0)
         return false;
     if (size <= limit)
-        data = g_try_malloc(size);
+        data = take_memory(size);
     if (!data) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_IMAGE,
@@ -232,11 +241,11 @@ bool vmc_initrd_check(const char *path, uint64_t limit, GError **error)
     /* Read rather than mapped: a file that shrinks meanwhile must not fault. */
     ok = vmc_boot_file_read(fd, "initrd", path, 0, data, size, error);
     close(fd);
-    if (!ok)
-        return false;
-    ok = initrd_complete((Bytes){data, size});
-    if (!ok)
+    if (ok && !initrd_complete((Bytes){data, size})) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
                     "the initrd “%s” is not complete: its end is missing; make or download it again", path);
+        ok = false;
+    }
+    munmap(data, size);
     return ok;
 }
