@@ -51,10 +51,10 @@
     X(struct_copy_by_one_base, 8, 15, 16, 0, \
       "mov rax, [rbx]; mov [rbx + 64], rax; mov rax, [rbx + 8]; mov [rbx + 72], rax;" \
       "mov rax, [rbx + 16]; mov [rbx + 80], rax; mov rax, [rbx + 24]; mov [rbx + 88], rax") \
-    X(struct_copy_by_two_bases, 8, 64, 72, 0, \
+    X(struct_copy_by_two_bases, 8, 30, 32, 0, \
       "mov rax, [rsi]; mov [rdi], rax; mov rax, [rsi + 8]; mov [rdi + 8], rax;" \
       "mov rax, [rsi + 16]; mov [rdi + 16], rax; mov rax, [rsi + 24]; mov [rdi + 24], rax") \
-    X(two_pages_by_turns, 3, 24, 27, 0, "mov [rsi], rax; mov [rdi], rdx; mov [rsi + 8], rcx") \
+    X(two_pages_by_turns, 3, 19, 21, 0, "mov [rsi], rax; mov [rdi], rdx; mov [rsi + 8], rcx") \
     X(prologue_and_epilogue, 9, 26, 27, 0, \
       "push rbp; mov rbp, rsp; push rbx; push r12; sub rsp, 32;" \
       "add rsp, 32; pop r12; pop rbx; pop rbp") \
@@ -73,7 +73,7 @@
     X(flags_across_a_load, 3, 14, 15, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:") \
     X(set_and_move_by_condition, 3, 6, 6, 0, "cmp rax, rdx; sete cl; cmovb r8, rdx") \
     X(add_with_carry_chain, 4, 7, 7, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
-    X(add_with_carry_to_memory, 4, 57, 61, 0, \
+    X(add_with_carry_to_memory, 4, 30, 32, 0, \
       "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax") \
     X(sse_registers, 5, 7, 7, 0, \
       "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4") \

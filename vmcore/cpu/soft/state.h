@@ -180,6 +180,7 @@ struct vmc_seg {
  *
  * It reaches 64 MiB: arrays that follow each other in memory and are walked side by side have no entries in
  * common unless they are that large. */
+#define VMC_PARKED 4 /* of VmcCpu.parked */
 struct vmc_tlb_entry {
     uint64_t tag_read, tag_write;
     uint64_t host, addend;
@@ -318,6 +319,7 @@ struct VmcCpu {
     struct vmc_translator *translator;
     struct vmc_target *targets, *sites;
     struct vmc_link *exit_link;     /* the jump that left translated code for want of a target */
+    uint8_t *parked[VMC_PARKED];    /* host pointers of accesses looked up together */
     struct vmc_target *returns[32]; /* where the callers of what runs go on */
     struct vmc_target *site;        /* of the jump that missed */
     uint64_t target;                /* of an indirect call, while its return address is pushed */

@@ -6,72 +6,10 @@
  * the page. What fails goes to a stub behind the block, which brings the guest's flags up to date and asks
  * vmc_translated_access: it fills the TLB and returns, or leaves the instruction to the interpreter.
  *
- * Accesses by the same base register that follow each other are checked together: the first look-up covers
- * the bytes of all and S1 stays. Where such a span fails too often, because it lies across two pages, the
- * block is translated again with a look-up for each.
+ * Accesses that belong together are checked together (spans.c). Where such a span fails too often, because it
+ * lies across two pages, the block is translated again with a look-up for each.
  */
 #include "cpu/soft/translate/context.h"
-
-#define SPAN_MAX 256
-
-static bool is_explicit(const struct vmc_insn *d, const struct vmc_plan *p)
-{
-    return d->has_modrm && d->is_mem && !p->pushes;
-}
-
-static bool plain(const struct vmc_insn *d, const struct vmc_plan *p)
-{
-    return !is_explicit(d, p) || (d->index == VMC_NO_REG && d->addrsize == 8);
-}
-
-static uint8_t segment(const struct vmc_insn *d, const struct vmc_plan *p)
-{
-    return is_explicit(d, p) && (d->seg == VMC_FS || d->seg == VMC_GS) ? d->seg : VMC_NO_REG;
-}
-
-/* An instruction that needs S1 for itself. */
-static bool uses_s1(const struct vmc_insn *d, const struct vmc_plan *p)
-{
-    return p->form == FORM_HELPER ||
-           (p->form == FORM_GENERIC && !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE);
-}
-
-/* How far accesses like that of instruction i reach, from there on: [*lo, *hi) around its base. Displacements
- * and steps are as large as the guest likes, and their sums larger than 32 bits. */
-static void span(const struct vmc_tr *t, unsigned i, int64_t *lo, int64_t *hi, bool *stores, bool *several)
-{
-    const struct vmc_plan *first = &t->plan[i];
-    uint8_t seg = segment(&t->insn[i], first);
-    int64_t delta = 0;
-    *lo = first->disp;
-    *hi = *lo + first->size;
-    *stores = first->stores;
-    *several = false;
-    if (t->narrow || !plain(&t->insn[i], first) || first->base == VMC_NO_REG)
-        return;
-    for (unsigned j = i; j < t->n; j++) {
-        const struct vmc_plan *p = &t->plan[j];
-        const struct vmc_insn *d = &t->insn[j];
-        if (j > i && p->memory) {
-            if (p->base != first->base || !plain(d, p) || segment(d, p) != seg)
-                return;
-            int64_t from = p->disp + delta, to = from + p->size;
-            int64_t new_lo = MIN(*lo, from), new_hi = MAX(*hi, to);
-            if (new_hi - new_lo > SPAN_MAX || new_lo < INT32_MIN)
-                return;
-            *lo = new_lo, *hi = new_hi;
-            *stores |= p->stores;
-            *several = true;
-        }
-        if (j > i && uses_s1(d, p))
-            return;
-        if (first->base < 16 && (p->gpr_write >> first->base & 1)) {
-            if (!p->steps || p->stepped != first->base)
-                return;
-            delta += p->step;
-        }
-    }
-}
 
 /* Base, index and displacement of instruction i as a host operand; registers that are in VmcCpu come to S1,
  * S2. */
@@ -90,7 +28,7 @@ static struct vmc_rm address(struct vmc_tr *t, unsigned i, int32_t disp)
             base = S1;
         }
     }
-    if (is_explicit(d, p) && d->index != VMC_NO_REG) {
+    if (vmc_explicit(d, p) && d->index != VMC_NO_REG) {
         scale = d->scale;
         index = vmc_host_reg(d->index);
         if (index == H_NONE) {
@@ -109,9 +47,9 @@ static struct vmc_rm address(struct vmc_tr *t, unsigned i, int32_t disp)
 static void linear(struct vmc_tr *t, unsigned i, int32_t disp)
 {
     const struct vmc_insn *d = &t->insn[i];
-    uint8_t seg = segment(d, &t->plan[i]);
+    uint8_t seg = vmc_segment(d, &t->plan[i]);
     struct vmc_rm rm = address(t, i, disp);
-    bool narrow = is_explicit(d, &t->plan[i]) && d->addrsize == 4;
+    bool narrow = vmc_explicit(d, &t->plan[i]) && d->addrsize == 4;
     if (narrow)
         vmc_emit(&t->e, VMC_OP(0x8d), S1, rm);
     else if (rm.index == H_NONE && disp == 0)
@@ -130,7 +68,7 @@ void vmc_address(struct vmc_tr *t, unsigned i, unsigned reg)
     bool wide = d->opsize == 8 && d->addrsize == 8;
     vmc_emit(&t->e, VMC_OP(0x8d) | (wide ? VMC_OP_W : 0), reg, rm);
     if (rm.base == S1)
-        t->pointer.valid = false;
+        t->in_s1 = VMC_NO_SPAN;
 }
 
 /* S1 = host address for the linear address in S1, `length` bytes from there being accessible. */
@@ -164,49 +102,47 @@ static void look_up(struct vmc_tr *t, unsigned length, bool writable, uint32_t i
     s->flags = t->flags;
 }
 
+/* S1 = host address of the bytes [lo, hi) around the operand's base, `at` being the operand's first. */
+static void check(struct vmc_tr *t, unsigned i, const struct vmc_span *s, int64_t at)
+{
+    const struct vmc_plan *p = &t->plan[i];
+    uint32_t info = t->off[i] | (uint32_t)(s->hi - s->lo - 1) << VMC_ACCESS_LENGTH_SHIFT |
+                    (p->stores ? VMC_ACCESS_STORES : 0) | (s->stores ? VMC_ACCESS_WRITABLE : 0) |
+                    (s->several ? VMC_ACCESS_SEVERAL : 0);
+    if (p->aligned)
+        info |= ((uint32_t)(at - s->lo) & VMC_ACCESS_AT_MASK) << VMC_ACCESS_AT_SHIFT |
+                p->size / 16u << VMC_ACCESS_ALIGNED_SHIFT;
+    vmc_flags_release(t);
+    linear(t, i, (int32_t)s->lo);
+    look_up(t, (unsigned)(s->hi - s->lo), s->stores, info);
+}
+
+static struct vmc_rm parked(const struct vmc_span *s)
+{
+    return vmc_m(H_RBP, (int32_t)(offsetof(VmcCpu, parked) + s->slot * sizeof(void *)) - CPU_BIAS);
+}
+
 struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i)
 {
     const struct vmc_plan *p = &t->plan[i];
-    const struct vmc_insn *d = &t->insn[i];
-    struct vmc_pointer *ptr = &t->pointer;
-    uint8_t seg = segment(d, p);
-    if (ptr->valid && plain(d, p) && p->base == ptr->base && seg == ptr->seg) {
-        int64_t from = p->disp + ptr->delta;
-        if (from >= ptr->lo && from + p->size <= ptr->hi && (ptr->writable || !p->stores))
-            return vmc_m(S1, (int32_t)(from - ptr->off));
+    const struct vmc_reach *r = &t->reach[i];
+    const struct vmc_span *s = &t->spans[r->span];
+    if (p->pushes) { /* beside an operand of its own, which is not planned for */
+        struct vmc_span one = {.lo = p->disp, .hi = p->disp + p->size, .stores = true};
+        check(t, i, &one, p->disp);
+        t->in_s1 = VMC_NO_SPAN;
+        return vmc_m(S1, 0);
     }
-    int64_t lo, hi;
-    bool stores, several;
-    span(t, i, &lo, &hi, &stores, &several);
-    vmc_flags_release(t);
-    linear(t, i, (int32_t)lo);
-    uint32_t info = t->off[i] | (uint32_t)(hi - lo - 1) << VMC_ACCESS_LENGTH_SHIFT |
-                    (p->stores ? VMC_ACCESS_STORES : 0) | (stores ? VMC_ACCESS_WRITABLE : 0) |
-                    (several ? VMC_ACCESS_SEVERAL : 0);
-    if (p->aligned)
-        info |= ((uint32_t)(p->disp - lo) & VMC_ACCESS_AT_MASK) << VMC_ACCESS_AT_SHIFT |
-                p->size / 16u << VMC_ACCESS_ALIGNED_SHIFT;
-    look_up(t, (unsigned)(hi - lo), stores, info);
-    *ptr = (struct vmc_pointer){.valid = plain(d, p) && p->base != VMC_NO_REG,
-                                .writable = stores,
-                                .base = p->base,
-                                .seg = seg,
-                                .off = lo,
-                                .lo = lo,
-                                .hi = hi};
-    return vmc_m(S1, (int32_t)(p->disp - lo));
-}
-
-void vmc_pointer_after(struct vmc_tr *t, unsigned i)
-{
-    const struct vmc_plan *p = &t->plan[i];
-    struct vmc_pointer *ptr = &t->pointer;
-    if (!ptr->valid || ptr->base >= 16 || !(p->gpr_write >> ptr->base & 1))
-        return;
-    if (p->steps && p->stepped == ptr->base)
-        ptr->delta += p->step;
-    else
-        ptr->valid = false;
+    if (r->looks_up) {
+        check(t, i, s, r->at);
+        if (s->parked)
+            vmc_store(&t->e, parked(s), S1);
+    } else if (t->in_s1 != r->span) {
+        t->e.full |= !r->reloads; /* the plan and this would be at odds */
+        vmc_load(&t->e, S1, parked(s));
+    }
+    t->in_s1 = r->span;
+    return vmc_m(S1, (int32_t)(r->at - s->lo));
 }
 
 void vmc_emit_stubs(struct vmc_tr *t)

@@ -114,7 +114,7 @@ static void helper(struct vmc_tr *t, unsigned i, unsigned n)
     vmc_call(e, t->t->helper);
     memset(&t->flags, 0, sizeof t->flags);
     t->flags.stored = true;
-    t->pointer.valid = false;
+    t->in_s1 = VMC_NO_SPAN;
     t->vectors = VMC_VECTORS_NONE;
     const struct vmc_insn *d = &t->insn[i];
     if (d->map == VMC_MAP_0F && d->opcode == 0x01 && t->tlb != VMC_TLB_USER) { /* STAC, CLAC */
@@ -262,7 +262,7 @@ static bool translate(struct vmc_translator *tr, struct vmc_block *b)
     struct vmc_tr *t = tr->work;
     t->n = t->n_stubs = t->n_helpers = t->n_exits = t->n_bails = t->n_sides = t->n_misses = 0;
     memset(&t->flags, 0, sizeof t->flags);
-    t->pointer.valid = false;
+    t->in_s1 = VMC_NO_SPAN;
     t->vectors = VMC_VECTORS_NONE;
     t->c = c;
     t->t = tr;
@@ -276,6 +276,7 @@ static bool translate(struct vmc_translator *tr, struct vmc_block *b)
     unsigned at = (unsigned)(c->rip & ~VMC_PAGE_MASK);
     if (b->word2 ? !decode_crossing(t, host, at) : !decode(t, host, at))
         return false;
+    vmc_plan_spans(t);
     vmc_flags_liveness(t);
     generate(t);
     vmc_emit_sides(t);

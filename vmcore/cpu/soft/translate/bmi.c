@@ -63,5 +63,4 @@ void vmc_gen_bmi(struct vmc_tr *t, unsigned i)
     else if (has_vvvv && vvvv == S2 && writes_vvvv(d))
         vmc_store(e, vmc_gpr_slot(d->vvvv), S2);
     vmc_flags_after(t, i);
-    vmc_pointer_after(t, i);
 }

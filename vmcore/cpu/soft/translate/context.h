@@ -145,13 +145,22 @@ struct vmc_flags_state {
     struct vmc_operand dst, src;
 };
 
-/* The host pointer in S1: address of [base + off], good for [lo, hi) around the base as it was, `delta` ago.
- */
-struct vmc_pointer {
-    bool valid, writable;
-    uint8_t base, seg;
-    int64_t off, lo, hi, delta;
+/* Accesses that are looked up together: [lo, hi) around base and index as they are at the first (spans.c). */
+struct vmc_span {
+    int64_t lo, hi;
+    bool stores, several;
+    bool parked; /* the host pointer is in VmcCpu as well, */
+    uint8_t slot;
 };
+
+/* How an instruction's operand in memory is reached: at `at` of that span, where the host pointer is in S1,
+ * or is looked up here, or has to come back from where it is parked. */
+struct vmc_reach {
+    uint8_t span;
+    bool looks_up, reloads;
+    int64_t at;
+};
+#define VMC_NO_SPAN 0xff
 
 struct vmc_stub {
     uint8_t *from, *back;
@@ -180,7 +189,10 @@ struct vmc_tr {
     uint16_t need[VMC_BLOCK_INSNS];    /* flags that may be looked at after each */
     struct vmc_flags_state flags;
     bool carry_waits; /* the instruction at hand leaves the carry in VmcCpu */
-    struct vmc_pointer pointer;
+    struct vmc_span spans[VMC_BLOCK_INSNS];
+    unsigned n_spans;
+    struct vmc_reach reach[VMC_BLOCK_INSNS];
+    uint8_t in_s1; /* the span whose host pointer S1 is */
     struct vmc_stub stubs[VMC_MAX_STUBS];
     unsigned n_stubs;
     struct {
@@ -260,13 +272,19 @@ void vmc_flags_describe(struct vmc_tr *t, uint32_t op, struct vmc_operand dst, s
 void vmc_flags_emit_stores(struct vmc_tr *t, const struct vmc_flags_state *f);
 unsigned vmc_condition_flags(unsigned cond);
 
+/* ---- spans.c ---- */
+/* Decides about t->spans and t->reach. */
+void vmc_plan_spans(struct vmc_tr *t);
+/* Whether the access of this plan is by ModRM, not the stack's. */
+bool vmc_explicit(const struct vmc_insn *d, const struct vmc_plan *p);
+/* FS, GS, or VMC_NO_REG. */
+uint8_t vmc_segment(const struct vmc_insn *d, const struct vmc_plan *p);
+
 /* ---- access.c ---- */
 /* Operand in guest memory of instruction i: checked, in S1. Loses the host's flags and S2. */
 struct vmc_rm vmc_operand(struct vmc_tr *t, unsigned i);
 /* The same without a memory access: S1 is its address (LEA). */
 void vmc_address(struct vmc_tr *t, unsigned i, unsigned reg);
-/* Instruction i has been done: forgets the pointer if its base changed. */
-void vmc_pointer_after(struct vmc_tr *t, unsigned i);
 /* The jump at `from` leaves instruction i to the interpreter; the host's flags are not the guest's there. */
 void vmc_add_bail(struct vmc_tr *t, unsigned i, uint8_t *from);
 void vmc_emit_stubs(struct vmc_tr *t);

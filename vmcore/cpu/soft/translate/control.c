@@ -229,7 +229,7 @@ static void call(struct vmc_tr *t, unsigned i)
 {
     push_return(t, i);
     vmc_flags_store(t);
-    t->pointer.valid = false;
+    t->in_s1 = VMC_NO_SPAN;
     remember_return(t);
     go(t, t->off[i], t->off[i + 1] + (int32_t)t->insn[i].imm);
 }

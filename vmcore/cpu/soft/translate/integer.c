@@ -263,7 +263,7 @@ static void generic(struct vmc_tr *t, unsigned i)
         if (rm.reg == H_NONE && p->rm_write && !p->rm_byte && d->opsize == 4) { /* clears the upper half */
             rm_home = reg == S2 ? S1 : S2;
             if (rm_home == S1)
-                t->pointer.valid = false;
+                t->in_s1 = VMC_NO_SPAN;
             if (p->rm_read)
                 vmc_load(e, rm_home, rm);
             rm = vmc_r(rm_home);
@@ -444,5 +444,4 @@ void vmc_gen_integer(struct vmc_tr *t, unsigned i)
         }
         break;
     }
-    vmc_pointer_after(t, i);
 }

@@ -18,13 +18,20 @@ unsigned vmc_condition_flags(unsigned cond)
     return flags[cond >> 1 & 7];
 }
 
+/* Whether the interpreter, or a handler of faults, may come to see the guest's flags there. */
+static bool may_fault(const struct vmc_tr *t, unsigned i)
+{
+    bool twice = t->plan[i].form == FORM_PUSH && vmc_explicit(&t->insn[i], &t->plan[i]);
+    return t->reach[i].looks_up || t->plan[i].aligned || twice;
+}
+
 void vmc_flags_liveness(struct vmc_tr *t)
 {
     unsigned need = FLAGS_ALL;
     for (unsigned i = t->n; i-- > 0;) {
         const struct vmc_plan *p = &t->plan[i];
         t->need[i] = (uint16_t)need;
-        if (p->form == FORM_HELPER || p->form == FORM_JCC || p->memory)
+        if (p->form == FORM_HELPER || p->form == FORM_JCC || (p->memory && may_fault(t, i)))
             need = FLAGS_ALL;
         else
             need = (need & ~(unsigned)p->flags_kill) | p->flags_read;

@@ -45,8 +45,8 @@ static inline uint32_t vmc_target_index(uint64_t rip)
 /* All cached targets are forgotten. */
 void vmc_targets_clear(VmcCpu *c);
 
-/* VmcCpu.branch: offset in its page of an indirect jump, VMC_BRANCH, and the bytes a return has popped; set when
- * its target was not found at once. 0: another jump. */
+/* VmcCpu.branch: offset in its page of an indirect jump, VMC_BRANCH, and the bytes a return has popped; set
+ * when its target was not found at once. 0: another jump. */
 #define VMC_BRANCH              (1u << 12)
 #define VMC_BRANCH_POPPED_SHIFT 13
 #define VMC_BRANCH_POPPED_MASK  0x1ffffu

@@ -280,5 +280,4 @@ void vmc_gen_vector(struct vmc_tr *t, unsigned i)
     if (rm_home)
         vmc_store(e, vmc_gpr_slot(d->rm), S2);
     vmc_flags_after(t, i);
-    vmc_pointer_after(t, i);
 }
