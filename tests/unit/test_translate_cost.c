@@ -39,7 +39,7 @@
       "and r8, rax; or rax, 1") \
     X(registers_kept_in_memory, 4, 13, 13, 0, "add r10, r11; mov r9, r10; xor r15d, r9d; add r11, 5") \
     X(compare_and_jump_loop, 25, 70, 70, 0, "xor ecx, ecx; 1: add rcx, 1; cmp rcx, 8; jne 1b") \
-    X(count_down_loop, 17, 110, 110, 0, "mov ecx, 8; 1: dec ecx; jnz 1b") \
+    X(count_down_loop, 17, 70, 70, 0, "mov ecx, 8; 1: dec ecx; jnz 1b") \
     X(load, 1, 8, 9, 0, "mov rax, [rbx]") \
     X(load_by_index, 1, 8, 9, 0, "mov eax, [rbx + rcx*4]") \
     X(load_by_rip, 1, 9, 10, 0, "mov rax, 9b[rip]") \
@@ -72,8 +72,8 @@
       "1: mov rax, [rdx]; mov [r8], rax; add rdx, 8; add r8, 8; dec ecx; jnz 1b") \
     X(flags_across_a_load, 3, 14, 15, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:") \
     X(set_and_move_by_condition, 3, 6, 6, 0, "cmp rax, rdx; sete cl; cmovb r8, rdx") \
-    X(add_with_carry_chain, 4, 7, 7, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
-    X(add_with_carry_to_memory, 4, 30, 32, 0, \
+    X(add_with_carry_chain, 4, 11, 11, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
+    X(add_with_carry_to_memory, 4, 34, 36, 0, \
       "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax") \
     X(sse_registers, 5, 7, 7, 0, \
       "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4") \

@@ -52,8 +52,8 @@ uint32_t vmc_features_of_host(void)
 }
 
 /* ADCX and ADOX work, but a program that is told of them prefers code in which both of its carries are alive
- * across every access to memory, where the look-up of the address needs the flags: openssl's RSA signs 25 times
- * slower so. */
+ * across every access to memory, where the look-up of the address needs the flags: openssl's RSA signs 25
+ * times slower so. */
 #define NOT_SHOWN VMC_HAS_ADX
 
 uint32_t vmc_features_shown(uint32_t features, enum vmc_feature_word word)

@@ -165,6 +165,9 @@ void vmc_cc_settle(VmcCpu *c)
     case CC_RAW_SAR:
         c->cc_op = CC_SAR | size, c->cc_src = (dst & sign) | carry;
         break;
+    case CC_RAW_HOST:
+        c->cc_op = CC_FLAGS, c->cc_src = (c->cc_src & (FL_ARITH & 0xff)) | (c->cc_src & 0x100 ? FL_OF : 0);
+        break;
     default:
         c->cc_op = CC_LOGIC | size, c->cc_src = 0;
     }

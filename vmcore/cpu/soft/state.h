@@ -139,6 +139,7 @@ enum vmc_cc {
     CC_RAW_SHL = CC_RAW | 32, /* dst = result, the last bit shifted out is the carry */
     CC_RAW_SHR = CC_RAW | 36, /* SHR and SAR */
     CC_RAW_SAR = CC_RAW | 40,
+    CC_RAW_HOST = CC_RAW | 44, /* the low byte of cc_src: as LAHF gives them, the next: OF */
 };
 
 /* Bits of VmcCpu.request; anything set makes the CPU leave its blocks at the next block boundary. */

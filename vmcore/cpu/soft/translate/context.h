@@ -138,6 +138,7 @@ struct vmc_operand {
  * tell them, or dead if none of these. */
 struct vmc_flags_state {
     bool host, stored, described;
+    bool saved;   /* stored as CC_RAW_HOST */
     bool capture; /* the description lacks the carry, to be taken from the host's flags before they go */
     /* INC or DEC of which only the carry is of older date: it is still told by what VmcCpu has. */
     bool carry_stored, host_but_carry;
@@ -271,6 +272,8 @@ void vmc_flags_describe(struct vmc_tr *t, uint32_t op, struct vmc_operand dst, s
 /* The stores that make VmcCpu's flags those described. May use S2. */
 void vmc_flags_emit_stores(struct vmc_tr *t, const struct vmc_flags_state *f);
 unsigned vmc_condition_flags(unsigned cond);
+/* EFLAGS from CC_RAW_HOST. Loses RAX. */
+void vmc_load_saved_flags(struct vmc_emit *e);
 
 /* ---- spans.c ---- */
 /* Decides about t->spans and t->reach. */

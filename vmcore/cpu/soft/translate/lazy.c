@@ -5,10 +5,13 @@
  * Every look-up of an address loses the host's flags, and every one may end in a fault whose handler sees the
  * guest's. Most results can be told from operands that are still in registers then, so the stores stand in
  * the slow path beside the look-up; only when an operand is about to change, or the block ends, are they
- * made. What cannot be told that way is saved with PUSHF. VmcCpu holds flags in the lazy form of flags.h;
- * forms with CC_RAW have operands that are not cut to size yet (vmc_cc_settle).
+ * made. What cannot be told that way is saved with LAHF and SETO. VmcCpu holds flags in the lazy form of
+ * flags.h; forms with CC_RAW have operands that are not cut to size yet (vmc_cc_settle).
  */
 #include "cpu/soft/translate/context.h"
+
+/* The second byte of cc_src. */
+#define OF_AT vmc_m(H_RBP, (int32_t)offsetof(VmcCpu, cc_src) + 1 - CPU_BIAS)
 
 unsigned vmc_condition_flags(unsigned cond)
 {
@@ -59,9 +62,13 @@ static void store_operand(struct vmc_emit *e, struct vmc_rm to, const struct vmc
 void vmc_flags_emit_stores(struct vmc_tr *t, const struct vmc_flags_state *f)
 {
     struct vmc_emit *e = &t->e;
-    if (f->carry_stored) {
+    if (f->carry_stored) { /* often by another INC or DEC: then it is where it belongs */
+        vmc_emit(e, VMC_OP(0x81), 7, CPU_AT(cc_op));
+        vmc_put32(e, CC_RAW_INC);
+        uint8_t *there = vmc_jcc_later(e, 3);
         vmc_call(e, t->t->load_carry);
         vmc_emit(e, VMC_OP0F(0x92) | VMC_OP_RM8, 0, CPU_AT(cc_src));
+        vmc_patch(there, e->p);
     }
     store_operand(e, CPU_AT(cc_dst), &f->dst);
     store_operand(e, CPU_AT(cc_src), &f->src);
@@ -77,12 +84,36 @@ static void capture(struct vmc_tr *t)
     t->flags.capture = false;
 }
 
-static void push_flags(struct vmc_tr *t)
+void vmc_load_saved_flags(struct vmc_emit *e)
 {
-    vmc_put8(&t->e, 0x9c);
-    vmc_emit(&t->e, VMC_OP(0x8f), 0, CPU_AT(cc_src));
-    vmc_store_imm32(&t->e, CPU_AT(cc_op), CC_FLAGS);
-    t->flags.stored = true;
+    vmc_emit(e, VMC_OP(0x8a), 4, CPU_AT(cc_src)); /* ah */
+    vmc_emit(e, VMC_OP(0x8a), H_RAX, OF_AT);      /* al */
+    vmc_put8(e, 0x04);                            /* add al, 7fh: overflows from 1 */
+    vmc_put8(e, 0x7f);
+    vmc_put8(e, 0x9e); /* sahf */
+}
+
+/* PUSHF would do it in one instruction, which takes as long as twenty. */
+static void save_flags(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    vmc_store(e, vmc_r(S2), H_RAX);
+    vmc_put8(e, 0x9f);                                         /* lahf */
+    vmc_emit(e, VMC_OP0F(0x90) | VMC_OP_RM8, 0, vmc_r(H_RAX)); /* seto al */
+    vmc_emit(e, VMC_OP(0x88), 4, CPU_AT(cc_src));              /* ah */
+    vmc_emit(e, VMC_OP(0x88), H_RAX, OF_AT);                   /* al */
+    vmc_store(e, vmc_r(H_RAX), S2);
+    vmc_store_imm32(e, CPU_AT(cc_op), CC_RAW_HOST);
+    t->flags.stored = t->flags.saved = true;
+}
+
+/* The other way round. */
+static void restore_flags(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    vmc_store(e, vmc_r(S2), H_RAX);
+    vmc_load_saved_flags(e);
+    vmc_store(e, vmc_r(H_RAX), S2);
 }
 
 void vmc_flags_store(struct vmc_tr *t)
@@ -101,7 +132,7 @@ void vmc_flags_store(struct vmc_tr *t)
         if (f->src.place == PLACE_GPR)
             f->src.place = PLACE_STORED;
     } else if (f->host) {
-        push_flags(t);
+        save_flags(t);
     }
 }
 
@@ -112,7 +143,7 @@ void vmc_flags_release(struct vmc_tr *t)
         if (f->described)
             capture(t);
         else
-            push_flags(t);
+            save_flags(t);
     }
     f->host = f->host_but_carry = false;
 }
@@ -139,6 +170,47 @@ static void compare_again(struct vmc_tr *t, bool test)
     vmc_emit(&t->e, VMC_OP(size ? 0x39 : 0x38) | width | (size ? 0 : VMC_OP_REG8 | VMC_OP_RM8), src, dst);
 }
 
+/* CF after an addition or a subtraction, from the operands. */
+static bool carry_again(struct vmc_tr *t)
+{
+    const struct vmc_flags_state *f = &t->flags;
+    struct vmc_emit *e = &t->e;
+    unsigned kind = f->op & CC_RAW_KIND, size = f->op & 3;
+    uint32_t w = size == 3 ? VMC_OP_W : 0;
+    if (!f->described || size < 2 || (kind != CC_RAW_ADD && kind != CC_RAW_SUB))
+        return false;
+    struct vmc_rm dst = f->dst.place == PLACE_STORED ? CPU_AT(cc_dst) : vmc_gpr_rm(f->dst.gpr);
+    struct vmc_rm src = f->src.place == PLACE_STORED ? CPU_AT(cc_src) : vmc_gpr_rm(f->src.gpr);
+    bool imm = f->src.place == PLACE_IMM;
+    if (kind == CC_RAW_SUB || dst.reg == H_NONE) {
+        vmc_load(e, S2, dst);
+        dst = vmc_r(S2);
+    }
+    for (unsigned add = kind == CC_RAW_SUB ? 0 : 1; add < 2; add++) { /* add, cmp */
+        if (imm) {
+            vmc_emit(e, VMC_OP(0x81) | w, add ? 7 : 0, dst);
+            vmc_put32(e, (uint32_t)f->src.imm);
+        } else {
+            vmc_emit(e, VMC_OP(add ? 0x3b : 0x03) | w, dst.reg, src);
+        }
+    }
+    return true;
+}
+
+/* Only CF is asked for. */
+static void require_carry(struct vmc_tr *t)
+{
+    struct vmc_emit *e = &t->e;
+    if (t->flags.saved) {
+        vmc_emit(e, VMC_OP0F(0xb6), S2, CPU_AT(cc_src)); /* movzx, shr 1 */
+        vmc_emit(e, VMC_OP(0xd1), 5, vmc_r(S2));
+    } else if (!carry_again(t)) {
+        vmc_flags_store(t);
+        vmc_call(e, t->t->load_carry);
+        t->flags.described = false; /* they may have got another form there */
+    }
+}
+
 void vmc_flags_require(struct vmc_tr *t, unsigned mask)
 {
     struct vmc_flags_state *f = &t->flags;
@@ -162,13 +234,17 @@ void vmc_flags_require(struct vmc_tr *t, unsigned mask)
         f->host = kind == CC_RAW_LOGIC;
         return;
     }
-    vmc_flags_store(t);
     if (mask == FL_CF) {
-        vmc_call(&t->e, t->t->load_carry);
+        require_carry(t);
         return;
     }
-    vmc_call(&t->e, t->t->load_flags);
-    f->host = true;
+    vmc_flags_store(t);
+    if (f->saved)
+        restore_flags(t);
+    else
+        vmc_call(&t->e, t->t->load_flags);
+    f->host = f->saved = true;
+    f->described = false;
 }
 
 /* INC or DEC of a register that leaves the carry where it is: in VmcCpu. */

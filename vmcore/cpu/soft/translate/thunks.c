@@ -192,12 +192,12 @@ static void make_helper(struct vmc_translator *t, struct vmc_emit *e)
     vmc_jump(e, t->leave_saved);
 }
 
-/* The host's flags from cc_src: SAHF for five of them, an addition that overflows for OF. */
+/* The host's flags from the state, whose form is CC_RAW_HOST afterwards. */
 static void make_load_flags(struct vmc_translator *t, struct vmc_emit *e)
 {
     t->load_flags = e->p;
-    vmc_emit(e, VMC_OP(0x83), 7, CPU_AT(cc_op));
-    vmc_put8(e, CC_FLAGS);
+    vmc_emit(e, VMC_OP(0x81), 7, CPU_AT(cc_op));
+    vmc_put32(e, CC_RAW_HOST);
     uint8_t *simple = vmc_jcc_later(e, 4);
     each_register(e, true);
     push(e, S1);
@@ -209,15 +209,7 @@ static void make_load_flags(struct vmc_translator *t, struct vmc_emit *e)
     pop(e, S1);
     vmc_patch(simple, e->p);
     vmc_store(e, vmc_r(S2), H_RAX);
-    vmc_load(e, H_RAX, CPU_AT(cc_src));
-    vmc_put8(e, 0x88); /* mov ah, al */
-    vmc_put8(e, 0xc4);
-    vmc_emit(e, VMC_OP0F(0xba), 4, CPU_AT(cc_src)); /* bt dword, 11 */
-    vmc_put8(e, 11);
-    vmc_emit(e, VMC_OP0F(0x92), 0, vmc_r(H_RAX)); /* setc al */
-    vmc_put8(e, 0x04);                            /* add al, 7fh */
-    vmc_put8(e, 0x7f);
-    vmc_put8(e, 0x9e); /* sahf */
+    vmc_load_saved_flags(e);
     vmc_store(e, vmc_r(H_RAX), S2);
     ret(e);
 }
@@ -268,8 +260,8 @@ static void make_load_carry(struct vmc_translator *t, struct vmc_emit *e)
     vmc_jump(e, t->load_flags);
     vmc_patch(above, e->p);
     vmc_patch(plain, e->p);
-    vmc_emit(e, VMC_OP0F(0xba), 4, CPU_AT(cc_src)); /* bt dword, 0 */
-    vmc_put8(e, 0);
+    vmc_emit(e, VMC_OP0F(0xb6), S2, CPU_AT(cc_src)); /* bit 0 */
+    vmc_emit(e, VMC_OP(0xd1), 5, vmc_r(S2));
     ret(e);
 }
 

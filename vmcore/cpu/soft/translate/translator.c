@@ -163,7 +163,9 @@ void vmc_translated_return(VmcCpu *c, const struct vmc_uop *u)
 void vmc_translated_flags(VmcCpu *c)
 {
     vmc_cc_settle(c);
-    vmc_set_arith(c, vmc_arith_flags(c));
+    uint32_t flags = vmc_arith_flags(c);
+    c->cc_src = (flags & 0xff) | (flags & FL_OF ? 1u << 8 : 0);
+    c->cc_op = CC_RAW_HOST;
 }
 
 void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
