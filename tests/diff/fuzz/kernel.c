@@ -230,7 +230,6 @@ uint64_t kernel_make(struct machine *m)
         memcpy(m->ram + PHYS_TSS + 0x1c + stack * 8, &top, 8);
     }
     m->ram[PHYS_TSS + 0x66] = 0x68; /* no I/O bitmap */
-    memcpy(m->ram + PHYS_EXIT, "\xcd\x81", 2);
     return KERNEL + start;
 }
 

@@ -212,15 +212,23 @@ void machine_free(struct machine *m)
     g_free(m);
 }
 
+static void load_page(struct machine *m, uint32_t pa, const uint8_t *page)
+{
+    if (memcmp(m->ram + pa, page, PAGE) == 0)
+        return;
+    memcpy(m->ram + pa, page, PAGE);
+    vmc_memory_written(m->memory, pa, PAGE);
+}
+
 void machine_load(struct machine *m, struct program *p, struct outcome *o)
 {
+    /* Where CR0.WP is off, the last program may have written there. */
+    static const uint8_t way_out[PAGE] = {0xcd, VECTOR_END};
     struct shared *shared = machine_shared(m);
 
+    load_page(m, PHYS_EXIT, way_out);
     for (uint32_t at = 0; at < AREA_SIZE; at += PAGE)
-        if (memcmp(m->ram + AREA_PA + at, p->area + at, PAGE) != 0) {
-            memcpy(m->ram + AREA_PA + at, p->area + at, PAGE);
-            vmc_memory_written(m->memory, AREA_PA + at, PAGE);
-        }
+        load_page(m, AREA_PA + at, p->area + at);
     memcpy(m->ram + FRAME_PA, &p->start, sizeof(p->start));
     memcpy(shared->fx, p->fx, sizeof(p->fx));
     memcpy(shared->fx + FX_HEADER, &m->xcr0, sizeof(m->xcr0)); /* XSTATE_BV: all of it is there */
@@ -275,10 +283,7 @@ void machine_copy(struct machine *m, const struct machine *from)
 {
     memcpy(m->ram, from->ram, AREA_PA);
     for (uint32_t at = AREA_PA; at < RAM_SIZE; at += PAGE)
-        if (memcmp(m->ram + at, from->ram + at, PAGE) != 0) {
-            memcpy(m->ram + at, from->ram + at, PAGE);
-            vmc_memory_written(m->memory, at, PAGE);
-        }
+        load_page(m, at, from->ram + at);
     set_start(m, m->start);
 }
 
@@ -327,7 +332,7 @@ int64_t machine_differs(const struct machine *m, const struct machine *expected)
 {
     static const struct {
         uint32_t from, to;
-    } parts[] = {{PHYS_SHARED, PHYS_STACKS + PAGE}, {AREA_PA, RAM_SIZE}};
+    } parts[] = {{PHYS_SHARED, PHYS_STACKS + PAGE}, {PHYS_EXIT, PHYS_EXIT + PAGE}, {AREA_PA, RAM_SIZE}};
     int64_t table = tables_differ(m, expected);
 
     if (table >= 0)

@@ -241,32 +241,63 @@ static void add_gather(struct builder *b)
     emit(b, gather, sizeof(gather));
 }
 
-/* Accesses that compilers put next to each other: by one base, at distances that lie close together. */
+/* [base + disp8], or with RCX as index. */
+static void emit_operand(struct builder *b, unsigned reg, unsigned base, bool indexed, unsigned scale,
+                         unsigned disp)
+{
+    if (indexed) {
+        emit_imm(b, 0x44 | reg << 3, 1);
+        emit_imm(b, scale << 6 | 1u << 3 | base, 1);
+    } else {
+        emit_imm(b, 0x40 | reg << 3 | base, 1);
+    }
+    emit_imm(b, disp & 0x7f, 1);
+}
+
+/* A base or the index moves on by a little: ADD, LEA or INC. */
+static void add_move(struct builder *b, unsigned reg)
+{
+    unsigned by = (BELOW(b, 24) - 8) & 0xff;
+
+    switch (BELOW(b, 3)) {
+    case 0:
+        emit_imm(b, 0xc08348u | reg << 16 | by << 24, 4);
+        break;
+    case 1:
+        emit_imm(b, 0x408d48u | reg * 9 << 16 | by << 24, 4);
+        break;
+    default:
+        emit_imm(b, 0xc0ff48u | reg << 16, 3);
+    }
+}
+
+/* Accesses that compilers put next to each other: by one base or two by turns, at distances that lie close
+ * together. */
 static void add_span(struct builder *b)
 {
     static const uint8_t opcodes[] = {0x8b, 0x89, 0x03, 0x01, 0x3b, 0x39, 0x2b,
                                       0x33, 0x0b, 0x85, 0x8a, 0x88, 0x87};
-    unsigned base = pointers[BELOW(b, 4)], n = 2 + BELOW(b, 5), from = BELOW(b, 32);
+    unsigned bases[2] = {pointers[BELOW(b, 4)], pointers[BELOW(b, 4)]}, n = 2 + BELOW(b, 7),
+             scale = BELOW(b, 3);
+    unsigned turns = BCHANCE(b, 50) ? 2 : 1, from = BELOW(b, 32);
+    bool indices = BCHANCE(b, 25);
 
+    if (indices)
+        EMIT(b, "\x83\xe1\x1c"); /* and ecx, 28 */
     while (n--) {
         uint8_t opcode = opcodes[BELOW(b, sizeof(opcodes))], size = (uint8_t)BELOW(b, 4);
-        uint8_t reg = (uint8_t)BELOW(b, 3), rex = (uint8_t)(0x40 | (BELOW(b, 2) ? 8 : 0) | BELOW(b, 2) << 2);
+        uint8_t rex = (uint8_t)(0x40 | (BELOW(b, 2) ? 8 : 0) | BELOW(b, 2) << 2);
+        unsigned reg = indices ? BELOW(b, 2) * 2 : BELOW(b, 3), base = bases[BELOW(b, turns)];
+        bool indexed = indices && BCHANCE(b, 70);
 
         if (size == 0)
             EMIT(b, "\x66");
         if (size || BELOW(b, 2))
             emit(b, &rex, 1);
         emit(b, &opcode, 1);
-        emit_imm(b, 0x40u | (unsigned)reg << 3 | base, 1);
-        emit_imm(b, (from + BELOW(b, 48)) & 0x7f, 1);
-        if (BCHANCE(b, 12)) { /* and the base moves on */
-            uint8_t move[4] = {0x48, 0x83, (uint8_t)(0xc0 | base), (uint8_t)(BELOW(b, 24) - 8)};
-
-            if (BELOW(b, 2))
-                emit(b, move, 4);
-            else
-                emit_imm(b, 0xc0ff48u | base << 16, 3);
-        }
+        emit_operand(b, reg, base, indexed, scale, from + BELOW(b, 48));
+        if (BCHANCE(b, 12))
+            add_move(b, indexed && BELOW(b, 2) ? 1 : base);
         if (BCHANCE(b, 10))
             add_random(b);
     }

@@ -228,8 +228,7 @@ static bool translate(VmcCpu *c, uint64_t va, enum vmc_access access, bool user,
                       struct mapping *m)
 {
     if (!(c->cr0 & CR0_PG)) {
-        m->pa = va;
-        m->writable = true;
+        *m = (struct mapping){.pa = va, .writable = true};
         return true;
     }
     int r;

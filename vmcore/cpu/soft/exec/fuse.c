@@ -245,9 +245,9 @@ static bool compare_form(const struct vmc_insn *d, unsigned *kind, unsigned *imm
 /* A conditional jump whose target u->disp says. */
 static bool is_jcc(const struct vmc_insn *d, const struct vmc_uop *u)
 {
-    return u->disp == u->off + d->length + d->imm && d->mode == VMC_MODE_64 && !d->vex && !d->lock &&
+    return d->mode == VMC_MODE_64 && !d->vex && !d->lock &&
            (d->opcode & 0xf0) == (d->map == VMC_MAP_0F ? 0x80u : 0x70u) &&
-           (d->map == VMC_MAP_0F || d->map == VMC_MAP_1);
+           (d->map == VMC_MAP_0F || d->map == VMC_MAP_1) && u->disp == u->off + d->length + d->imm;
 }
 
 void vmc_fuse(struct vmc_fuse *f, const struct vmc_insn *d, struct vmc_block *b)
