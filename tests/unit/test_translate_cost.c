@@ -75,9 +75,13 @@
     X(add_with_carry_chain, 4, 11, 11, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
     X(add_with_carry_to_memory, 4, 34, 36, 0, \
       "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax") \
+    X(store_past_the_caches, 2, 9, 10, 0, "movnti [rbx], rax; movnti [rbx + 8], edx") \
+    X(fences, 3, 3, 3, 0, "lfence; mfence; sfence") \
+    X(cache_line_flush, 2, 7, 8, 0, "clflush [rbx]; prefetcht0 [rbx]") \
     X(sse_registers, 5, 7, 7, 0, \
       "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4") \
     X(sse_memory, 3, 16, 17, 0, "movups xmm0, [rbx]; addps xmm0, [rbx + 16]; movaps [rbx + 32], xmm0") \
+    X(aes_round, 2, 13, 14, VMC_HAS_AES, "aesenc xmm0, xmm1; aesenclast xmm0, [rbx]") \
     X(avx_add, 3, 12, 13, VMC_HAS_AVX2, \
       "vaddps ymm0, ymm1, [rbx]; vpaddd ymm2, ymm0, ymm1; vmovups [rbx + 32], ymm2") \
     X(sha256_four_rounds, 185, 331, 339, 0, \

@@ -413,6 +413,10 @@ static void map_0f(const struct vmc_insn *d, struct vmc_plan *p)
             flags(p, 0, ALL, 0);
         }
         break;
+    case 0xae:
+        if (d->is_mem ? extension(d) == 7 : extension(d) >= 5)
+            p->form = FORM_FENCE;
+        break;
     case 0xaf:
         generic(p, true, true, true, false);
         flags(p, 0, ALL, ALL);
@@ -453,6 +457,9 @@ static void map_0f(const struct vmc_insn *d, struct vmc_plan *p)
         flags(p, 0, ALL, ALL);
         if (!d->is_mem)
             p->form = FORM_HELPER;
+        break;
+    case 0xc3: /* MOVNTI */
+        generic(p, true, false, false, true);
         break;
     }
 }
@@ -525,7 +532,8 @@ void vmc_classify(const struct vmc_insn *d, unsigned kind, uint32_t features, st
         return;
     by_map(d, kind, p);
     bool operand = p->form == FORM_GENERIC || p->form == FORM_JMP_INDIRECT || p->form == FORM_CALL_INDIRECT ||
-                   p->form == FORM_SSE || p->form == FORM_AVX || p->form == FORM_BMI || p->form == FORM_PUSH;
+                   p->form == FORM_SSE || p->form == FORM_AVX || p->form == FORM_BMI ||
+                   p->form == FORM_PUSH || p->form == FORM_FENCE;
     if (p->form == FORM_GENERIC && !bytes_fit(d, p)) {
         *p = (struct vmc_plan){.form = FORM_HELPER};
         return;

@@ -94,6 +94,7 @@ enum vmc_form {
     FORM_POP,
     FORM_LEAVE,
     FORM_CARRY, /* CLC STC CMC */
+    FORM_FENCE, /* LFENCE MFENCE SFENCE, and CLFLUSH, which only has to be allowed */
     FORM_SSE,
     FORM_AVX,
     FORM_BMI,

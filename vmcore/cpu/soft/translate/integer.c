@@ -25,6 +25,8 @@ static uint32_t width(const struct vmc_insn *d, bool byte)
 static uint32_t opcode_word(const struct vmc_insn *d, const struct vmc_plan *p)
 {
     uint32_t op = VMC_OP(d->opcode) | (uint32_t)d->map << 8 | width(d, p->byte);
+    if (d->map == VMC_MAP_0F && d->opcode == 0xc3) /* MOVNTI: what the host has cached is better kept */
+        op = VMC_OP(0x89) | width(d, false);
     if (d->map != VMC_MAP_1 && d->rep == 0xf3)
         op |= VMC_OP_F3; /* POPCNT */
     if (d->lock)
@@ -330,6 +332,19 @@ static void mov_imm(struct vmc_tr *t, unsigned i)
         vmc_store(&t->e, vmc_gpr_slot(d->rm), S2);
 }
 
+/* CLFLUSH is a load to the guest; what the host's caches hold of its memory is none of its business. */
+static void fence(struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    if (d->is_mem) {
+        vmc_operand(t, i);
+        return;
+    }
+    vmc_put8(&t->e, 0x0f);
+    vmc_put8(&t->e, d->opcode);
+    vmc_put8(&t->e, d->modrm);
+}
+
 static void lea(struct vmc_tr *t, unsigned i)
 {
     unsigned gpr = t->insn[i].reg, reg = vmc_host_reg(gpr);
@@ -419,6 +434,9 @@ void vmc_gen_integer(struct vmc_tr *t, unsigned i)
         break;
     case FORM_MOV_IMM:
         mov_imm(t, i);
+        break;
+    case FORM_FENCE:
+        fence(t, i);
         break;
     case FORM_LEA:
         lea(t, i);
