@@ -75,6 +75,12 @@
     X(add_with_carry_chain, 4, 7, 7, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
     X(add_with_carry_to_memory, 4, 30, 32, 0, \
       "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax") \
+    X(divide, 2, 7, 7, 0, "xor edx, edx; div rcx") \
+    X(divide_by_memory_signed, 3, 18, 19, 0, "mov [rbx], rcx; cqo; idiv qword ptr [rbx]") \
+    X(flags_pushed_interrupts_off_and_on, 4, 39, 40, 0, "pushfq; pop r8; cli; sti") \
+    X(flags_pushed_after_a_compare, 3, 21, 22, 0, "cmp rax, rdx; pushfq; pop r8") \
+    X(compare_and_exchange_16_bytes, 1, 26, 27, 0, "lock cmpxchg16b [rsi]") \
+    X(segment_register_read, 1, 1, 1, 0, "mov r8d, ds") \
     X(sse_registers, 5, 7, 7, 0, \
       "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4") \
     X(sse_memory, 3, 16, 17, 0, "movups xmm0, [rbx]; addps xmm0, [rbx + 16]; movaps [rbx + 32], xmm0") \
