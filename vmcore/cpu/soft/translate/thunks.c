@@ -192,13 +192,58 @@ static void make_helper(struct vmc_translator *t, struct vmc_emit *e)
     vmc_jump(e, t->leave_saved);
 }
 
-/* The host's flags from the state, whose form is CC_RAW_HOST afterwards. */
+/* All flags again from dst and src of `size` (0, 2 or 3) and what was done to them, one of `kind`. Loses S2.
+ */
+static void flags_of_size(struct vmc_emit *e, uint32_t kind, unsigned size)
+{
+    uint32_t w = (size == 3 ? VMC_OP_W : 0) | (size ? 0 : VMC_OP_REG8);
+    unsigned wide = size ? 1 : 0;
+    vmc_emit(e, VMC_OP(0x8a + wide) | w, S2, CPU_AT(cc_dst));
+    switch (kind) {
+    case CC_RAW_CMP:
+        vmc_emit(e, VMC_OP(0x3a + wide) | w, S2, CPU_AT(cc_src));
+        break;
+    case CC_RAW_SUB: /* the first operand, by adding the second to the result */
+        vmc_emit(e, VMC_OP(0x02 + wide) | w, S2, CPU_AT(cc_src));
+        vmc_emit(e, VMC_OP(0x3a + wide) | w, S2, CPU_AT(cc_src));
+        break;
+    case CC_RAW_ADD:
+        vmc_emit(e, VMC_OP(0x2a + wide) | w, S2, CPU_AT(cc_src));
+        vmc_emit(e, VMC_OP(0x02 + wide) | w, S2, CPU_AT(cc_src));
+        break;
+    case CC_RAW_LOGIC:
+        vmc_emit(e, VMC_OP(size ? 0x83 : 0x80) | (size == 3 ? VMC_OP_W : 0) | (size ? 0 : VMC_OP_RM8), 7,
+                 vmc_r(S2));
+        vmc_put8(e, 0);
+        break;
+    }
+    ret(e);
+}
+
+/* The operations that are common. S2 holds the one it is; what is none of them goes on behind. */
+static void flags_if_common(struct vmc_emit *e)
+{
+    static const uint16_t kinds[] = {CC_RAW_CMP, CC_RAW_LOGIC, CC_RAW_ADD, CC_RAW_SUB};
+    static const uint8_t sizes[] = {3, 2, 0};
+    for (unsigned k = 0; k < 4; k++)
+        for (unsigned i = 0; i < 3; i++) {
+            vmc_emit(e, VMC_OP(0x81), 7, vmc_r(S2));
+            vmc_put32(e, (uint32_t)kinds[k] | sizes[i]);
+            uint8_t *other = vmc_jcc_later(e, 5);
+            flags_of_size(e, kinds[k], sizes[i]);
+            vmc_patch(other, e->p);
+        }
+}
+
+/* The host's flags from the state, whose form is CC_RAW_HOST afterwards if it was not a common one. */
 static void make_load_flags(struct vmc_translator *t, struct vmc_emit *e)
 {
     t->load_flags = e->p;
     vmc_emit(e, VMC_OP(0x81), 7, CPU_AT(cc_op));
     vmc_put32(e, CC_RAW_HOST);
     uint8_t *simple = vmc_jcc_later(e, 4);
+    vmc_emit(e, VMC_OP(0x8b), S2, CPU_AT(cc_op));
+    flags_if_common(e);
     each_register(e, true);
     push(e, S1);
     copy_vectors(e, true);
