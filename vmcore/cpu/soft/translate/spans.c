@@ -147,7 +147,7 @@ static void moved(struct planner *n, const struct vmc_plan *p)
             continue;
         }
         o->delta += base ? p->step : 0;
-        o->delta += index ? (int64_t)p->step << o->scale : 0;
+        o->delta += index ? p->step * (INT64_C(1) << o->scale) : 0;
     }
 }
 
