@@ -78,6 +78,12 @@
     X(store_past_the_caches, 2, 9, 10, 0, "movnti [rbx], rax; movnti [rbx + 8], edx") \
     X(fences, 3, 3, 3, 0, "lfence; mfence; sfence") \
     X(cache_line_flush, 2, 7, 8, 0, "clflush [rbx]; prefetcht0 [rbx]") \
+    X(divide, 2, 7, 7, 0, "xor edx, edx; div rcx") \
+    X(divide_by_memory_signed, 3, 18, 19, 0, "mov [rbx], rcx; cqo; idiv qword ptr [rbx]") \
+    X(flags_pushed_interrupts_off_and_on, 4, 39, 40, 0, "pushfq; pop r8; cli; sti") \
+    X(flags_pushed_after_a_compare, 3, 21, 22, 0, "cmp rax, rdx; pushfq; pop r8") \
+    X(compare_and_exchange_16_bytes, 1, 26, 27, 0, "lock cmpxchg16b [rsi]") \
+    X(segment_register_read, 1, 1, 1, 0, "mov r8d, ds") \
     X(sse_registers, 5, 7, 7, 0, \
       "movaps xmm0, xmm1; addps xmm0, xmm2; mulps xmm3, xmm0; pxor xmm4, xmm3; paddd xmm5, xmm4") \
     X(sse_memory, 3, 16, 17, 0, "movups xmm0, [rbx]; addps xmm0, [rbx + 16]; movaps [rbx + 32], xmm0") \

@@ -318,8 +318,8 @@ void vmc_memory_written(VmcMemory *mem, uint64_t gpa, uint64_t len)
         mem->ops->code_written(mem->ops_opaque);
 }
 
-/* Some of `len` bytes of `fd` to where the memfd's file offset stands. File systems that cannot splice are read
- * through the mapping. */
+/* Some of `len` bytes of `fd` to where the memfd's file offset stands. File systems that cannot splice are
+ * read through the mapping. */
 static ssize_t load_some(const VmcMemSlot *slot, uint64_t at, int fd, uint64_t offset, uint64_t len)
 {
     size_t size = MIN(len, 1u << 30);

@@ -139,8 +139,8 @@ bool vmc_memory_write(VmcMemory *mem, uint64_t gpa, const void *buf, uint64_t le
 
 /* Fills guest memory from `fd`, from its byte `offset` on, without this process touching the pages: the host
  * copies into the memfd, at a tenth of the cost of as many page faults. Returns the bytes filled, fewer than
- * `len` when the file ends; -1 with errno set if it cannot be read, EFAULT if not all of the range lies in one
- * slot. For one thread at a time. Calls vmc_memory_written itself. */
+ * `len` when the file ends; -1 with errno set if it cannot be read, EFAULT if not all of the range lies in
+ * one slot. For one thread at a time. Calls vmc_memory_written itself. */
 int64_t vmc_memory_load(VmcMemory *mem, uint64_t gpa, uint64_t len, int fd, uint64_t offset);
 
 /* To be called after something other than a guest CPU changed guest memory through a host pointer:

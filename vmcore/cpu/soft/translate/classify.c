@@ -123,6 +123,14 @@ static void group3(const struct vmc_insn *d, struct vmc_plan *p)
         flags(p, 0, ALL, ALL);
         p->gpr_write |= 1u << VMC_RAX | (p->byte ? 0u : 1u << VMC_RDX);
         break;
+    case 6:
+    case 7:
+        if (p->byte || d->opsize == 2)
+            break;
+        p->form = FORM_DIVIDE;
+        p->bails = p->extension = p->rm_read = true;
+        p->gpr_write |= 1u << VMC_RAX | 1u << VMC_RDX;
+        break;
     }
 }
 
@@ -222,6 +230,11 @@ static void map_1_high(const struct vmc_insn *d, struct vmc_plan *p)
     case 0xf7:
         group3(d, p);
         break;
+    case 0xfa:
+    case 0xfb:
+        p->form = op == 0xfa ? FORM_CLI : FORM_STI;
+        p->bails = true;
+        break;
     case 0xfe:
     case 0xff:
         group5(d, p);
@@ -314,6 +327,13 @@ static void map_1(const struct vmc_insn *d, struct vmc_plan *p)
     case 0x8b:
         generic(p, false, true, true, false);
         break;
+    case 0x8c:
+        p->byte = p->rm_byte = false;
+        if (!d->is_mem && extension(d) < VMC_SEG_COUNT && d->opsize != 2) {
+            p->form = FORM_MOV_FROM_SEG;
+            p->gpr_write = (uint16_t)(1u << d->rm);
+        }
+        break;
     case 0x8d:
         if (d->is_mem && d->opsize != 2) {
             p->form = FORM_LEA;
@@ -331,6 +351,12 @@ static void map_1(const struct vmc_insn *d, struct vmc_plan *p)
         p->form = FORM_ACCUMULATOR;
         p->byte = p->rm_byte = false;
         p->gpr_write = op == 0x98 ? 1u << VMC_RAX : 1u << VMC_RDX;
+        break;
+    case 0x9c:
+        if (d->opsize != 2) {
+            p->form = FORM_PUSHF;
+            stack(p, true);
+        }
         break;
     case 0xa0:
     case 0xa1:
@@ -461,6 +487,14 @@ static void map_0f(const struct vmc_insn *d, struct vmc_plan *p)
     case 0xc3: /* MOVNTI */
         generic(p, true, false, false, true);
         break;
+    case 0xc7:
+        if (d->is_mem && extension(d) == 1 && d->opsize == 8) {
+            p->form = FORM_CMPXCHG16B;
+            p->extension = p->bails = p->rm_read = p->rm_write = true;
+            p->gpr_write |= 1u << VMC_RAX | 1u << VMC_RDX;
+            flags(p, 0, ZF, ZF);
+        }
+        break;
     }
 }
 
@@ -497,8 +531,8 @@ static void memory(const struct vmc_insn *d, struct vmc_plan *p)
     p->stores = p->rm_write;
     p->base = d->base;
     p->disp = d->disp;
-    p->aligned =
-        (p->form == FORM_SSE || p->form == FORM_AVX) && p->size >= 16 && !vmc_vector_may_be_misaligned(d);
+    p->aligned = p->form == FORM_CMPXCHG16B || ((p->form == FORM_SSE || p->form == FORM_AVX) &&
+                                                p->size >= 16 && !vmc_vector_may_be_misaligned(d));
 }
 
 /* TZCNT and LZCNT where the guest has them; elsewhere their prefix counts for nothing, but not on the host.
@@ -531,9 +565,12 @@ void vmc_classify(const struct vmc_insn *d, unsigned kind, uint32_t features, st
     if ((d->lock && !d->is_mem) || !prefix_is_the_hosts(d, features))
         return;
     by_map(d, kind, p);
+    if ((kind & VMC_KIND_USER) && (p->form == FORM_CLI || p->form == FORM_STI))
+        *p = (struct vmc_plan){.form = FORM_HELPER};
     bool operand = p->form == FORM_GENERIC || p->form == FORM_JMP_INDIRECT || p->form == FORM_CALL_INDIRECT ||
                    p->form == FORM_SSE || p->form == FORM_AVX || p->form == FORM_BMI ||
-                   p->form == FORM_PUSH || p->form == FORM_FENCE;
+                   p->form == FORM_PUSH || p->form == FORM_FENCE || p->form == FORM_CMPXCHG16B ||
+                   p->form == FORM_DIVIDE;
     if (p->form == FORM_GENERIC && !bytes_fit(d, p)) {
         *p = (struct vmc_plan){.form = FORM_HELPER};
         return;

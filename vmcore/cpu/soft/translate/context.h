@@ -95,6 +95,12 @@ enum vmc_form {
     FORM_LEAVE,
     FORM_CARRY, /* CLC STC CMC */
     FORM_FENCE, /* LFENCE MFENCE SFENCE, and CLFLUSH, which only has to be allowed */
+    FORM_CLI,   /* from here on: system.c */
+    FORM_STI,
+    FORM_PUSHF,
+    FORM_MOV_FROM_SEG,
+    FORM_CMPXCHG16B,
+    FORM_DIVIDE,
     FORM_SSE,
     FORM_AVX,
     FORM_BMI,
@@ -109,6 +115,7 @@ enum vmc_form {
 struct vmc_plan {
     uint8_t form;
     bool ends;          /* the block */
+    bool bails;         /* it may be left to the interpreter, also without a memory operand */
     bool leaves;        /* the handler of a FORM_HELPER goes back to the run loop */
     bool byte, rm_byte; /* operand is a byte: both, only rm */
     bool extension;     /* ModRM.reg is part of the opcode */
@@ -175,6 +182,7 @@ struct vmc_stub {
 #define VMC_SIDE_EXITS  6
 #define VMC_MAX_STUBS   (VMC_BLOCK_INSNS * 2)
 #define VMC_MAX_HELPERS VMC_BLOCK_INSNS
+#define VMC_MAX_BAILS   (VMC_BLOCK_INSNS * 3)
 
 struct vmc_tr {
     VmcCpu *c;
@@ -211,7 +219,7 @@ struct vmc_tr {
         uint8_t *from;
         unsigned insn;
         struct vmc_flags_state flags;
-    } bails[VMC_BLOCK_INSNS];
+    } bails[VMC_MAX_BAILS];
     unsigned n_bails;
     struct {
         uint8_t *from;
@@ -300,6 +308,7 @@ void vmc_gen_end(struct vmc_tr *t); /* the block ends without a jump */
 void vmc_emit_sides(struct vmc_tr *t);
 void vmc_emit_misses(struct vmc_tr *t);
 void vmc_gen_vector(struct vmc_tr *t, unsigned i);
+void vmc_gen_system(struct vmc_tr *t, unsigned i); /* system.c */
 /* Vector registers as far as `level` are the host's from here on. Loses the host's flags. */
 void vmc_vectors_check(struct vmc_tr *t, unsigned level);
 /* BMI: VEX-encoded instructions on general registers. */

@@ -34,7 +34,7 @@ void vmc_flags_liveness(struct vmc_tr *t)
     for (unsigned i = t->n; i-- > 0;) {
         const struct vmc_plan *p = &t->plan[i];
         t->need[i] = (uint16_t)need;
-        if (p->form == FORM_HELPER || p->form == FORM_JCC || (p->memory && may_fault(t, i)))
+        if (p->form == FORM_HELPER || p->form == FORM_JCC || p->bails || (p->memory && may_fault(t, i)))
             need = FLAGS_ALL;
         else
             need = (need & ~(unsigned)p->flags_kill) | p->flags_read;

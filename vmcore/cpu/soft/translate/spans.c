@@ -123,11 +123,13 @@ static void reach(struct planner *n, unsigned i)
         o->span = VMC_NO_SPAN;
 }
 
-/* An instruction that is done by way of S1 (integer.c, vmc_address). */
+/* An instruction that is done by way of S1 (integer.c, system.c, vmc_address). */
 static bool uses_s1(const struct vmc_insn *d, const struct vmc_plan *p)
 {
     if (p->form == FORM_LEA)
         return p->base >= 16 || vmc_host_reg(p->base) == H_NONE;
+    if (p->form == FORM_DIVIDE)
+        return (d->modrm >> 3 & 7) == 7; /* IDIV */
     return p->form == FORM_GENERIC && !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE;
 }
 
