@@ -34,18 +34,27 @@ static void cli(struct vmc_tr *t, unsigned i)
     vmc_put32(&t->e, ~(uint32_t)FL_IF);
 }
 
-/* With anything waiting it is the interpreter's. Otherwise what comes from now on is looked at when the next
- * instruction is done, or the shadow covers one more. */
+/* With anything waiting it is the interpreter's. Otherwise nobody looks for what comes from now on before the
+ * next instruction is done: not in the block, and not if that instruction is left to the interpreter
+ * (translator.c). Behind the block's last it is the run loop's affair, as with the interpreter's STI. */
 static void sti(struct vmc_tr *t, unsigned i)
 {
+    bool last = i + 1 == t->n;
+    if (last)
+        vmc_flags_store(t);
     vmc_flags_release(t);
     bail_unless_zero(t, i, CPU_AT(cpl), false);
     bail_unless_zero(t, i, CPU_AT(request), true);
     bail_unless_zero(t, i, CPU_AT(intr_waiting), false);
     vmc_emit(&t->e, VMC_OP(0x81), 1, CPU_AT(eflags));
     vmc_put32(&t->e, (uint32_t)FL_IF);
+    if (!last)
+        return;
     vmc_emit(&t->e, VMC_OP(0xc6), 0, CPU_AT(sti_shadow));
     vmc_put8(&t->e, 1);
+    vmc_load(&t->e, S1, CPU_AT(block_rip));
+    vmc_lea(&t->e, S1, vmc_m(S1, t->off[t->n]));
+    vmc_jump(&t->e, t->t->leave_rip);
 }
 
 static void pushf(struct vmc_tr *t, unsigned i)
