@@ -33,7 +33,8 @@ endef
 $(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
-PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol libphodav-3.0 liburing slirp zlib libzstd libpulse-mainloop-glib
+PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol liburing slirp zlib libzstd
+PKGS_LATE := libphodav-3.0 libpulse-mainloop-glib
 PKGS_APP  := libplist-2.0 gio-unix-2.0
 PKGS_UI   := gtk+-3.0 epoxy
 
@@ -43,7 +44,7 @@ BASE_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Ivmcore/include -Ivmco
 
 # Asked once, when a recipe first needs the answer.
 once = $(eval $1 := $(shell $2))$($1)
-CORE_CFLAGS = $(call once,CORE_CFLAGS,pkg-config --cflags $(PKGS_CORE))
+CORE_CFLAGS = $(call once,CORE_CFLAGS,pkg-config --cflags $(PKGS_CORE) $(PKGS_LATE))
 CORE_LIBS   = $(call once,CORE_LIBS,pkg-config --libs $(PKGS_CORE); echo -pthread -lm)
 APP_LIBS    = $(call once,APP_LIBS,pkg-config --libs $(PKGS_APP))
 UI_CFLAGS   = $(call once,UI_CFLAGS,pkg-config --cflags $(PKGS_UI))
@@ -61,6 +62,7 @@ CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard app/ctl/*.c)))
 EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/examples/*.c))
 LIBS_test_decode := -lZydis
 LIBS_test_translate_cost := -lZydis
+LIBS_test_exports := -lsoup-3.0
 LIBS_test_qcow2_crash := -Wl,--wrap=pwrite,--wrap=pwritev,--wrap=fallocate,--wrap=fdatasync
 LIBS_test_share := -lseccomp
 LIBS_test_share_files := -lseccomp

@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <gio/gunixsocketaddress.h>
 #include <glib-unix.h>
-#include <libphodav/phodav.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -445,7 +444,7 @@ static const VmcPortOps port_ops = {
 VmcPort *vmc_webdav_port_new(VmcIo *io, const char *folder, bool readonly, VmcExports *exports,
                              GError **error)
 {
-    GFile *root = vmc_webdav_folder_new(folder, readonly, exports, error);
+    GFile *root = vmc_dav_load(error) ? vmc_webdav_folder_new(folder, readonly, exports, error) : NULL;
 
     if (root && exports && !vmc_exports_serve(exports, folder, error))
         g_clear_object(&root);

@@ -13,7 +13,6 @@
  * Threads: the server's.
  */
 #include <errno.h>
-#include <libsoup/soup.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

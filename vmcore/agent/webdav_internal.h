@@ -10,9 +10,9 @@
  */
 #pragma once
 
-#include <libsoup/soup.h>
 #include <sys/stat.h>
 
+#include "agent/webdav_late.h"
 #include "agent/webdav.h"
 
 /* Answers GET or HEAD of a path that begins with a slash. */

@@ -11,8 +11,8 @@
  * fill, within bounds that keep a click near its sound and a busy computer from stuttering. What was written
  * when a stream is closed still plays: the server's stream is drained and goes by itself.
  */
-#include <pulse/glib-mainloop.h>
-#include <pulse/pulseaudio.h>
+#include "sound/pulse_late.h"
+
 #include <string.h>
 
 #include "sound/paced.h"
@@ -548,8 +548,15 @@ static const VmcSoundOps pulse_ops = {
 VmcSound *vmc_sound_pulse_new(VmcIo *io, const char *name, void (*log)(void *opaque, const char *line),
                               void *opaque)
 {
-    PulseSound *pulse = g_new0(PulseSound, 1);
+    g_autoptr(GError) missing = NULL;
+    PulseSound *pulse;
 
+    if (!vmc_pulse_load(&missing)) {
+        if (log)
+            log(opaque, missing->message);
+        return vmc_sound_silent_new(io);
+    }
+    pulse = g_new0(PulseSound, 1);
     pulse->sound = (VmcSound){&pulse_ops, io};
     pulse->name = g_strdup(name);
     pulse->log = log;

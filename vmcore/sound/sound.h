@@ -102,7 +102,8 @@ VmcSound *vmc_sound_silent_new(VmcIo *io);
 VmcSound *vmc_sound_file_new(VmcIo *io, const char *play, const char *record, GError **error);
 
 /* The user's sound server. `name` is what its mixer shows. `log` (or NULL) is told, on the I/O thread, when
- * the server cannot be reached, goes away or is there again. */
+ * the server cannot be reached, goes away or is there again. Without its library, which is loaded here, it is
+ * told so and the sound is silent. */
 VmcSound *vmc_sound_pulse_new(VmcIo *io, const char *name, void (*log)(void *opaque, const char *line),
                               void *opaque);
 
