@@ -237,6 +237,28 @@ static void test_devices_writes_are_logged(void **state)
     vmc_memory_free(mem);
 }
 
+static void test_a_file_is_loaded_as_far_as_it_goes(void **state)
+{
+    VmcMemory *mem = memory_with(0x10000, 0x4000);
+    _Atomic uint32_t *word = &vmc_memory_slot(mem, 0x11000)->code_words[1];
+    FILE *file = tmpfile();
+
+    fputs("....kernel", file);
+    fflush(file);
+    atomic_store(word, 1);
+    assert_int_equal(vmc_memory_load(mem, 0x11ffd, 6, fileno(file), 4), 6);
+    assert_memory_equal(vmc_memory_host(mem, 0x11ffd, 7), "kernel", 7);
+    assert_int_equal(atomic_load(word) & 1, 0);
+    assert_int_equal(vmc_memory_load(mem, 0x10000, 100, fileno(file), 8), 2);
+    assert_memory_equal(vmc_memory_host(mem, 0x10000, 3), "el", 3);
+    assert_int_equal(vmc_memory_load(mem, 0x13fff, 2, fileno(file), 0), -1);
+    assert_int_equal(errno, EFAULT);
+    assert_int_equal(vmc_memory_load(mem, 0x10000, 2, -1, 0), -1);
+    assert_int_equal(errno, EBADF);
+    fclose(file);
+    vmc_memory_free(mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_a_slot_moves),
         cmocka_unit_test(test_a_slot_moves_only_where_there_is_room),
         cmocka_unit_test(test_devices_writes_are_logged),
+        cmocka_unit_test(test_a_file_is_loaded_as_far_as_it_goes),
     };
 
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
