@@ -336,7 +336,7 @@ static void start_block(struct vmc_block *b)
     b->code = NULL;
     b->shadow = NULL;
     b->lockstep_runs = 0;
-    b->incoming = NULL;
+    b->incoming = 0;
     b->heat = 0;
     b->cached = false;
     b->word2 = NULL;
@@ -429,7 +429,7 @@ struct vmc_block *vmc_block_part(VmcCpu *c, const struct vmc_block *b, unsigned 
         return NULL;
     struct vmc_block *p = new_block(c);
     *p = *b;
-    p->incoming = NULL;
+    p->incoming = 0;
     p->pa = b->pa + offset;
     p->hash_next = NULL;
     if (!decode_block(c, p, host + offset, VMC_PAGE_SIZE - (unsigned)(p->pa & ~VMC_PAGE_MASK), insns))

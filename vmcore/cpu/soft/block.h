@@ -38,7 +38,7 @@ struct vmc_block {
     struct vmc_block *shadow; /* and just those instructions for the interpreter */
     struct vmc_block *hash_next;
     struct vmc_block *link[2]; /* chained successors: taken, not taken */
-    struct vmc_link *incoming; /* jumps of translated code that lead to it */
+    uint32_t incoming;         /* the first of the links (translate/links.c) that lead to it, or 0 */
     struct vmc_uop uops[];
 };
 
