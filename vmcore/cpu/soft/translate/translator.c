@@ -37,7 +37,7 @@ static bool map_twice(struct vmc_translator *t, GError **error)
 }
 
 /* Of a part's memory, in parts of 64: what is for code. */
-#define CODE_SHARE 36u
+#define CODE_SHARE 38u
 
 static void empty(struct vmc_code_part *part)
 {
@@ -232,13 +232,13 @@ static struct vmc_block *next_block(VmcCpu *c)
     bool narrow = c->narrow;
     c->narrow = false;
     if (c->mode != VMC_MODE_64 || c->tlb == c->tlbs[VMC_TLB_NEVER]) {
-        interpret(c, b);
+        interpret(c, vmc_block_again(c, b));
         return NULL;
     }
     if (b->code)
         return b;
     if (b->cached && (narrow || b->heat++ >= c->vm->translate_after) && vmc_translate(c->translator, b))
-        return b;
+        return vmc_block_translated(c, b);
     c->stats.blocks_interpreted++;
     interpret(c, b);
     return NULL;

@@ -30,7 +30,7 @@ struct vmc_target {
     const uint8_t *code;
     uint64_t kind;
 };
-#define VMC_TARGET_BITS 14
+#define VMC_TARGET_BITS 16
 #define VMC_TARGETS     (1u << VMC_TARGET_BITS)
 
 /* And a place for each jump that is not linked, with the last target it had. The first is nobody's. */
