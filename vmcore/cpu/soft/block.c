@@ -103,7 +103,7 @@ bool vmc_blocks_init(VmcCpu *c)
     c->blocks = g_new0(struct vmc_block_cache, 1);
     if (!has_heads(c))
         return make_arena(&c->blocks->decoded, MAX(size, least));
-    return make_arena(&c->blocks->decoded, MAX(size / 2, least)) &&
+    return make_arena(&c->blocks->decoded, MAX(size / 3 * 2, least)) &&
            make_arena(&c->blocks->heads, MAX((size_t)c->vm->code_cache_kib << 8, least));
 }
 
@@ -136,6 +136,17 @@ void vmc_blocks_drop(VmcCpu *c)
         vmc_translator_reset(c);
 }
 
+static uint16_t mode_key(const VmcCpu *c)
+{
+    return (uint16_t)(c->kind | (c->narrow ? VMC_KIND_NARROW : 0));
+}
+
+static struct vmc_block **hash_at(VmcCpu *c, uint64_t pa, uint16_t key)
+{
+    uint64_t h = (pa ^ ((uint64_t)key << 58)) * 0x9e3779b97f4a7c15ull;
+    return &c->blocks->hash[h >> (64 - HASH_BITS)];
+}
+
 /* ---- generations ---- */
 
 static bool lies_in(const struct part *part, const struct vmc_block *b)
@@ -143,11 +154,15 @@ static bool lies_in(const struct part *part, const struct vmc_block *b)
     return (const uint8_t *)b >= part->from && (const uint8_t *)b < part->end;
 }
 
-/* No generation of the code goes. */
-#define NO_CODE VMC_GENERATIONS
+static void emptied(VmcCpu *c, struct part *part)
+{
+    part->used = part->from;
+    forget_ways_in(c);
+    c->stats.evictions++;
+}
 
-/* Blocks that died with their page may have left the hash already: nothing leads to them but others that died
- * with them. */
+/* With generation `code` of the code, which goes with it. Blocks that died with their page may have left the
+ * hash already: nothing leads to them but others that died with them. */
 static void evict(VmcCpu *c, struct part *part, unsigned code)
 {
     struct vmc_block_cache *cache = c->blocks;
@@ -155,9 +170,9 @@ static void evict(VmcCpu *c, struct part *part, unsigned code)
         struct vmc_block **at = &cache->hash[i], *b;
         while ((b = *at)) {
             bool gone = lies_in(part, b);
-            if (c->translator && code != NO_CODE)
+            if (c->translator)
                 vmc_links_evict(c->translator, b, code, gone);
-            for (unsigned k = 0; !c->translator && k < G_N_ELEMENTS(b->link); k++)
+            for (unsigned k = 0; k < G_N_ELEMENTS(b->link); k++)
                 if (lies_in(part, b->link[k]))
                     b->link[k] = NULL;
             if (gone)
@@ -166,11 +181,28 @@ static void evict(VmcCpu *c, struct part *part, unsigned code)
                 at = &b->hash_next;
         }
     }
-    part->used = part->from;
-    forget_ways_in(c);
-    if (code != NO_CODE)
-        vmc_jumps_flush(c, false);
-    c->stats.evictions++;
+    emptied(c, part);
+    vmc_jumps_flush(c, false);
+}
+
+static size_t room_of(const struct vmc_block *b)
+{
+    return (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+}
+
+/* A part of those that wait to be translated: nothing leads to them but the hash. */
+static void evict_waiting(VmcCpu *c, struct part *part)
+{
+    const struct vmc_block *b;
+    for (const uint8_t *p = part->from; p < part->used; p += room_of(b)) {
+        b = (const struct vmc_block *)p;
+        struct vmc_block **at = hash_at(c, b->pa, b->mode_key);
+        while (*at && *at != b)
+            at = &(*at)->hash_next;
+        if (*at)
+            *at = b->hash_next;
+    }
+    emptied(c, part);
 }
 
 static bool room_for(const struct arena *a, size_t size)
@@ -194,10 +226,13 @@ static bool room_for_code(const VmcCpu *c)
 static void advance(VmcCpu *c, struct arena *a, bool with_code)
 {
     unsigned next = (unsigned)(a->now - a->part + 1) % VMC_GENERATIONS;
-    if (a->part[next].begun)
-        evict(c, &a->part[next], with_code ? next : NO_CODE);
-    a->now = &a->part[next];
-    a->now->begun = true;
+    struct part *part = &a->part[next];
+    if (part->begun && with_code)
+        evict(c, part, next);
+    else if (part->begun)
+        evict_waiting(c, part);
+    a->now = part;
+    part->begun = true;
     if (c->translator && with_code)
         vmc_translator_advance(c, next);
 }
@@ -213,17 +248,6 @@ static void make_room(VmcCpu *c)
         advance(c, &cache->decoded, false);
     if (!room_for_code(c))
         advance(c, &cache->heads, true);
-}
-
-static uint16_t mode_key(const VmcCpu *c)
-{
-    return (uint16_t)(c->kind | (c->narrow ? VMC_KIND_NARROW : 0));
-}
-
-static struct vmc_block **hash_at(VmcCpu *c, uint64_t pa, uint16_t key)
-{
-    uint64_t h = (pa ^ ((uint64_t)key << 58)) * 0x9e3779b97f4a7c15ull;
-    return &c->blocks->hash[h >> (64 - HASH_BITS)];
 }
 
 /* ---- code words ---- */
@@ -404,7 +428,7 @@ static void start_block(struct vmc_block *b)
 
 static void take_room(VmcCpu *c, const struct vmc_block *b)
 {
-    c->blocks->decoded.now->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    c->blocks->decoded.now->used += room_of(b);
 }
 
 static void enter_block(VmcCpu *c, struct vmc_block *b)
