@@ -10,6 +10,9 @@
  * An instruction that crosses into the next page is a block by itself, good for the words of both pages. In
  * 16- and 32-bit code it is decoded each time into a scratch block.
  *
+ * A block that has been translated is moved to where its head alone is kept: its uops are hardly ever needed
+ * again. Decoded blocks and translated ones have room and generations of their own then.
+ *
  * Room is made at one place, when a block is looked for and before its page is: whatever then remembers the
  * block does so with tags that the eviction has not made stale.
  */
@@ -33,53 +36,83 @@
  * each conditional jump. */
 #define ROOM (10 * WORST_CASE)
 
-/* A generation's part of the arena. */
+/* A generation's part of an arena. */
 struct part {
     uint8_t *from, *used, *end;
     bool begun; /* it has been the current one */
 };
 
-struct vmc_block_cache {
-    uint8_t *arena; /* touched as it fills */
+struct arena {
+    uint8_t *memory; /* touched as it fills */
     size_t size;
     struct part part[VMC_GENERATIONS], *now;
+};
+
+struct vmc_block_cache {
+    struct arena decoded;
+    struct arena heads; /* of translated blocks without their uops, in step with the code; or of size 0 */
     struct vmc_block *hash[HASH_SIZE];
     _Atomic uint32_t no_word; /* for blocks that die with their use */
     union {
         struct vmc_block block;
         uint8_t room[sizeof(struct vmc_block) + 3 * sizeof(struct vmc_uop)];
     } scratch;
+    union {
+        struct vmc_block block;
+        uint8_t room[WORST_CASE];
+    } again;
 };
 
-static void empty_all(struct vmc_block_cache *cache)
+static void empty(struct arena *a)
 {
-    size_t size = cache->size / VMC_GENERATIONS & ~(size_t)63;
+    size_t size = a->size / VMC_GENERATIONS & ~(size_t)63;
     for (unsigned g = 0; g < VMC_GENERATIONS; g++) {
-        uint8_t *from = cache->arena + g * size;
-        cache->part[g] = (struct part){.from = from, .used = from, .end = from + size};
+        uint8_t *from = a->memory + g * size;
+        a->part[g] = (struct part){.from = from, .used = from, .end = from + size};
     }
-    cache->now = &cache->part[0];
-    cache->now->begun = true;
+    a->now = &a->part[0];
+    a->now->begun = true;
+}
+
+static bool make_arena(struct arena *a, size_t size)
+{
+    a->size = size;
+    a->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (a->memory == MAP_FAILED)
+        a->memory = NULL;
+    else
+        empty(a);
+    return a->memory;
+}
+
+static void free_arena(struct arena *a)
+{
+    if (a->memory)
+        munmap(a->memory, a->size);
+}
+
+/* The interpreter needs the uops of all blocks, lockstep as well. */
+static bool has_heads(const VmcCpu *c)
+{
+    return c->vm->engine == VMC_ENGINE_TRANSLATOR && !c->vm->lockstep;
 }
 
 bool vmc_blocks_init(VmcCpu *c)
 {
+    size_t size = (size_t)c->vm->block_arena_kib << 10, least = VMC_GENERATIONS * 2 * ROOM;
     c->blocks = g_new0(struct vmc_block_cache, 1);
-    c->blocks->size = MAX((size_t)c->vm->block_arena_kib << 10, VMC_GENERATIONS * 2 * ROOM);
-    c->blocks->arena = mmap(NULL, c->blocks->size, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c->blocks->arena == MAP_FAILED)
-        return false;
-    empty_all(c->blocks);
-    return true;
+    if (!has_heads(c))
+        return make_arena(&c->blocks->decoded, MAX(size, least));
+    return make_arena(&c->blocks->decoded, MAX(size / 3 * 2, least)) &&
+           make_arena(&c->blocks->heads, MAX((size_t)c->vm->code_cache_kib << 8, least));
 }
 
 void vmc_blocks_clear(VmcCpu *c)
 {
     if (!c->blocks)
         return;
-    if (c->blocks->arena != MAP_FAILED)
-        munmap(c->blocks->arena, c->blocks->size);
+    free_arena(&c->blocks->decoded);
+    free_arena(&c->blocks->heads);
     g_free(c->blocks);
     c->blocks = NULL;
 }
@@ -94,65 +127,13 @@ static void forget_ways_in(VmcCpu *c)
 
 void vmc_blocks_drop(VmcCpu *c)
 {
-    empty_all(c->blocks);
+    empty(&c->blocks->decoded);
+    if (c->blocks->heads.size)
+        empty(&c->blocks->heads);
     memset(c->blocks->hash, 0, sizeof c->blocks->hash);
     forget_ways_in(c);
     if (c->translator)
         vmc_translator_reset(c);
-}
-
-/* ---- generations ---- */
-
-static bool lies_in(const struct part *part, const struct vmc_block *b)
-{
-    return (const uint8_t *)b >= part->from && (const uint8_t *)b < part->end;
-}
-
-/* Blocks that died with their page may have left the hash already: nothing leads to them but others that died
- * with them. */
-static void evict(VmcCpu *c, unsigned generation)
-{
-    struct vmc_block_cache *cache = c->blocks;
-    struct part *part = &cache->part[generation];
-    for (unsigned i = 0; i < HASH_SIZE; i++) {
-        struct vmc_block **at = &cache->hash[i], *b;
-        while ((b = *at)) {
-            bool gone = lies_in(part, b);
-            if (c->translator)
-                vmc_links_evict(c->translator, b, generation, gone);
-            for (unsigned k = 0; k < G_N_ELEMENTS(b->link); k++)
-                if (lies_in(part, b->link[k]))
-                    b->link[k] = NULL;
-            if (gone)
-                *at = b->hash_next;
-            else
-                at = &b->hash_next;
-        }
-    }
-    part->used = part->from;
-    forget_ways_in(c);
-    vmc_jumps_flush(c, false);
-    c->stats.evictions++;
-}
-
-static bool has_room(const VmcCpu *c)
-{
-    const struct part *now = c->blocks->now;
-    return (size_t)(now->end - now->used) >= ROOM &&
-           (!c->translator || vmc_translator_has_room(c->translator));
-}
-
-/* The next generation becomes the current one, and empty. */
-static void advance(VmcCpu *c)
-{
-    struct vmc_block_cache *cache = c->blocks;
-    unsigned next = (unsigned)(cache->now - cache->part + 1) % VMC_GENERATIONS;
-    if (cache->part[next].begun)
-        evict(c, next);
-    cache->now = &cache->part[next];
-    cache->now->begun = true;
-    if (c->translator)
-        vmc_translator_advance(c, next);
 }
 
 static uint16_t mode_key(const VmcCpu *c)
@@ -164,6 +145,109 @@ static struct vmc_block **hash_at(VmcCpu *c, uint64_t pa, uint16_t key)
 {
     uint64_t h = (pa ^ ((uint64_t)key << 58)) * 0x9e3779b97f4a7c15ull;
     return &c->blocks->hash[h >> (64 - HASH_BITS)];
+}
+
+/* ---- generations ---- */
+
+static bool lies_in(const struct part *part, const struct vmc_block *b)
+{
+    return (const uint8_t *)b >= part->from && (const uint8_t *)b < part->end;
+}
+
+static void emptied(VmcCpu *c, struct part *part)
+{
+    part->used = part->from;
+    forget_ways_in(c);
+    c->stats.evictions++;
+}
+
+/* With generation `code` of the code, which goes with it. Blocks that died with their page may have left the
+ * hash already: nothing leads to them but others that died with them. */
+static void evict(VmcCpu *c, struct part *part, unsigned code)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    for (unsigned i = 0; i < HASH_SIZE; i++) {
+        struct vmc_block **at = &cache->hash[i], *b;
+        while ((b = *at)) {
+            bool gone = lies_in(part, b);
+            if (c->translator)
+                vmc_links_evict(c->translator, b, code, gone);
+            for (unsigned k = 0; k < G_N_ELEMENTS(b->link); k++)
+                if (lies_in(part, b->link[k]))
+                    b->link[k] = NULL;
+            if (gone)
+                *at = b->hash_next;
+            else
+                at = &b->hash_next;
+        }
+    }
+    emptied(c, part);
+    vmc_jumps_flush(c, false);
+}
+
+static size_t room_of(const struct vmc_block *b)
+{
+    return (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+}
+
+/* A part of those that wait to be translated: nothing leads to them but the hash. */
+static void evict_waiting(VmcCpu *c, struct part *part)
+{
+    const struct vmc_block *b;
+    for (const uint8_t *p = part->from; p < part->used; p += room_of(b)) {
+        b = (const struct vmc_block *)p;
+        struct vmc_block **at = hash_at(c, b->pa, b->mode_key);
+        while (*at && *at != b)
+            at = &(*at)->hash_next;
+        if (*at)
+            *at = b->hash_next;
+    }
+    emptied(c, part);
+}
+
+static bool room_for(const struct arena *a, size_t size)
+{
+    return (size_t)(a->now->end - a->now->used) >= size;
+}
+
+static bool room_for_blocks(const VmcCpu *c)
+{
+    return room_for(&c->blocks->decoded, ROOM);
+}
+
+static bool room_for_code(const VmcCpu *c)
+{
+    const struct arena *heads = &c->blocks->heads;
+    return !c->translator || (vmc_translator_has_room(c->translator) &&
+                              (!heads->size || room_for(heads, sizeof(struct vmc_block))));
+}
+
+/* The next generation becomes the current one, and empty. */
+static void advance(VmcCpu *c, struct arena *a, bool with_code)
+{
+    unsigned next = (unsigned)(a->now - a->part + 1) % VMC_GENERATIONS;
+    struct part *part = &a->part[next];
+    if (part->begun && with_code)
+        evict(c, part, next);
+    else if (part->begun)
+        evict_waiting(c, part);
+    a->now = part;
+    part->begun = true;
+    if (c->translator && with_code)
+        vmc_translator_advance(c, next);
+}
+
+static void make_room(VmcCpu *c)
+{
+    struct vmc_block_cache *cache = c->blocks;
+    if (!cache->heads.size) {
+        advance(c, &cache->decoded, true);
+        return;
+    }
+    if (!room_for_blocks(c))
+        advance(c, &cache->decoded, false);
+    if (!room_for_code(c))
+        advance(c, &cache->heads, true);
 }
 
 /* ---- code words ---- */
@@ -336,7 +420,7 @@ static void start_block(struct vmc_block *b)
     b->code = NULL;
     b->shadow = NULL;
     b->lockstep_runs = 0;
-    b->incoming = NULL;
+    b->incoming = 0;
     b->heat = 0;
     b->cached = false;
     b->word2 = NULL;
@@ -344,7 +428,7 @@ static void start_block(struct vmc_block *b)
 
 static void take_room(VmcCpu *c, const struct vmc_block *b)
 {
-    c->blocks->now->used += (sizeof *b + b->n_uops * sizeof(struct vmc_uop) + 31) & ~31ul;
+    c->blocks->decoded.now->used += room_of(b);
 }
 
 static void enter_block(VmcCpu *c, struct vmc_block *b)
@@ -359,7 +443,7 @@ static void enter_block(VmcCpu *c, struct vmc_block *b)
 
 static struct vmc_block *new_block(VmcCpu *c)
 {
-    return (struct vmc_block *)c->blocks->now->used;
+    return (struct vmc_block *)c->blocks->decoded.now->used;
 }
 
 /* The code word of the page at `pa`, which now holds code, and its value. */
@@ -422,20 +506,50 @@ static struct vmc_block *crossing(VmcCpu *c, struct vmc_block *known, uint64_t l
 
 struct vmc_block *vmc_block_part(VmcCpu *c, const struct vmc_block *b, unsigned offset, unsigned insns)
 {
-    const struct part *now = c->blocks->now;
     uint64_t pa;
     const uint8_t *host = vmc_code_host(c, c->rip, &pa);
-    if (!host || (size_t)(now->end - now->used) < WORST_CASE)
+    if (!host || !room_for(&c->blocks->decoded, WORST_CASE))
         return NULL;
     struct vmc_block *p = new_block(c);
     *p = *b;
-    p->incoming = NULL;
+    p->incoming = 0;
     p->pa = b->pa + offset;
     p->hash_next = NULL;
     if (!decode_block(c, p, host + offset, VMC_PAGE_SIZE - (unsigned)(p->pa & ~VMC_PAGE_MASK), insns))
         return NULL;
     take_room(c, p);
     return p;
+}
+
+struct vmc_block *vmc_block_translated(VmcCpu *c, struct vmc_block *b)
+{
+    struct arena *heads = &c->blocks->heads;
+    struct vmc_block **at = hash_at(c, b->pa, b->mode_key), *head;
+    if (!heads->size)
+        return b;
+    head = (struct vmc_block *)heads->now->used;
+    heads->now->used += (sizeof *head + 7) & ~7ul;
+    while (*at != b)
+        at = &(*at)->hash_next;
+    *head = *b;
+    head->n_uops = 0;
+    *at = head;
+    return head;
+}
+
+struct vmc_block *vmc_block_again(VmcCpu *c, struct vmc_block *b)
+{
+    struct vmc_block *again = &c->blocks->again.block;
+    uint64_t pa;
+    if (b->n_uops)
+        return b;
+    const uint8_t *host = b->word2 ? NULL : vmc_code_host(c, c->rip, &pa);
+    *again = *b;
+    again->cached = false;
+    if (!host ||
+        !decode_block(c, again, host, VMC_PAGE_SIZE - (unsigned)(c->rip & ~VMC_PAGE_MASK), VMC_BLOCK_INSNS))
+        return vmc_block_single(c);
+    return again;
 }
 
 static struct vmc_block *look_up(VmcCpu *c, uint64_t pa, uint16_t key)
@@ -516,14 +630,14 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     c->stats.lookups++;
     if (c->mode != VMC_MODE_64 && c->rip > c->seg[VMC_CS].limit)
         vmc_gp0(c);
-    if (jump->rip == c->rip && jump->key == c->jump_key && c->mode == VMC_MODE_64 &&
+    if (!c->translator && jump->rip == c->rip && jump->key == c->jump_key && c->mode == VMC_MODE_64 &&
         vmc_block_valid(jump->block)) {
         chain(c, link, jump->block);
         return jump->block;
     }
     c->stats.lookup_misses++;
-    if (vmc_unlikely(!has_room(c))) {
-        advance(c);
+    if (vmc_unlikely(!room_for_blocks(c) || !room_for_code(c))) {
+        make_room(c);
         link = NULL; /* it may have been evicted */
     }
     const uint8_t *host = vmc_code_host(c, linear, &pa);
@@ -535,7 +649,7 @@ struct vmc_block *vmc_block_find(VmcCpu *c)
     if (!host || pa == VMC_NO_PA)
         return vmc_block_single(c);
     /* After a TLB flush most entries still say the truth; only the translation had to be asked again. */
-    struct vmc_block *b = jump->rip == c->rip ? jump->block : NULL;
+    struct vmc_block *b = !c->translator && jump->rip == c->rip ? jump->block : NULL;
     if (!b || b->pa != pa || b->mode_key != mode_key(c) || !vmc_block_valid(b))
         b = look_up(c, pa, mode_key(c));
     if (!b)

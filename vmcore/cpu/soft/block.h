@@ -7,7 +7,8 @@
  *
  * Each CPU has its own blocks, in generations: the arena, the translator's code memory and its sites are cut
  * into as many parts. New blocks and code go to the current generation; when any part of it is full the next
- * one, which is the oldest, is evicted and becomes current. A block may be older than its code.
+ * one, which is the oldest, is evicted and becomes current. Blocks that are not translated yet and those that
+ * are have generations of their own, but for lockstep, where a block may be older than its code.
  */
 #pragma once
 
@@ -19,26 +20,27 @@
 #define VMC_BLOCK_INSNS 64
 
 struct vmc_block {
+    /* What is looked at whenever it is looked for, together. */
     uint64_t pa;
+    struct vmc_block *hash_next;
     _Atomic uint32_t *word; /* of its page */
     uint32_t word_value;    /* as it was when the bytes were read */
+    uint16_t mode_key;
+    uint16_t n_uops;     /* 0: translated, and its uops are gone */
+    const uint8_t *code; /* translated, or NULL */
+    const uint8_t *door; /* where jumps within the page enter it */
     /* A single instruction that lies across two pages: the second one. Found by vmc_block_find alone, never
      * chained and never by virtual address without a tag. */
     _Atomic uint32_t *word2;
-    uint32_t word2_value;
     uint64_t pa2;
-    uint16_t mode_key;
-    uint16_t n_uops;
-    bool cached;              /* vmc_block_find will find it again */
-    uint16_t heat;            /* how often it was run before it had code */
-    const uint8_t *code;      /* translated, or NULL */
-    const uint8_t *door;      /* where jumps within the page enter it */
-    uint16_t insns;           /* of which it has code */
-    uint16_t lockstep_runs;   /* in lockstep, until it wraps */
-    struct vmc_block *shadow; /* and just those instructions for the interpreter */
-    struct vmc_block *hash_next;
+    uint32_t word2_value;
+    bool cached;               /* vmc_block_find will find it again */
+    uint16_t heat;             /* how often it was run before it had code */
+    uint16_t insns;            /* of which it has code */
+    uint16_t lockstep_runs;    /* in lockstep, until it wraps */
+    struct vmc_block *shadow;  /* and just those instructions for the interpreter */
     struct vmc_block *link[2]; /* chained successors: taken, not taken */
-    struct vmc_link *incoming; /* jumps of translated code that lead to it */
+    uint32_t incoming;         /* the first of the links (translate/links.c) that lead to it, or 0 */
     struct vmc_uop uops[];
 };
 
@@ -53,6 +55,11 @@ struct vmc_block *vmc_block_find(VmcCpu *c);
 /* A block of the one instruction at c->rip, not cached, good until the next call: single-stepping and
  * interrupt shadows. */
 struct vmc_block *vmc_block_single(VmcCpu *c);
+
+/* `b` has got code: the block that stands for it from now on, perhaps without uops. */
+struct vmc_block *vmc_block_translated(VmcCpu *c, struct vmc_block *b);
+/* For the interpreter: the block at c->rip, which is `b`, with uops; good until the next call. */
+struct vmc_block *vmc_block_again(VmcCpu *c, struct vmc_block *b);
 
 /* `insns` instructions from `offset` bytes into the block at c->rip, which is `b`, as a block of their own
  * that is not found by anybody. NULL: no room. */

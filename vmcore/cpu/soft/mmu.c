@@ -284,6 +284,19 @@ static void clear_used(VmcCpu *c, unsigned t, bool keep_global)
         }
 }
 
+/* The place of a page in the sets of those with code. */
+static unsigned code_bit(uint64_t va)
+{
+    _Static_assert(VMC_CODE_PAGES == 1u << 16, "the upper bits of the product");
+    return (unsigned)((va >> VMC_PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 48);
+}
+
+static bool has_code(const VmcCpu *c, unsigned t, uint64_t va)
+{
+    unsigned bit = code_bit(va);
+    return c->code_pages[t][bit / 64] >> (bit % 64) & 1;
+}
+
 static void clear_code(VmcCpu *c, unsigned t)
 {
     for (unsigned i = 0; i < VMC_TLB_CODE_SIZE; i++)
@@ -342,8 +355,8 @@ void vmc_tlb_flush_page(VmcCpu *c, uint64_t va)
     }
     for (unsigned i = 0; i < VMC_TLB_COUNT; i++)
         clear_entry(c, i, page & (VMC_TLB_SIZE - 1));
-    bool super = c->code_pages[VMC_CODE_SUPER][page / 64 % 16] >> (page % 64) & 1;
-    if (super || (c->code_pages[VMC_CODE_USER][page / 64 % 16] >> (page % 64) & 1))
+    bool super = has_code(c, VMC_CODE_SUPER, va);
+    if (super || has_code(c, VMC_CODE_USER, va))
         vmc_jumps_flush(c, !super);
 }
 
@@ -768,7 +781,8 @@ const uint8_t *vmc_code_host(VmcCpu *c, uint64_t va, uint64_t *pa)
         e->tag = va & VMC_PAGE_MASK;
         e->host = slot->host + (offset & VMC_PAGE_MASK);
         e->pa = slot->movable ? VMC_NO_PA : m.pa & VMC_PAGE_MASK;
-        c->code_pages[user ? VMC_CODE_USER : VMC_CODE_SUPER][page / 64 % 16] |= 1ull << (page % 64);
+        unsigned bit = code_bit(va);
+        c->code_pages[user ? VMC_CODE_USER : VMC_CODE_SUPER][bit / 64] |= 1ull << (bit % 64);
         c->code_not_global |= !user && !m.global;
     }
     *pa = e->pa == VMC_NO_PA ? VMC_NO_PA : e->pa | in_page;

@@ -205,6 +205,9 @@ struct vmc_tlb_code {
     uint64_t pa;
 };
 #define VMC_TLB_CODE_SIZE 256u
+/* Bits of a set of pages with code: enough for thousands of them. A page that is told to be among them and is
+ * not costs all that is known about jumps. */
+#define VMC_CODE_PAGES 65536u
 enum { VMC_CODE_SUPER, VMC_CODE_USER, VMC_CODE_COUNT };
 
 /* What a jump cache entry is good for: the kind of code (mode, stack, privilege, table, vector unit). Each
@@ -353,7 +356,7 @@ struct VmcCpu {
     uint64_t tlb_used[VMC_TLB_COUNT][VMC_TLB_SIZE / 64], tlb_global[VMC_TLB_COUNT][VMC_TLB_SIZE / 64];
     uint64_t tlb_words[VMC_TLB_COUNT][VMC_TLB_SIZE / 64 / 64];
     /* Hashed sets of pages that code was fetched from, by each privilege, since it last got new tags. */
-    uint64_t code_pages[VMC_CODE_COUNT][16];
+    uint64_t code_pages[VMC_CODE_COUNT][VMC_CODE_PAGES / 64];
     bool code_not_global; /* some of the supervisor's were not global */
     uint64_t kind_tags[VMC_KINDS], last_tag;
 

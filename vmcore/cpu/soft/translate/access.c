@@ -98,7 +98,8 @@ static void look_up(struct vmc_tr *t, unsigned length, bool writable, uint32_t i
              vmc_mx(H_RBP, S2, 0, entry + (int32_t)offsetof(struct vmc_tlb_entry, host)));
     s->back = e->p;
     s->info = info;
-    s->tag = tag;
+    s->tlb = (uint8_t)t->tlb;
+    s->writable = writable;
     s->flags = t->flags;
 }
 
@@ -151,13 +152,19 @@ void vmc_emit_stubs(struct vmc_tr *t)
     for (unsigned i = 0; i < t->n_stubs; i++) {
         struct vmc_stub *s = &t->stubs[i];
         vmc_patch(s->from, e->p);
-        vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, s->tag)); /* the address again */
-        if (s->flags.described && !s->flags.stored)
+        if (s->flags.described && !s->flags.stored) { /* which takes S2 */
+            size_t tag = s->writable ? offsetof(struct vmc_tlb_entry, tag_write)
+                                     : offsetof(struct vmc_tlb_entry, tag_read);
+            vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1,
+                     vmc_mx(H_RBP, S2, 0, t->t->tlb_at[s->tlb] + (int32_t)tag));
             vmc_flags_emit_stores(t, &s->flags);
-        vmc_put8(e, 0x68); /* push */
+            vmc_call(e, t->t->access);
+        } else {
+            vmc_call(e, t->t->missed_access[s->tlb][s->writable]);
+        }
+        int32_t back = (int32_t)(s->back - e->p);
         vmc_put32(e, s->info);
-        vmc_call(e, t->t->access);
-        vmc_jump(e, s->back);
+        vmc_put32(e, (uint32_t)back);
     }
     for (unsigned i = 0; i < t->n_bails; i++) {
         vmc_patch(t->bails[i].from, e->p);

@@ -1,8 +1,8 @@
 /*
  * Translating one block: decode, look ahead, write the code, then what stands behind it.
  *
- * Behind the code come the stubs of its memory accesses, the ways out with their links, and the interpreter's
- * uops of instructions that its handlers run. All of that is addressed relative to the code.
+ * Apart from the code stand the stubs of its memory accesses, the ways out with their links, and the
+ * interpreter's uops of instructions that its handlers run. All of that is addressed relative to the code.
  */
 #include "cpu/soft/debug.h"
 #include "cpu/soft/translate/context.h"
@@ -181,27 +181,21 @@ static void emit_exits(struct vmc_tr *t)
     struct vmc_emit *e = &t->e;
     for (unsigned i = 0; i < t->n_exits; i++) {
         int32_t target = t->exits[i].target;
-        bool linked = target >= 0;
-        uint8_t *back = e->p, *link_at = NULL;
         vmc_patch(t->exits[i].site, e->p);
-        vmc_load(e, S1, CPU_AT(block_rip));
-        vmc_lea(e, S1, vmc_m(S1, linked ? target : ~target));
-        if (linked) {
-            vmc_store(e, CPU_AT(rip), S1);
-            link_at = lea_s1_later(e);
-            vmc_store(e, CPU_AT(exit_link), S1);
-            vmc_jump(e, t->t->leave);
-            align(e, 8);
-            vmc_patch(link_at, e->p);
-            struct vmc_link link = {.site = t->exits[i].site, .back = back, .pa = t->b->pa};
-            if ((size_t)(e->end - e->p) >= sizeof link) {
-                memcpy(e->p, &link, sizeof link);
-                e->p += sizeof link;
-            } else {
-                e->full = true;
-            }
+        if (target < 0) {
+            vmc_call(e, t->t->leave_at);
+            vmc_put8(e, (unsigned)~target & 0xff);
+            vmc_put8(e, (unsigned)~target >> 8);
+            continue;
+        }
+        struct vmc_link link = {.to = (t->b->pa & VMC_PAGE_MASK) | (uint32_t)target,
+                                .site = (uint32_t)(t->exits[i].site - t->t->rw)};
+        vmc_call(e, t->t->leave_link);
+        if ((size_t)(e->end - e->p) >= sizeof link) {
+            memcpy(e->p, &link, sizeof link);
+            e->p += sizeof link;
         } else {
-            vmc_jump(e, t->t->leave_rip);
+            e->full = true;
         }
     }
 }
@@ -273,8 +267,8 @@ static bool translate(struct vmc_translator *tr, struct vmc_block *b)
     t->b = b;
     t->narrow = b->mode_key & VMC_KIND_NARROW;
     t->tlb = c->cpl == 3 ? VMC_TLB_USER : c->kind & VMC_KIND_AC ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER;
-    t->e = (struct vmc_emit){.p = tr->rw + tr->now->used,
-                             .end = tr->rw + MIN(tr->now->used + VMC_CODE_WORST_CASE, tr->now->end)};
+    struct vmc_code_part *now = tr->now;
+    t->e = (struct vmc_emit){.p = tr->rw + now->used, .end = tr->rw + now->apart};
     align(&t->e, 16);
     uint8_t *start = t->e.p;
     unsigned at = (unsigned)(c->rip & ~VMC_PAGE_MASK);
@@ -283,6 +277,9 @@ static bool translate(struct vmc_translator *tr, struct vmc_block *b)
     vmc_plan_spans(t);
     vmc_flags_liveness(t);
     generate(t);
+    size_t used = (size_t)(t->e.p - tr->rw);
+    t->e.p = tr->rw + now->apart_used;
+    t->e.end = tr->rw + now->end;
     vmc_emit_sides(t);
     vmc_emit_misses(t);
     vmc_emit_stubs(t);
@@ -299,9 +296,10 @@ static bool translate(struct vmc_translator *tr, struct vmc_block *b)
     b->insns = (uint16_t)t->n;
     if (!b->word2)
         b->door = tr->rx + (start - tr->rw);
-    size_t used = (size_t)(t->e.p - tr->rw);
-    c->stats.code_bytes_total += used - tr->now->used;
-    tr->now->used = used;
+    size_t apart_used = (size_t)(t->e.p - tr->rw);
+    c->stats.code_bytes_total += used - now->used + apart_used - now->apart_used;
+    now->used = used;
+    now->apart_used = apart_used;
     b->code = tr->rx + (start - tr->rw);
     c->stats.blocks_translated++;
     c->stats.insns_translated += t->n;

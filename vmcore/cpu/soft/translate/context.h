@@ -18,17 +18,18 @@
 #define CPU_BIAS      128
 #define CPU_AT(field) vmc_m(H_RBP, (int32_t)offsetof(VmcCpu, field) - CPU_BIAS)
 
-/* Room for the largest block: more than it can need. */
-#define VMC_CODE_WORST_CASE (64u << 10)
+/* Room for the largest block, for its code and for what stands apart: more than it can need. */
+#define VMC_CODE_WORST_CASE (32u << 10)
 
 /* Places for jumps that one block can need at most. */
 #define VMC_SITES_WORST_CASE (4 * VMC_BLOCK_INSNS)
 
 struct vmc_tr;
 
-/* A generation's part of the code memory (offsets) and of the sites (numbers). */
+/* A generation's part of the code memory (offsets) and of the sites (numbers). What a block seldom needs
+ * stands apart, from `apart` on, so that the rest lies close together. */
 struct vmc_code_part {
-    size_t from, used, end;
+    size_t from, used, apart, apart_used, end;
     unsigned first_site, next_site, end_site;
 };
 
@@ -52,19 +53,28 @@ struct vmc_translator {
     uint8_t *leave;                                /* registers to VmcCpu and back to C */
     uint8_t *leave_saved;                          /* the same when they are there */
     uint8_t *leave_rip;                            /* R11 is the RIP to go on at */
-    uint8_t
-        *access; /* R11: address, pushed: VMC_ACCESS_*: R11 is a host pointer on return, or never returns */
-    uint8_t *helper;     /* R11: uop of the interpreter; returns if it went on to the next one */
-    uint8_t *load_flags; /* VmcCpu's flags into the host's */
-    uint8_t *load_carry; /* CF alone; loses S2 */
-    uint8_t *indirect;   /* R11: guest RIP to go to */
-    uint8_t *missed;     /* the same with S2 the jump's site, to be filled */
-    uint8_t *load_xmm;   /* vector registers into the host's */
+    uint8_t *leave_at;   /* called: behind the call its offset from the page, in 16 bits */
+    uint8_t *leave_link; /* called: behind the call is the vmc_link of a jump that has no target yet */
+    /* Called with struct vmc_access_note behind the call; R11 is the address. Goes on with R11 a host
+     * pointer, or never. */
+    uint8_t *access;
+    uint8_t *missed_access[VMC_TLB_NEVER]
+                          [2]; /* R11 and R10 as a look-up in that TLB, to read or to write, left them */
+    uint8_t *helper;           /* R11: uop of the interpreter; returns if it went on to the next one */
+    uint8_t *load_flags;       /* VmcCpu's flags into the host's */
+    uint8_t *load_carry;       /* CF alone; loses S2 */
+    uint8_t *indirect;         /* R11: guest RIP to go to */
+    uint8_t *missed;           /* the same with S2 the jump's site, to be filled */
+    uint8_t *load_xmm;         /* vector registers into the host's */
     uint8_t *load_ymm;
 };
 
-/* What the access thunk is told: offset of the instruction in its page, length - 1 of the bytes checked, and:
- */
+/* What the access thunk is told. `info`: offset of the instruction in its page, length - 1 of the bytes
+ * checked, and VMC_ACCESS_*. */
+struct vmc_access_note {
+    uint32_t info;
+    int32_t back; /* where to go on, from here */
+} __attribute__((packed));
 #define VMC_ACCESS_LENGTH_SHIFT 12
 #define VMC_ACCESS_LENGTH_MASK  0x1ffu
 #define VMC_ACCESS_STORES       (1u << 21) /* this instruction writes */
@@ -174,7 +184,8 @@ struct vmc_reach {
 struct vmc_stub {
     uint8_t *from, *back;
     uint32_t info;
-    int32_t tag; /* distance of the TLB's tags from RBP + S2 */
+    uint8_t tlb;
+    bool writable;
     struct vmc_flags_state flags;
 };
 

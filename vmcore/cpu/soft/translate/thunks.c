@@ -148,12 +148,54 @@ static void make_leave(struct vmc_translator *t, struct vmc_emit *e)
     ret(e);
 }
 
-/* In: S1 the address, on the stack the return address and what context.h says. */
+/* Ways out that are called for the sake of what stands behind the call. */
+static void make_leave_by_call(struct vmc_translator *t, struct vmc_emit *e)
+{
+    t->leave_at = e->p;
+    pop(e, S1);
+    vmc_emit(e, VMC_OP0F(0xb7), S1, vmc_m(S1, 0)); /* movzx */
+    vmc_emit(e, VMC_OP(0x03) | VMC_OP_W, S1, CPU_AT(block_rip));
+    vmc_jump(e, t->leave_rip);
+    t->leave_link = e->p;
+    pop(e, S1);
+    vmc_store(e, CPU_AT(exit_link), S1);
+    vmc_emit(e, VMC_OP(0x8b), S1, vmc_m(S1, (int32_t)offsetof(struct vmc_link, to)));
+    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(S1));
+    vmc_put32(e, VMC_PAGE_SIZE - 1);
+    vmc_emit(e, VMC_OP(0x03) | VMC_OP_W, S1, CPU_AT(block_rip));
+    vmc_jump(e, t->leave_rip);
+}
+
+/* One for each TLB, for reading and for writing, before what they share: the address in S1 again. */
+static void make_access_entries(struct vmc_translator *t, struct vmc_emit *e)
+{
+    uint8_t *common[VMC_TLB_NEVER][2];
+    for (unsigned i = 0; i < VMC_TLB_NEVER; i++)
+        for (unsigned w = 0; w < 2; w++) {
+            size_t tag =
+                w ? offsetof(struct vmc_tlb_entry, tag_write) : offsetof(struct vmc_tlb_entry, tag_read);
+            t->missed_access[i][w] = e->p;
+            vmc_emit(e, VMC_OP(0x33) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->tlb_at[i] + (int32_t)tag));
+            common[i][w] = vmc_jump_later(e);
+        }
+    for (unsigned i = 0; i < VMC_TLB_NEVER; i++)
+        for (unsigned w = 0; w < 2; w++)
+            vmc_patch(common[i][w], e->p);
+}
+
+/* In: S1 the address, on the stack that of the note. */
 static void make_access(struct vmc_translator *t, struct vmc_emit *e)
 {
+    make_access_entries(t, e);
     t->access = e->p;
     each_register(e, true);
-    vmc_load(e, H_RDX, vmc_m(H_RSP, 8));
+    vmc_load(e, H_RDX, vmc_m(H_RSP, 0));
+    vmc_emit(e, VMC_OP(0x63) | VMC_OP_W, H_RAX, /* movsxd */
+             vmc_m(H_RDX, (int32_t)offsetof(struct vmc_access_note, back)));
+    vmc_emit(e, VMC_OP(0x01) | VMC_OP_W, H_RDX, vmc_r(H_RAX));
+    vmc_store(e, vmc_m(H_RSP, 0), H_RAX);
+    vmc_emit(e, VMC_OP(0x8b), H_RDX, vmc_m(H_RDX, (int32_t)offsetof(struct vmc_access_note, info)));
+    adjust_stack(e, -8);
     copy_vectors(e, true);
     cpu_argument(e);
     vmc_store(e, vmc_r(H_RSI), S1);
@@ -163,9 +205,8 @@ static void make_access(struct vmc_translator *t, struct vmc_emit *e)
     vmc_store(e, vmc_r(S1), H_RAX);
     copy_vectors(e, false);
     each_register(e, false);
-    vmc_put8(e, 0xc2); /* ret 8 */
-    vmc_put8(e, 8);
-    vmc_put8(e, 0);
+    adjust_stack(e, 8);
+    ret(e);
     vmc_patch(bail, e->p);
     set_vectors_here(e, VMC_VECTORS_NONE);
     adjust_stack(e, 16);
@@ -409,6 +450,7 @@ void vmc_make_thunks(struct vmc_translator *t, struct vmc_emit *e)
 {
     make_enter(t, e);
     make_leave(t, e);
+    make_leave_by_call(t, e);
     make_access(t, e);
     make_helper(t, e);
     make_load_flags(t, e);

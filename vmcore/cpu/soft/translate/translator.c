@@ -36,6 +36,16 @@ static bool map_twice(struct vmc_translator *t, GError **error)
     return ok;
 }
 
+/* Of a part's memory, in parts of 64: what is for code. */
+#define CODE_SHARE 38u
+
+static void empty(struct vmc_code_part *part)
+{
+    part->used = part->from;
+    part->apart_used = part->apart;
+    part->next_site = part->first_site;
+}
+
 /* The parts of the generations, all empty. The first site is in none. */
 static void cut(struct vmc_translator *t)
 {
@@ -44,10 +54,12 @@ static void cut(struct vmc_translator *t)
     unsigned sites = (VMC_SITES - 1) / VMC_GENERATIONS;
     for (unsigned g = 0; g < VMC_GENERATIONS; g++) {
         struct vmc_code_part *part = &t->part[g];
-        part->from = part->used = from + g * size;
+        part->from = from + g * size;
+        part->apart = part->from + (size / 64 * CODE_SHARE & VMC_PAGE_MASK);
         part->end = part->from + size;
-        part->first_site = part->next_site = 1 + g * sites;
+        part->first_site = 1 + g * sites;
         part->end_site = part->first_site + sites;
+        empty(part);
     }
     t->now = &t->part[0];
 }
@@ -56,7 +68,7 @@ struct vmc_translator *vmc_translator_new(VmcCpu *c, unsigned kib, GError **erro
 {
     struct vmc_translator *t = g_new0(struct vmc_translator, 1);
     t->cpu = c;
-    t->size = MAX((size_t)kib << 10, (2 * VMC_GENERATIONS + 1) * (size_t)VMC_CODE_WORST_CASE);
+    t->size = MAX((size_t)kib << 10, (6 * VMC_GENERATIONS + 1) * (size_t)VMC_CODE_WORST_CASE);
     if (!map_twice(t, error)) {
         vmc_translator_free(t);
         return NULL;
@@ -105,7 +117,8 @@ void vmc_translator_reset(VmcCpu *c)
 
 bool vmc_translator_has_room(const struct vmc_translator *t)
 {
-    return t->now->end - t->now->used >= VMC_CODE_WORST_CASE &&
+    return t->now->apart - t->now->used >= VMC_CODE_WORST_CASE &&
+           t->now->end - t->now->apart_used >= VMC_CODE_WORST_CASE &&
            t->now->end_site - t->now->next_site >= VMC_SITES_WORST_CASE;
 }
 
@@ -119,8 +132,7 @@ void vmc_translator_advance(VmcCpu *c, unsigned generation)
     struct vmc_translator *t = c->translator;
     t->now = &t->part[generation];
     clear_sites(c, t->now);
-    t->now->used = t->now->from;
-    t->now->next_site = t->now->first_site;
+    empty(t->now);
     t->forgotten++;
     c->exit_link = NULL;
 }
@@ -129,7 +141,7 @@ size_t vmc_translator_code_bytes(const struct vmc_translator *t)
 {
     size_t sum = 0;
     for (unsigned g = 0; g < VMC_GENERATIONS; g++)
-        sum += t->part[g].used - t->part[g].from;
+        sum += t->part[g].used - t->part[g].from + t->part[g].apart_used - t->part[g].apart;
     return sum;
 }
 
@@ -220,13 +232,13 @@ static struct vmc_block *next_block(VmcCpu *c)
     bool narrow = c->narrow;
     c->narrow = false;
     if (c->mode != VMC_MODE_64 || c->tlb == c->tlbs[VMC_TLB_NEVER]) {
-        interpret(c, b);
+        interpret(c, vmc_block_again(c, b));
         return NULL;
     }
     if (b->code)
         return b;
     if (b->cached && (narrow || b->heat++ >= c->vm->translate_after) && vmc_translate(c->translator, b))
-        return b;
+        return vmc_block_translated(c, b);
     c->stats.blocks_interpreted++;
     interpret(c, b);
     return NULL;

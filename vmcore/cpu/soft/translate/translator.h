@@ -15,14 +15,13 @@
 struct vmc_translator;
 
 /* A jump from the end of one block to another in the same page: `site` are the four bytes of its distance,
- * which point to a way out until the target has been translated, and again when it is evicted. Lies beside
- * the code; pointers to it are to its writable place. */
+ * which point to a way out until the target has been translated, and again when it is evicted. Stands right
+ * behind that way out, the call of a thunk; places are offsets in the code memory. */
 struct vmc_link {
-    uint8_t *site;         /* writable */
-    uint8_t *back;         /* writable address of the way out */
-    struct vmc_link *next; /* of those that lead to the same block */
-    uint64_t pa;           /* of the block it lies beside */
-};
+    uint64_t to; /* physical address of the target, when this was made */
+    uint32_t site;
+    uint32_t next; /* of those that lead to the same block; 0: none */
+} __attribute__((packed));
 
 /* Next to every CPU: where indirect jumps find their target. Always a canonical RIP; `kind` is the tag of its
  * kind of code (VmcCpu.jump_key), 0: none. */
@@ -31,7 +30,7 @@ struct vmc_target {
     const uint8_t *code;
     uint64_t kind;
 };
-#define VMC_TARGET_BITS 14
+#define VMC_TARGET_BITS 16
 #define VMC_TARGETS     (1u << VMC_TARGET_BITS)
 
 /* And a place for each jump that is not linked, with the last target it had. The first is nobody's. */
