@@ -9,7 +9,7 @@ import os
 import re
 
 # What the software CPU offers if the host has it.
-WANTED = ("avx avx2 fma f16c bmi1 bmi2 movbe abm aes pclmulqdq sha_ni rdrand rdseed adx xsave xsaveopt xsavec xgetbv1").split()
+WANTED = ("avx avx2 fma f16c bmi1 bmi2 movbe abm aes pclmulqdq sha_ni rdrand rdseed xsave xsaveopt xsavec xgetbv1").split()
 
 
 def flags(text):

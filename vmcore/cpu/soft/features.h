@@ -8,7 +8,6 @@ enum {
     VMC_HAS_LZCNT = 1 << 1,
     VMC_HAS_BMI1 = 1 << 2, /* with TZCNT */
     VMC_HAS_BMI2 = 1 << 3,
-    VMC_HAS_ADX = 1 << 4,
     VMC_HAS_XSAVE = 1 << 5,
     VMC_HAS_AVX = 1 << 6,  /* implies XSAVE */
     VMC_HAS_AVX2 = 1 << 7, /* this and the next two imply AVX */

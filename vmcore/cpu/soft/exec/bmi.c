@@ -1,5 +1,5 @@
 /*
- * Bit manipulation: BMI1, BMI2, LZCNT and TZCNT, MOVBE, ADCX and ADOX.
+ * Bit manipulation: BMI1, BMI2, LZCNT and TZCNT, MOVBE.
  *
  * The VEX-encoded ones have a third operand in u->x: a general register's offset. They exist in protected
  * mode only, which the guard asks at run time, as real-mode and virtual-8086 code share blocks with 16-bit
@@ -116,24 +116,6 @@ FOR_VEX(DEFINE_VEX)
     DEFINE_OPERAND(TZCNT, BITS, NO_GUARD, DO_TZCNT) DEFINE_OPERAND(LZCNT, BITS, NO_GUARD, DO_LZCNT)
 FOR_WIDE(DEFINE_COUNTS)
 
-/* ---- ADX: a sum with carry that touches CF or OF alone ---- */
-
-static inline void set_overflow(VmcCpu *c, bool overflow)
-{
-    c->cc_op = (c->cc_op & ~(uint32_t)(CC_OF_SET | CC_OF)) | CC_OF_SET | (overflow ? CC_OF : 0);
-}
-#define DO_ADD_ONE_FLAG(BITS, IN, OUT)                                                                       \
-    WIDER##BITS r = (WIDER##BITS)GET##BITS(c, u->reg) + s + (IN);                                            \
-    PUT##BITS(c, u->reg, r);                                                                                 \
-    OUT(c, r >> BITS & 1)
-#define CONDITION_O   0
-#define DO_ADCX(BITS) DO_ADD_ONE_FLAG(BITS, vmc_flag_carry(c), vmc_set_carry)
-#define DO_ADOX(BITS) DO_ADD_ONE_FLAG(BITS, vmc_condition(c, CONDITION_O), set_overflow)
-DEFINE_OPERAND(ADCX, 32, NO_GUARD, DO_ADCX)
-DEFINE_OPERAND(ADCX, 64, NO_GUARD, DO_ADCX)
-DEFINE_OPERAND(ADOX, 32, NO_GUARD, DO_ADOX)
-DEFINE_OPERAND(ADOX, 64, NO_GUARD, DO_ADOX)
-
 /* ---- MOVBE ---- */
 
 #define BODY_MOVBE_LOAD(P, S, BITS)                                                                          \
@@ -225,18 +207,6 @@ static enum vmc_bound bind_count(const struct vmc_insn *d, uint32_t features, st
     return VMC_BIND_OK;
 }
 
-static enum vmc_bound bind_adx(const struct vmc_insn *d, struct vmc_uop *u)
-{
-    static const handlers adcx = WIDE(ADCX), adox = WIDE(ADOX);
-    enum pp pp = pp_of(d);
-
-    /* 66 is part of the opcode: it does not make the operands 16 bits. */
-    if (pp != PP_66 && pp != PP_F3)
-        return VMC_BIND_UD;
-    u->fn = (pp == PP_66 ? adcx : adox)[d->rex >> 3 & 1][d->is_mem];
-    return VMC_BIND_OK;
-}
-
 enum vmc_bound vmc_bind_bmi(const struct vmc_insn *d, uint32_t features, struct vmc_uop *u)
 {
     unsigned op = d->opcode;
@@ -253,7 +223,6 @@ enum vmc_bound vmc_bind_bmi(const struct vmc_insn *d, uint32_t features, struct 
         return bind_count(d, features, u);
     if (d->map != VMC_MAP_0F38)
         return VMC_BIND_NO;
-    if ((op == 0xf0 || op == 0xf1) && d->rep != 0xf2 && features & VMC_HAS_MOVBE)
-        return bind_movbe(d, u);
-    return op == 0xf6 && features & VMC_HAS_ADX ? bind_adx(d, u) : VMC_BIND_NO;
+    bool movbe = (op == 0xf0 || op == 0xf1) && d->rep != 0xf2 && features & VMC_HAS_MOVBE;
+    return movbe ? bind_movbe(d, u) : VMC_BIND_NO;
 }
