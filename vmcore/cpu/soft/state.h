@@ -323,6 +323,7 @@ struct VmcCpu {
     struct vmc_translator *translator;
     struct vmc_target *targets, *sites;
     struct vmc_link *exit_link;     /* the jump that left translated code for want of a target */
+    uint8_t across[32];             /* what a load found that lies across two pages */
     uint8_t *parked[VMC_PARKED];    /* host pointers of accesses looked up together */
     struct vmc_target *returns[32]; /* where the callers of what runs go on */
     struct vmc_target *site;        /* of the jump that missed */

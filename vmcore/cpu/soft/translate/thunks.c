@@ -166,6 +166,83 @@ static void make_leave_by_call(struct vmc_translator *t, struct vmc_emit *e)
     vmc_jump(e, t->leave_rip);
 }
 
+/* S2 = the distance of the entry of the RIP in S1 in the table of targets. */
+static void target_entry(struct vmc_emit *e)
+{
+    vmc_emit(e, VMC_OP(0x69), S2, vmc_r(S1)); /* imul: vmc_target_index */
+    vmc_put32(e, 0x9e3779b1u);
+    vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(S2));
+    vmc_put8(e, 32 - VMC_TARGET_BITS);
+    vmc_emit(e, VMC_OP(0xc1), 4, vmc_r(S2));
+    _Static_assert(sizeof(struct vmc_target) == 1 << 5, "what follows");
+    vmc_put8(e, 5);
+}
+
+/* Where to, unless the entry at distance S2 from RBP + `table` is that of the RIP in S1. Leaves the kind in
+ * RAX. */
+static void compare_entry(struct vmc_emit *e, int32_t table, uint8_t *other[2])
+{
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, table));
+    other[0] = vmc_jcc_later(e, 5);
+    vmc_load(e, H_RAX, CPU_AT(jump_key));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, H_RAX,
+             vmc_mx(H_RBP, S2, 0, table + (int32_t)offsetof(struct vmc_target, kind)));
+    other[1] = vmc_jcc_later(e, 5);
+}
+
+/* S2: what the access thunk is told. If that span lies across two pages it will fail: the block that checks
+ * each access by itself goes on in its place. RAX is on the stack, above the address of the note. */
+static void go_narrow(struct vmc_translator *t, struct vmc_emit *e)
+{
+    uint8_t *other[2];
+    vmc_emit(e, VMC_OP(0xf7), 0, vmc_r(S2)); /* test */
+    vmc_put32(e, VMC_ACCESS_SEVERAL);
+    uint8_t *single = vmc_jcc_later(e, 4);
+    vmc_emit(e, VMC_OP(0x8b), H_RAX, vmc_r(S2));
+    vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(H_RAX));
+    vmc_put8(e, VMC_ACCESS_LENGTH_SHIFT);
+    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(H_RAX));
+    vmc_put32(e, VMC_ACCESS_LENGTH_MASK);
+    push(e, S1);
+    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(S1));
+    vmc_put32(e, VMC_PAGE_SIZE - 1);
+    vmc_emit(e, VMC_OP(0x03), H_RAX, vmc_r(S1));
+    pop(e, S1);
+    vmc_emit(e, VMC_OP(0x81), 7, vmc_r(H_RAX));
+    vmc_put32(e, VMC_PAGE_SIZE - 1);
+    uint8_t *within = vmc_jcc_later(e, 6);
+
+    vmc_emit(e, VMC_OP(0x81), 4, vmc_r(S2));
+    vmc_put32(e, VMC_PAGE_SIZE - 1);
+    vmc_load(e, S1, CPU_AT(block_rip));
+    vmc_emit(e, VMC_OP(0x03) | VMC_OP_W, S1, vmc_r(S2));
+    target_entry(e);
+    vmc_emit(e, VMC_OP(0x83), 6, vmc_r(S2));
+    vmc_put8(e, sizeof(struct vmc_target)); /* the neighbour */
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
+    other[0] = vmc_jcc_later(e, 5);
+    vmc_load(e, H_RAX, CPU_AT(jump_key));
+    vmc_emit(e, VMC_OP0F(0xba) | VMC_OP_W, 5, vmc_r(H_RAX)); /* bts: VMC_TARGET_NARROW */
+    vmc_put8(e, 63);
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, H_RAX,
+             vmc_mx(H_RBP, S2, 0, t->targets_at + (int32_t)offsetof(struct vmc_target, kind)));
+    other[1] = vmc_jcc_later(e, 5);
+    pop(e, H_RAX);
+    adjust_stack(e, 8);
+    vmc_emit(e, VMC_OP(0xff), 4,
+             vmc_mx(H_RBP, S2, 0, t->targets_at + (int32_t)offsetof(struct vmc_target, code)));
+
+    vmc_patch(other[0], e->p);
+    vmc_patch(other[1], e->p);
+    pop(e, H_RAX);
+    adjust_stack(e, 8);
+    vmc_emit(e, VMC_OP(0xc6), 0, CPU_AT(narrow));
+    vmc_put8(e, 1);
+    vmc_jump(e, t->leave_rip);
+    vmc_patch(single, e->p);
+    vmc_patch(within, e->p);
+}
+
 /* One for each TLB, for reading and for writing, before what they share: the address in S1 again. */
 static void make_access_entries(struct vmc_translator *t, struct vmc_emit *e)
 {
@@ -188,6 +265,11 @@ static void make_access(struct vmc_translator *t, struct vmc_emit *e)
 {
     make_access_entries(t, e);
     t->access = e->p;
+    push(e, H_RAX);
+    vmc_load(e, S2, vmc_m(H_RSP, 8));
+    vmc_emit(e, VMC_OP(0x8b), S2, vmc_m(S2, (int32_t)offsetof(struct vmc_access_note, info)));
+    go_narrow(t, e);
+    pop(e, H_RAX);
     each_register(e, true);
     vmc_load(e, H_RDX, vmc_m(H_RSP, 0));
     vmc_emit(e, VMC_OP(0x63) | VMC_OP_W, H_RAX, /* movsxd */
@@ -349,30 +431,6 @@ static void make_load_carry(struct vmc_translator *t, struct vmc_emit *e)
     vmc_emit(e, VMC_OP0F(0xb6), S2, CPU_AT(cc_src)); /* bit 0 */
     vmc_emit(e, VMC_OP(0xd1), 5, vmc_r(S2));
     ret(e);
-}
-
-/* S2 = the distance of the entry of the RIP in S1 in the table of targets. */
-static void target_entry(struct vmc_emit *e)
-{
-    vmc_emit(e, VMC_OP(0x69), S2, vmc_r(S1)); /* imul: vmc_target_index */
-    vmc_put32(e, 0x9e3779b1u);
-    vmc_emit(e, VMC_OP(0xc1), 5, vmc_r(S2));
-    vmc_put8(e, 32 - VMC_TARGET_BITS);
-    vmc_emit(e, VMC_OP(0xc1), 4, vmc_r(S2));
-    _Static_assert(sizeof(struct vmc_target) == 1 << 5, "what follows");
-    vmc_put8(e, 5);
-}
-
-/* Where to, unless the entry at distance S2 from RBP + `table` is that of the RIP in S1. Leaves the kind in
- * RAX. */
-static void compare_entry(struct vmc_emit *e, int32_t table, uint8_t *other[2])
-{
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, table));
-    other[0] = vmc_jcc_later(e, 5);
-    vmc_load(e, H_RAX, CPU_AT(jump_key));
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, H_RAX,
-             vmc_mx(H_RBP, S2, 0, table + (int32_t)offsetof(struct vmc_target, kind)));
-    other[1] = vmc_jcc_later(e, 5);
 }
 
 static void if_requested(struct vmc_emit *e, const uint8_t *out)

@@ -180,6 +180,24 @@ void vmc_translated_flags(VmcCpu *c)
     c->cc_op = CC_RAW_HOST;
 }
 
+static const uint8_t *known_page(const VmcCpu *c, uint64_t va)
+{
+    const struct vmc_tlb_entry *e = &c->tlb[(va >> VMC_PAGE_SHIFT) & (VMC_TLB_SIZE - 1)];
+    return e->tag_read == (va & VMC_PAGE_MASK) ? (const uint8_t *)e->host : NULL;
+}
+
+/* A load across two pages that are both in the TLB: a copy of its bytes. */
+static void *load_across(VmcCpu *c, uint64_t va, unsigned length)
+{
+    unsigned first = (unsigned)(VMC_PAGE_SIZE - (va & ~VMC_PAGE_MASK));
+    const uint8_t *low = known_page(c, va), *high = known_page(c, va + first);
+    if (first >= length || length > sizeof c->across || !low || !high || va + first == 0)
+        return NULL;
+    memcpy(c->across, low + (va & ~VMC_PAGE_MASK), first);
+    memcpy(c->across + first, high, length - first);
+    return c->across;
+}
+
 void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
 {
     unsigned length = (info >> VMC_ACCESS_LENGTH_SHIFT & VMC_ACCESS_LENGTH_MASK) + 1;
@@ -189,6 +207,8 @@ void *vmc_translated_access(VmcCpu *c, uint64_t va, uint32_t info)
     c->stats.tlb_slow++;
     if (!misaligned)
         p = vmc_host_try(c, va, length, info & VMC_ACCESS_WRITABLE, info & VMC_ACCESS_STORES);
+    if (!p && !misaligned && !(info & (VMC_ACCESS_WRITABLE | VMC_ACCESS_SEVERAL)))
+        p = load_across(c, va, length);
     if (p)
         return p;
     c->rip = c->block_rip + (info & ~VMC_PAGE_MASK);
@@ -221,8 +241,10 @@ static void interpret(VmcCpu *c, struct vmc_block *b)
 
 static void remember_target(VmcCpu *c, const struct vmc_block *b)
 {
-    struct vmc_target *at = &c->targets[vmc_target_index(c->rip)];
-    *at = (struct vmc_target){c->rip, c->rip & VMC_PAGE_MASK, b->code, c->jump_key};
+    bool narrow = b->mode_key & VMC_KIND_NARROW;
+    struct vmc_target *at = &c->targets[vmc_target_index(c->rip) ^ narrow];
+    uint64_t kind = c->jump_key | (narrow ? VMC_TARGET_NARROW : 0);
+    *at = (struct vmc_target){c->rip, c->rip & VMC_PAGE_MASK, b->code, kind};
 }
 
 /* The block at c->rip with code, or it has been interpreted and NULL is returned. */
@@ -297,8 +319,7 @@ static void run(VmcCpu *c)
         }
         if (link && t->forgotten == forgotten && !((from ^ c->rip) & VMC_PAGE_MASK))
             vmc_link_to(t, link, b);
-        if (!(b->mode_key & VMC_KIND_NARROW))
-            remember_target(c, b);
+        remember_target(c, b);
         c->block_rip = c->rip & VMC_PAGE_MASK;
         c->block = t->none;
         c->stats.exits++;

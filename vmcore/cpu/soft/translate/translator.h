@@ -30,8 +30,10 @@ struct vmc_target {
     const uint8_t *code;
     uint64_t kind;
 };
-#define VMC_TARGET_BITS 16
-#define VMC_TARGETS     (1u << VMC_TARGET_BITS)
+/* In the kind of a block that checks every access by itself, whose place in the table is the neighbour's. */
+#define VMC_TARGET_NARROW (1ull << 63)
+#define VMC_TARGET_BITS   16
+#define VMC_TARGETS       (1u << VMC_TARGET_BITS)
 
 /* And a place for each jump that is not linked, with the last target it had. The first is nobody's. */
 #define VMC_SITES (1u << 18)
