@@ -73,7 +73,7 @@
     X(flags_across_a_load, 3, 14, 15, 0, "cmp rax, rdx; mov r8, [rbx]; jb 1f; 1:") \
     X(set_and_move_by_condition, 3, 6, 6, 0, "cmp rax, rdx; sete cl; cmovb r8, rdx") \
     X(add_with_carry_chain, 4, 11, 11, 0, "add rax, rsi; adc rdx, rdi; adc r8, rbx; adc rcx, 0") \
-    X(add_with_carry_to_memory, 4, 34, 36, 0, \
+    X(add_with_carry_to_memory, 4, 32, 34, 0, \
       "mov rax, [rsi]; add [rdi], rax; mov rax, [rsi + 8]; adc [rdi + 8], rax") \
     X(store_past_the_caches, 2, 9, 10, 0, "movnti [rbx], rax; movnti [rbx + 8], edx") \
     X(fences, 3, 3, 3, 0, "lfence; mfence; sfence") \

@@ -296,6 +296,22 @@ static bool changes(struct vmc_operand *o, const struct vmc_plan *p)
     return __builtin_sub_overflow(o->imm, p->step, &o->imm); /* too far */
 }
 
+/* Whether the host's flags can be expected to last until nobody needs them any more. If they do not after
+ * all, they are saved then. */
+static bool host_will_do(const struct vmc_tr *t, unsigned i)
+{
+    unsigned needed = t->need[i] & ~(unsigned)t->plan[i].flags_kill;
+    for (unsigned j = i + 1; t->flags.host && j < t->n; j++) {
+        const struct vmc_plan *p = &t->plan[j];
+        if (p->form == FORM_HELPER || p->form >= FORM_CALL || p->bails || (p->memory && may_fault(t, j)))
+            return false;
+        needed &= t->need[j] & ~(unsigned)p->flags_kill;
+        if (!needed)
+            return true;
+    }
+    return false;
+}
+
 void vmc_flags_before_writes(struct vmc_tr *t, unsigned i)
 {
     struct vmc_flags_state *f = &t->flags;
@@ -308,7 +324,7 @@ void vmc_flags_before_writes(struct vmc_tr *t, unsigned i)
         f->dst = dst, f->src = src;
         return;
     }
-    if (t->need[i] & ~(unsigned)p->flags_kill)
+    if ((t->need[i] & ~(unsigned)p->flags_kill) && !host_will_do(t, i))
         vmc_flags_store(t);
     else
         f->described = f->carry_stored = f->host_but_carry = false;

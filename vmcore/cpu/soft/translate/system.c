@@ -64,6 +64,7 @@ static void pushf(struct vmc_tr *t, unsigned i)
     struct vmc_rm slot = vmc_operand(t, i);
     vmc_flags_require(t, FLAGS_ALL);
     vmc_flags_release(t);
+    vmc_flags_before_writes(t, i);
     vmc_put8(e, 0x9c); /* pushf */
     vmc_put8(e, 0x41); /* pop r10 */
     vmc_put8(e, 0x5a);
