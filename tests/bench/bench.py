@@ -13,8 +13,9 @@ piece of work. Runs take turns, so that a computer that is busy for a while slow
 
 Ratios count, not seconds: those belong to this computer. A ratio is the time for the same work, so that 0.5 is twice as
 fast. "CPU" is the ratio of the processor time that the two programs took; on a busy computer it is the truer one.
-Memory is what of the VMM is resident, without the guest's memory. The time to the first guest instruction is what
-`espalierctl --verbose` says. At the end stands what was missed; with --strict it makes the exit status 1.
+Memory is what of the VMM is resident, without the guest's memory; translated code is told beside it. The time to the first
+guest instruction is what `espalierctl --verbose` says. At the end stands what was missed; with --strict it makes the exit
+status 1.
 """
 
 import argparse
@@ -86,6 +87,7 @@ class Run:
     sums: dict = field(default_factory=dict)  # of what was written
     cpu: dict = field(default_factory=dict)  # the program's processor seconds, by the piece of work
     memory: float = None
+    code: float = None
     problems: list = field(default_factory=list)
 
     def take(self, text):
@@ -120,16 +122,19 @@ def qemu_args(options, cmdline):
 
 
 def resident_mib(pid):
-    """What of a process is resident, without the guest's memory, which is a memfd."""
-    kib = 0
+    """What of a process is resident: without the guest's memory and the translator's, which are memfds, and the latter,
+    which is mapped twice."""
+    kib = code = 0
     guest = False
     with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
         for line in file:
             if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-                guest = "/memfd:" in line
+                guest, translated = "/memfd:" in line, "/memfd:espalier-code" in line
             elif line.startswith("Rss:") and not guest:
                 kib += int(line.split()[1])
-    return kib / 1024
+            elif line.startswith("Pss:") and translated:
+                code += int(line.split()[1])
+    return kib / 1024, code / 1024
 
 
 def cpu_seconds(pid):
@@ -150,7 +155,7 @@ def measure(args, works):
             run.cpu[""] = cpu_seconds(guest.child.pid)
             for work in works:
                 watch(guest, work, run)
-                run.memory = resident_mib(guest.child.pid)
+                run.memory, run.code = resident_mib(guest.child.pid)
             if guest.wait() != 0:
                 raise Failure(f"exit status {guest.child.returncode}:\n{guest.tail()}")
         except Failure as failure:
@@ -284,6 +289,8 @@ class Table:
         title = "memory beyond the guest's"
         self.line(title, number(memory, "{:.1f} MiB") or "-", *[""] * 5, f"<= {TARGET_MEMORY:.0f} MiB",
                   self.verdict(title, [(memory, TARGET_MEMORY, " MiB")]))
+        self.line("and its translated code", number(median([run.code for run in self.ours]), "{:.1f} MiB") or "-",
+                  *[""] * 5, "the limit is a setting", "")
         title = "start to first guest instruction"
         self.line(title, number(start, "{:.1f} ms") or "-", *[""] * 5, f"<= {TARGET_START:.0f} ms",
                   self.verdict(title, [(start, TARGET_START, " ms")]))

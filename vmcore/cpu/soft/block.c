@@ -103,7 +103,7 @@ bool vmc_blocks_init(VmcCpu *c)
     c->blocks = g_new0(struct vmc_block_cache, 1);
     if (!has_heads(c))
         return make_arena(&c->blocks->decoded, MAX(size, least));
-    return make_arena(&c->blocks->decoded, MAX(size / 3 * 2, least)) &&
+    return make_arena(&c->blocks->decoded, MAX(size / 3, least)) &&
            make_arena(&c->blocks->heads, MAX((size_t)c->vm->code_cache_kib << 8, least));
 }
 
