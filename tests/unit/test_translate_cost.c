@@ -37,7 +37,7 @@
     X(register_arithmetic, 8, 10, 10, 0, \
       "add rax, rcx; sub rdx, rax; xor r8, rdx; lea rcx, [rax + rdx*4 + 8]; imul rax, rcx; shl rdx, 3;" \
       "and r8, rax; or rax, 1") \
-    X(registers_kept_in_memory, 4, 13, 13, 0, "add r10, r11; mov r9, r10; xor r15d, r9d; add r11, 5") \
+    X(registers_kept_in_memory, 4, 15, 15, 0, "add r10, r11; mov r9, r10; xor r15d, r9d; add r11, 5") \
     X(compare_and_jump_loop, 25, 70, 70, 0, "xor ecx, ecx; 1: add rcx, 1; cmp rcx, 8; jne 1b") \
     X(count_down_loop, 17, 70, 70, 0, "mov ecx, 8; 1: dec ecx; jnz 1b") \
     X(load, 1, 8, 9, 0, "mov rax, [rbx]") \

@@ -32,7 +32,7 @@ static struct vmc_rm address(struct vmc_tr *t, unsigned i, int32_t disp)
         scale = d->scale;
         index = vmc_host_reg(d->index);
         if (index == H_NONE) {
-            vmc_load(&t->e, S2, vmc_gpr_slot(d->index));
+            vmc_gpr_to_s2(&t->e, d->index);
             index = S2;
         }
     }

@@ -268,7 +268,8 @@ static bool translate(struct vmc_translator *tr, struct vmc_block *b)
     t->narrow = b->mode_key & VMC_KIND_NARROW;
     t->tlb = c->cpl == 3 ? VMC_TLB_USER : c->kind & VMC_KIND_AC ? VMC_TLB_SUPER_AC : VMC_TLB_SUPER;
     struct vmc_code_part *now = tr->now;
-    t->e = (struct vmc_emit){.p = tr->rw + now->used, .end = tr->rw + now->apart};
+    t->e =
+        (struct vmc_emit){.p = tr->rw + now->used, .end = tr->rw + now->apart, .r10_holds = VMC_R10_UNKNOWN};
     align(&t->e, 16);
     uint8_t *start = t->e.p;
     unsigned at = (unsigned)(c->rip & ~VMC_PAGE_MASK);

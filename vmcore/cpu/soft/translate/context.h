@@ -265,6 +265,26 @@ static inline struct vmc_rm vmc_gpr_rm(unsigned gpr)
     return h == H_NONE ? vmc_gpr_slot(gpr) : vmc_r(h);
 }
 
+/* Of a guest register that is kept in VmcCpu a copy stays in S2 for as long as nothing else needs that. */
+static inline void vmc_gpr_to_s2(struct vmc_emit *e, unsigned gpr)
+{
+    if (e->r10_holds == gpr)
+        return;
+    vmc_load(e, S2, vmc_gpr_slot(gpr));
+    e->r10_holds = (uint8_t)gpr;
+}
+static inline void vmc_s2_to_gpr(struct vmc_emit *e, unsigned gpr)
+{
+    vmc_store(e, vmc_gpr_slot(gpr), S2);
+    e->r10_holds = (uint8_t)gpr;
+}
+/* Its slot was written by itself. */
+static inline void vmc_s2_forget(struct vmc_emit *e, unsigned gpr)
+{
+    if (e->r10_holds == gpr)
+        e->r10_holds = VMC_R10_UNKNOWN;
+}
+
 /* ---- classify.c ---- */
 /* An instruction with a memory operand of its own pushes as well: from now on the plan is of that. */
 void vmc_plan_push(struct vmc_plan *p);

@@ -50,6 +50,8 @@ static void put_memory(struct vmc_emit *e, unsigned reg, struct vmc_rm rm)
 void vmc_emit(struct vmc_emit *e, uint32_t op, unsigned reg, struct vmc_rm rm)
 {
     unsigned rex = rex_bits(op, reg, rm);
+    if (reg == H_R10 || rm.reg == H_R10)
+        e->r10_holds = VMC_R10_UNKNOWN;
     if (op & VMC_OP_LOCK)
         vmc_put8(e, 0xf0);
     if (op & VMC_OP_66)
@@ -73,6 +75,8 @@ void vmc_emit_vex(struct vmc_emit *e, uint32_t op, bool l, unsigned vvvv, unsign
                                                : op & VMC_OP_F3 ? 2
                                                : op & VMC_OP_F2 ? 3
                                                                 : 0;
+    if (reg == H_R10 || rm.reg == H_R10 || vvvv == H_R10)
+        e->r10_holds = VMC_R10_UNKNOWN;
     vmc_put8(e, 0xc4);
     vmc_put8(e, ((rex & 7) ^ 7) << 5 | (op >> 8 & 3));
     vmc_put8(e, (rex & 8 ? 0x80u : 0) | (~vvvv & 15) << 3 | (l ? 4u : 0) | pp);

@@ -58,7 +58,11 @@ struct vmc_rm {
 struct vmc_emit {
     uint8_t *p, *end; /* writable; what does not fit is not written */
     bool full;
+    /* What R10 is known to hold, in the caller's terms: forgotten by any instruction that has it for an
+     * operand, and by calls; not by the few whose bytes are written one by one. */
+    uint8_t r10_holds;
 };
+#define VMC_R10_UNKNOWN 0xff
 
 static inline void vmc_put8(struct vmc_emit *e, unsigned byte)
 {
@@ -152,6 +156,7 @@ static inline void vmc_jump(struct vmc_emit *e, const uint8_t *target)
 }
 static inline void vmc_call(struct vmc_emit *e, const uint8_t *target)
 {
+    e->r10_holds = VMC_R10_UNKNOWN;
     vmc_put8(e, 0xe8);
     vmc_put32(e, 0);
     vmc_patch(e->p - 4, target);

@@ -233,50 +233,90 @@ static void describe(struct vmc_tr *t, unsigned i)
 
 /* ---- the instruction with other registers ---- */
 
-static void generic(struct vmc_tr *t, unsigned i)
+/* The register operand: itself, or S2 with what is needed of it. */
+static unsigned register_operand(struct vmc_tr *t, unsigned i, uint32_t *op)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    const struct vmc_plan *p = &t->plan[i];
+    unsigned reg = vmc_host_reg(d->reg);
+    if (p->extension)
+        return extension(d);
+    if (p->byte && high_byte(d, d->reg))
+        return d->reg;
+    if (p->byte)
+        *op |= VMC_OP_REG8;
+    if (reg != H_NONE)
+        return reg;
+    if (p->reg_read || (p->reg_write && (p->byte || d->opsize == 2)))
+        vmc_gpr_to_s2(&t->e, d->reg);
+    return S2;
+}
+
+/* The operand rm in a register that is kept in VmcCpu: there, or in the scratch register that becomes its
+ * home, from which it has to go back if it was written. */
+static struct vmc_rm homeless_operand(struct vmc_tr *t, unsigned i, unsigned reg, unsigned *home)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    const struct vmc_plan *p = &t->plan[i];
+    bool whole = !p->rm_byte && d->opsize >= 4;
+    if (!p->rm_write && t->e.r10_holds == d->rm) {
+        *home = S2;
+    } else if (p->rm_write && whole && (reg != S2 || p->extension)) {
+        *home = S2;
+        if (p->rm_read)
+            vmc_gpr_to_s2(&t->e, d->rm);
+    } else if (p->rm_write && whole && d->opsize == 4) { /* which clears the upper half */
+        *home = S1;
+        t->in_s1 = VMC_NO_SPAN;
+        if (p->rm_read)
+            vmc_load(&t->e, S1, vmc_gpr_slot(d->rm));
+    }
+    return *home == H_NONE ? vmc_gpr_slot(d->rm) : vmc_r(*home);
+}
+
+/* After the instruction: registers kept in VmcCpu go back there, and S2 may still be one. */
+static void put_homeless_back(struct vmc_tr *t, unsigned i, unsigned reg, unsigned home)
 {
     const struct vmc_insn *d = &t->insn[i];
     const struct vmc_plan *p = &t->plan[i];
     struct vmc_emit *e = &t->e;
+    bool reg_in_s2 = !p->extension && reg == S2;
+    bool written = !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE;
+    if (written && home == S2)
+        vmc_s2_to_gpr(e, d->rm);
+    else if (written && home == S1)
+        vmc_store(e, vmc_gpr_slot(d->rm), S1);
+    if (written && home != S2)
+        vmc_s2_forget(e, d->rm);
+    if (reg_in_s2 && p->reg_write)
+        vmc_s2_to_gpr(e, d->reg);
+    else if (!written && home == S2 && !reg_in_s2) /* it was but read */
+        e->r10_holds = d->rm;
+}
+
+static void generic(struct vmc_tr *t, unsigned i)
+{
+    const struct vmc_insn *d = &t->insn[i];
+    const struct vmc_plan *p = &t->plan[i];
     uint32_t op = opcode_word(d, p);
     struct vmc_rm rm = d->is_mem ? vmc_operand(t, i) : vmc_gpr_rm(d->rm);
-    unsigned reg = extension(d), rm_home = H_NONE;
+    unsigned home = H_NONE;
     vmc_flags_before(t, i);
     if (with_flags(t, i, rm))
         return;
 
-    if (!p->extension) {
-        reg = vmc_host_reg(d->reg);
-        if (p->byte && high_byte(d, d->reg))
-            reg = d->reg;
-        else if (p->byte)
-            op |= VMC_OP_REG8;
-        if (reg == H_NONE) {
-            reg = S2;
-            if (p->reg_read || (p->reg_write && (p->byte || d->opsize == 2)))
-                vmc_load(e, S2, vmc_gpr_slot(d->reg));
-        }
-    }
+    unsigned reg = register_operand(t, i, &op);
     if (!d->is_mem) {
         if (p->rm_byte && high_byte(d, d->rm))
             rm = vmc_r(d->rm);
         else if (p->rm_byte)
             op |= VMC_OP_RM8;
-        if (rm.reg == H_NONE && p->rm_write && !p->rm_byte && d->opsize == 4) { /* clears the upper half */
-            rm_home = reg == S2 ? S1 : S2;
-            if (rm_home == S1)
-                t->in_s1 = VMC_NO_SPAN;
-            if (p->rm_read)
-                vmc_load(e, rm_home, rm);
-            rm = vmc_r(rm_home);
-        }
+        if (rm.reg == H_NONE)
+            rm = homeless_operand(t, i, reg, &home);
     }
-    vmc_emit(e, op, reg, rm);
+    vmc_emit(&t->e, op, reg, rm);
     immediate(t, d);
-    if (rm_home != H_NONE)
-        vmc_store(e, vmc_gpr_slot(d->rm), rm_home);
-    if (!p->extension && reg == S2 && p->reg_write)
-        vmc_store(e, vmc_gpr_slot(d->reg), S2);
+    put_homeless_back(t, i, reg, home);
     describe(t, i);
 }
 
@@ -318,6 +358,7 @@ static void mov_imm(struct vmc_tr *t, unsigned i)
     if (reg == H_NONE && (p->byte || d->opsize == 2)) {
         vmc_emit(&t->e, VMC_OP(p->byte ? 0xc6 : 0xc7) | width(d, p->byte), 0, vmc_gpr_slot(d->rm));
         immediate(t, d);
+        vmc_s2_forget(&t->e, d->rm);
         return;
     }
     unsigned to = high ? d->rm : reg == H_NONE ? S2 : reg;
@@ -329,7 +370,7 @@ static void mov_imm(struct vmc_tr *t, unsigned i)
     vmc_put8(&t->e, (p->byte ? 0xb0 : 0xb8) | (to & 7));
     immediate(t, d);
     if (reg == H_NONE)
-        vmc_store(&t->e, vmc_gpr_slot(d->rm), S2);
+        vmc_s2_to_gpr(&t->e, d->rm);
 }
 
 /* CLFLUSH is a load to the guest; what the host's caches hold of its memory is none of its business. */
@@ -351,7 +392,7 @@ static void lea(struct vmc_tr *t, unsigned i)
     vmc_flags_before_writes(t, i);
     vmc_address(t, i, reg == H_NONE ? S2 : reg);
     if (reg == H_NONE)
-        vmc_store(&t->e, vmc_gpr_slot(gpr), S2);
+        vmc_s2_to_gpr(&t->e, gpr);
 }
 
 static void bswap(struct vmc_tr *t, unsigned i)
@@ -360,14 +401,14 @@ static void bswap(struct vmc_tr *t, unsigned i)
     unsigned reg = vmc_host_reg(d->rm), to = reg == H_NONE ? S2 : reg;
     vmc_flags_before_writes(t, i);
     if (reg == H_NONE)
-        vmc_load(&t->e, S2, vmc_gpr_slot(d->rm));
+        vmc_gpr_to_s2(&t->e, d->rm);
     unsigned rex = (d->opsize == 8 ? 8u : 0) | to >> 3;
     if (rex)
         vmc_put8(&t->e, 0x40 | rex);
     vmc_put8(&t->e, 0x0f);
     vmc_put8(&t->e, 0xc8 | (to & 7));
     if (reg == H_NONE)
-        vmc_store(&t->e, vmc_gpr_slot(d->rm), S2);
+        vmc_s2_to_gpr(&t->e, d->rm);
 }
 
 /* ---- stack ---- */
@@ -410,7 +451,7 @@ static void pop(struct vmc_tr *t, unsigned i)
     vmc_flags_before_writes(t, i);
     vmc_load(&t->e, reg == H_NONE ? S2 : reg, slot);
     if (reg == H_NONE)
-        vmc_store(&t->e, vmc_gpr_slot(d->rm), S2);
+        vmc_s2_to_gpr(&t->e, d->rm);
     move_rsp(t, 8);
 }
 

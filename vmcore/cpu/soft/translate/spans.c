@@ -130,7 +130,8 @@ static bool uses_s1(const struct vmc_insn *d, const struct vmc_plan *p)
         return p->base >= 16 || vmc_host_reg(p->base) == H_NONE;
     if (p->form == FORM_DIVIDE)
         return (d->modrm >> 3 & 7) == 7; /* IDIV */
-    return p->form == FORM_GENERIC && !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE;
+    return p->form == FORM_GENERIC && !d->is_mem && p->rm_write && vmc_host_reg(d->rm) == H_NONE &&
+           !p->extension && vmc_host_reg(d->reg) == H_NONE;
 }
 
 static void moved(struct planner *n, const struct vmc_plan *p)
