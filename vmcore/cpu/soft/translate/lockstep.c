@@ -122,9 +122,9 @@ static void give(VmcCpu *c, const struct side *s)
 /* ---- the two runs ---- */
 
 /* Whether the part `run` of the block's shadow is what comes next. */
-static bool follows(const VmcCpu *c, const struct vmc_block *b, const struct vmc_block *run)
+static bool follows(const VmcCpu *c, const struct vmc_block *b, const struct vmc_block *run, uint64_t start)
 {
-    return run == b->shadow || ((c->rip ^ run->pa) & ~VMC_PAGE_MASK) == 0;
+    return run == b->shadow || c->rip == start + (run->pa - b->pa);
 }
 
 /* On the interpreter, with every store noted: the shadow block, or single instructions up to `until`. False:
@@ -139,7 +139,9 @@ static bool interpret(VmcCpu *c, const struct vmc_block *b, const uint64_t *unti
     c->noting = true;
     if (!_setjmp(c->fault_jmp)) {
         struct vmc_block *run = until ? NULL : b->shadow;
-        for (unsigned i = 0; until ? i < b->insns && c->rip != *until : run && follows(c, b, run); i++) {
+        uint64_t start = c->rip;
+        for (unsigned i = 0; until ? i < b->insns && c->rip != *until : run && follows(c, b, run, start);
+             i++) {
             if (until)
                 run = vmc_block_single(c);
             c->tlb = c->tlbs[VMC_TLB_NEVER];
