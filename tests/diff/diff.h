@@ -165,6 +165,8 @@ void judge_init(struct judge *j);
 /* Decodes and judges one instruction. */
 void judge_insn(const struct judge *j, enum diff_mode mode, const uint8_t *bytes, unsigned length,
                 struct judged *result);
+/* One that leaves the sequence it stands in, or is about the machine. */
+bool judge_branch_or_system(const struct judged *i);
 /* RFLAGS bits left undefined by it and bits it reads; registers needed for shift counts may be NULL. */
 uint64_t judge_undefined(const struct judged *i, const struct diff_regs *in);
 uint64_t judge_tested(const struct judged *i);

@@ -680,3 +680,21 @@ void judge_disassemble(const struct judge *j, const struct diff_case *c, char *t
         at += i.insn.length;
     }
 }
+
+bool judge_branch_or_system(const struct judged *i)
+{
+    switch (i->insn.meta.category) {
+    case ZYDIS_CATEGORY_SYSTEM:
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_IO:
+    case ZYDIS_CATEGORY_IOSTRINGOP:
+    case ZYDIS_CATEGORY_SEGOP:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_UNCOND_BR:
+    case ZYDIS_CATEGORY_COND_BR:
+        return true;
+    default:
+        return false;
+    }
+}

@@ -94,20 +94,8 @@ static bool suits(struct builder *b, const struct judged *i)
 {
     if (!i->valid || i->verdict != VERDICT_RUN || !is_kind(b, i))
         return false;
-    switch (i->insn.meta.category) {
-    case ZYDIS_CATEGORY_SYSTEM:
-    case ZYDIS_CATEGORY_INTERRUPT:
-    case ZYDIS_CATEGORY_IO:
-    case ZYDIS_CATEGORY_IOSTRINGOP:
-    case ZYDIS_CATEGORY_SEGOP:
-    case ZYDIS_CATEGORY_RET:
-    case ZYDIS_CATEGORY_CALL:
-    case ZYDIS_CATEGORY_UNCOND_BR:
-    case ZYDIS_CATEGORY_COND_BR:
+    if (judge_branch_or_system(i))
         return false;
-    default:
-        break;
-    }
     if (b->in_call &&
         (i->insn.meta.category == ZYDIS_CATEGORY_PUSH || i->insn.meta.category == ZYDIS_CATEGORY_POP))
         return false; /* RET is to find its address */

@@ -81,24 +81,6 @@ static void load(struct builder *b, unsigned reg, uint64_t value)
 
 /* ---- random instructions ---- */
 
-static bool is_branch_or_system(const struct judged *i)
-{
-    switch (i->insn.meta.category) {
-    case ZYDIS_CATEGORY_SYSTEM:
-    case ZYDIS_CATEGORY_INTERRUPT:
-    case ZYDIS_CATEGORY_IO:
-    case ZYDIS_CATEGORY_IOSTRINGOP:
-    case ZYDIS_CATEGORY_SEGOP:
-    case ZYDIS_CATEGORY_RET:
-    case ZYDIS_CATEGORY_CALL:
-    case ZYDIS_CATEGORY_UNCOND_BR:
-    case ZYDIS_CATEGORY_COND_BR:
-        return true;
-    default:
-        return false;
-    }
-}
-
 enum { KIND_ANY, KIND_PLAIN, KIND_VECTOR, KIND_X87 };
 
 static bool is_kind(const struct judged *i, unsigned kind)
@@ -128,7 +110,7 @@ static bool suits(struct builder *b, const struct judged *i)
 {
     if (!i->valid || i->verdict == VERDICT_UD)
         return BCHANCE(b, 1);
-    if (is_branch_or_system(i))
+    if (judge_branch_or_system(i))
         return BCHANCE(b, 1);
     if (!is_kind(i, b->kind) && BCHANCE(b, 97))
         return false;

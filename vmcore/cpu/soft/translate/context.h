@@ -318,6 +318,9 @@ void vmc_load_saved_flags(struct vmc_emit *e);
 void vmc_plan_spans(struct vmc_tr *t);
 /* Whether the access of this plan is by ModRM, not the stack's. */
 bool vmc_explicit(const struct vmc_insn *d, const struct vmc_plan *p);
+/* Whether it has an operand on the stack beside one of its own, which has a plan of its own (vmc_plan_push).
+ */
+bool vmc_pushes_too(const struct vmc_insn *d, const struct vmc_plan *p);
 /* FS, GS, or VMC_NO_REG. */
 uint8_t vmc_segment(const struct vmc_insn *d, const struct vmc_plan *p);
 

@@ -24,8 +24,8 @@ unsigned vmc_condition_flags(unsigned cond)
 /* Whether the interpreter, or a handler of faults, may come to see the guest's flags there. */
 static bool may_fault(const struct vmc_tr *t, unsigned i)
 {
-    bool twice = t->plan[i].form == FORM_PUSH && vmc_explicit(&t->insn[i], &t->plan[i]);
-    return t->reach[i].looks_up || t->plan[i].aligned || twice;
+    const struct vmc_plan *p = &t->plan[i];
+    return t->reach[i].looks_up || p->aligned || vmc_pushes_too(&t->insn[i], p);
 }
 
 void vmc_flags_liveness(struct vmc_tr *t)

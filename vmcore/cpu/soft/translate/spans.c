@@ -38,8 +38,7 @@ uint8_t vmc_segment(const struct vmc_insn *d, const struct vmc_plan *p)
     return vmc_explicit(d, p) && (d->seg == VMC_FS || d->seg == VMC_GS) ? d->seg : VMC_NO_REG;
 }
 
-/* An operand on the stack beside one of its own, and its plan from there on. */
-static bool pushes_too(const struct vmc_insn *d, const struct vmc_plan *p)
+bool vmc_pushes_too(const struct vmc_insn *d, const struct vmc_plan *p)
 {
     return (p->form == FORM_PUSH || p->form == FORM_CALL_INDIRECT) && d->has_modrm && d->is_mem;
 }
@@ -169,7 +168,7 @@ void vmc_plan_spans(struct vmc_tr *t)
         }
         if (p->memory)
             reach(&n, i);
-        if (pushes_too(&t->insn[i], p)) {
+        if (vmc_pushes_too(&t->insn[i], p)) {
             pushed = *p;
             vmc_plan_push(&pushed);
             p = &pushed;

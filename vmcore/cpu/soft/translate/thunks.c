@@ -178,15 +178,19 @@ static void target_entry(struct vmc_emit *e)
     vmc_put8(e, 5);
 }
 
-/* Where to, unless the entry at distance S2 from RBP + `table` is that of the RIP in S1. Leaves the kind in
- * RAX. */
-static void compare_entry(struct vmc_emit *e, int32_t table, uint8_t *other[2])
+/* Where to, unless the entry at distance S2 from RBP + the table is that of the RIP in S1 and of the running
+ * kind, or of its narrow blocks. Leaves the kind in RAX. */
+static void compare_entry(const struct vmc_translator *t, struct vmc_emit *e, bool narrow, uint8_t *other[2])
 {
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, table));
+    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
     other[0] = vmc_jcc_later(e, 5);
     vmc_load(e, H_RAX, CPU_AT(jump_key));
+    if (narrow) {
+        vmc_emit(e, VMC_OP0F(0xba) | VMC_OP_W, 5, vmc_r(H_RAX)); /* bts: VMC_TARGET_NARROW */
+        vmc_put8(e, 63);
+    }
     vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, H_RAX,
-             vmc_mx(H_RBP, S2, 0, table + (int32_t)offsetof(struct vmc_target, kind)));
+             vmc_mx(H_RBP, S2, 0, t->targets_at + (int32_t)offsetof(struct vmc_target, kind)));
     other[1] = vmc_jcc_later(e, 5);
 }
 
@@ -219,14 +223,7 @@ static void go_narrow(struct vmc_translator *t, struct vmc_emit *e)
     target_entry(e);
     vmc_emit(e, VMC_OP(0x83), 6, vmc_r(S2));
     vmc_put8(e, sizeof(struct vmc_target)); /* the neighbour */
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, S1, vmc_mx(H_RBP, S2, 0, t->targets_at));
-    other[0] = vmc_jcc_later(e, 5);
-    vmc_load(e, H_RAX, CPU_AT(jump_key));
-    vmc_emit(e, VMC_OP0F(0xba) | VMC_OP_W, 5, vmc_r(H_RAX)); /* bts: VMC_TARGET_NARROW */
-    vmc_put8(e, 63);
-    vmc_emit(e, VMC_OP(0x3b) | VMC_OP_W, H_RAX,
-             vmc_mx(H_RBP, S2, 0, t->targets_at + (int32_t)offsetof(struct vmc_target, kind)));
-    other[1] = vmc_jcc_later(e, 5);
+    compare_entry(t, e, true, other);
     pop(e, H_RAX);
     adjust_stack(e, 8);
     vmc_emit(e, VMC_OP(0xff), 4,
@@ -456,7 +453,7 @@ static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
     if_requested(e, t->leave_rip);
     push(e, H_RAX);
     target_entry(e);
-    compare_entry(e, t->targets_at, other);
+    compare_entry(t, e, false, other);
     pop(e, H_RAX);
     enter_page(e);
     vmc_emit(e, VMC_OP(0xff), 4, vmc_mx(H_RBP, S2, 0, code));
@@ -467,7 +464,7 @@ static void make_indirect(struct vmc_translator *t, struct vmc_emit *e)
     push(e, H_RAX);
     push(e, H_RBX);
     target_entry(e);
-    compare_entry(e, t->targets_at, no_target);
+    compare_entry(t, e, false, no_target);
     vmc_load(e, H_RBX, CPU_AT(site));
     vmc_store(e, vmc_m(H_RBX, (int32_t)offsetof(struct vmc_target, kind)), H_RAX);
     vmc_load(e, S2, vmc_mx(H_RBP, S2, 0, code));
