@@ -45,6 +45,7 @@ typedef struct RigQueue {
     unsigned index, size;
     uint64_t desc, avail, used, notify;
     uint16_t next_avail, last_used;
+    uint16_t kicked; /* next_avail when it was last considered whether to notify */
     unsigned next_desc;
 } RigQueue;
 
@@ -344,7 +345,31 @@ static inline void rig_offer(Rig *rig, RigQueue *q, uint16_t head)
     __atomic_store_n(&avail->idx, q->next_avail, __ATOMIC_RELEASE);
 }
 
+/* Whether the device has asked to be told of what was offered since the last look (VIRTIO 1.2 s2.7.7.2,
+ * s2.7.10). */
+static inline bool rig_notification_wanted(Rig *rig, RigQueue *q)
+{
+    struct vring_used *used = rig_host(rig, q->used, 6 + 8 * q->size);
+    uint16_t before = q->kicked;
+
+    q->kicked = q->next_avail;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!(rig->features & 1ull << VIRTIO_RING_F_EVENT_IDX))
+        return !(__atomic_load_n(&used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY);
+    return vring_need_event(__atomic_load_n((uint16_t *)&used->ring[q->size], __ATOMIC_RELAXED),
+                            q->next_avail, before);
+}
+
+/* Notifies when that was asked for, as real drivers do, so that a device which forgets to ask waits for ever.
+ */
 static inline void rig_kick(Rig *rig, RigQueue *q)
+{
+    if (rig_notification_wanted(rig, q))
+        vmc_bus_write(rig->mmio, q->notify, 2, q->index);
+}
+
+/* Notifies whether or not that was asked for. */
+static inline void rig_kick_unasked(Rig *rig, RigQueue *q)
 {
     vmc_bus_write(rig->mmio, q->notify, 2, q->index);
 }

@@ -367,6 +367,26 @@ bool vmc_virtqueue_should_notify(VmcVirtqueue *vq)
     return wanted;
 }
 
+/* s2.7.10: the driver notifies when its index passes the one we leave here. That must be the index it has
+ * now, not how far we have got: while chains are left because they are too few, the driver is beyond ours
+ * already and would never pass it. If the index moves while we do this, it may not have seen ours. A driver
+ * moves it at most a queue ahead. */
+static void await_event(VmcVirtqueue *vq)
+{
+    unsigned offset = avail_event_offset(vq);
+    uint16_t now = load16(avail_idx(vq), __ATOMIC_RELAXED), before;
+
+    for (unsigned i = 0; i <= vq->size; i++) {
+        before = now;
+        store16(vq->used + offset, before, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        now = load16(avail_idx(vq), __ATOMIC_RELAXED);
+        if (now == before)
+            break;
+    }
+    vmc_memory_written(vq->memory, vq->used_gpa + offset, 2);
+}
+
 void vmc_virtqueue_set_notification(VmcVirtqueue *vq, bool enable)
 {
     if (!vq->started || vq->broken)
@@ -374,11 +394,8 @@ void vmc_virtqueue_set_notification(VmcVirtqueue *vq, bool enable)
     vq->notifications = enable;
     if (vq->event_idx) {
         /* Not wanting any is leaving the index where it is: in the past. */
-        if (enable) {
-            unsigned offset = avail_event_offset(vq);
-            store16(vq->used + offset, vq->last_avail, __ATOMIC_RELAXED);
-            vmc_memory_written(vq->memory, vq->used_gpa + offset, 2);
-        }
+        if (enable)
+            await_event(vq);
     } else {
         store16(used_flags(vq), enable ? 0 : USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
         vmc_memory_written(vq->memory, vq->used_gpa, 2);

@@ -101,8 +101,8 @@ static inline unsigned vmc_virtqueue_size(const VmcVirtqueue *vq)
 unsigned vmc_virtqueue_available(VmcVirtqueue *vq);
 /* Whether the driver wants an interrupt for what was pushed since the last time this was true. */
 bool vmc_virtqueue_should_notify(VmcVirtqueue *vq);
-/* Asks the driver to notify us of new chains, or not to. After asking, look for work once more: it may have
- * come just before. */
+/* Asks the driver to notify us of chains beyond those that vmc_virtqueue_available counts now, or not to.
+ * After asking, look for work once more: it may have come just before. */
 void vmc_virtqueue_set_notification(VmcVirtqueue *vq, bool enable);
 
 /* Frees what an element owns, not the element. */
