@@ -80,6 +80,7 @@
     X(cache_line_flush, 2, 7, 8, 0, "clflush [rbx]; prefetcht0 [rbx]") \
     X(divide, 2, 7, 7, 0, "xor edx, edx; div rcx") \
     X(divide_by_memory_signed, 3, 18, 19, 0, "mov [rbx], rcx; cqo; idiv qword ptr [rbx]") \
+    X(flags_pushed_interrupts_off_and_on, 4, 36, 37, 0, "pushfq; pop r8; cli; sti") \
     X(flags_pushed_after_a_compare, 3, 21, 22, 0, "cmp rax, rdx; pushfq; pop r8") \
     X(compare_and_exchange_16_bytes, 1, 28, 29, 0, "lock cmpxchg16b [rsi]") \
     X(segment_register_read, 1, 1, 1, 0, "mov r8d, ds") \

@@ -37,6 +37,8 @@ static bool add(struct vmc_tr *t, const uint8_t *bytes, unsigned have, unsigned 
     enum vmc_bound bound = vmc_bind(d, t->c->vm->features, &uop);
     if (bound == VMC_BIND_OK || bound == VMC_BIND_END) {
         vmc_classify(d, t->c->kind, t->c->vm->features, p);
+        if (t->c->vm->lockstep && (p->form == FORM_CLI || p->form == FORM_STI))
+            p->form = FORM_HELPER; /* lockstep does not take IF back */
     } else {
         *p = (struct vmc_plan){.form = FORM_HELPER};
         uop.fn = vmc_op_ud;
@@ -157,7 +159,7 @@ static void generate(struct vmc_tr *t)
             vmc_gen_bmi(t, i);
         else if (form >= FORM_CALL)
             vmc_gen_control(t, i);
-        else if (form >= FORM_PUSHF && form <= FORM_DIVIDE)
+        else if (form >= FORM_CLI && form <= FORM_DIVIDE)
             vmc_gen_system(t, i);
         else
             vmc_gen_integer(t, i);

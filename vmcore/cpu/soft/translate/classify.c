@@ -230,6 +230,11 @@ static void map_1_high(const struct vmc_insn *d, struct vmc_plan *p)
     case 0xf7:
         group3(d, p);
         break;
+    case 0xfa:
+    case 0xfb:
+        p->form = op == 0xfa ? FORM_CLI : FORM_STI;
+        p->bails = true;
+        break;
     case 0xfe:
     case 0xff:
         group5(d, p);
@@ -561,6 +566,8 @@ void vmc_classify(const struct vmc_insn *d, unsigned kind, uint32_t features, st
     if ((d->lock && !d->is_mem) || !prefix_is_the_hosts(d, features))
         return;
     by_map(d, kind, p);
+    if ((kind & VMC_KIND_USER) && (p->form == FORM_CLI || p->form == FORM_STI))
+        *p = (struct vmc_plan){.form = FORM_HELPER};
     bool operand = p->form == FORM_GENERIC || p->form == FORM_JMP_INDIRECT || p->form == FORM_CALL_INDIRECT ||
                    p->form == FORM_SSE || p->form == FORM_AVX || p->form == FORM_BMI ||
                    p->form == FORM_PUSH || p->form == FORM_FENCE || p->form == FORM_CMPXCHG16B ||

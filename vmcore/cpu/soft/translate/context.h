@@ -105,7 +105,9 @@ enum vmc_form {
     FORM_LEAVE,
     FORM_CARRY, /* CLC STC CMC */
     FORM_FENCE, /* LFENCE MFENCE SFENCE, and CLFLUSH, which only has to be allowed */
-    FORM_PUSHF, /* from here on: system.c */
+    FORM_CLI,   /* from here on: system.c */
+    FORM_STI,
+    FORM_PUSHF,
     FORM_MOV_FROM_SEG,
     FORM_CMPXCHG16B,
     FORM_DIVIDE,

@@ -1,9 +1,9 @@
 /*
- * What kernels run all the time beside plain arithmetic: pushing the flags, reading a segment register,
- * CMPXCHG16B; and division.
+ * What kernels run all the time beside plain arithmetic: the interrupt flag, pushing the flags, reading a
+ * segment register, CMPXCHG16B; and division.
  *
- * What may fault is looked at before: a quotient that may not fit, an operand that is not aligned leave the
- * instruction to the interpreter.
+ * What may fault is looked at before: a privilege that is not 0, a quotient that may not fit, an operand that
+ * is not aligned leave the instruction to the interpreter.
  *
  * Source: Intel SDM vol. 2, each instruction; the interpreter's handlers in exec/system.c, far.c, muldiv.c.
  */
@@ -15,6 +15,46 @@
 static unsigned extension(const struct vmc_insn *d)
 {
     return d->modrm >> 3 & 7;
+}
+
+/* The instruction is the interpreter's unless the byte, or with `word` the four bytes, at `rm` are 0. */
+static void bail_unless_zero(struct vmc_tr *t, unsigned i, struct vmc_rm rm, bool word)
+{
+    vmc_emit(&t->e, VMC_OP(word ? 0x83 : 0x80), 7, rm);
+    vmc_put8(&t->e, 0);
+    vmc_add_bail(t, i, vmc_jcc_later(&t->e, NOT_EQUAL));
+}
+
+/* CPL 1 and 2 are for the interpreter, who knows IOPL. */
+static void cli(struct vmc_tr *t, unsigned i)
+{
+    vmc_flags_release(t);
+    bail_unless_zero(t, i, CPU_AT(cpl), false);
+    vmc_emit(&t->e, VMC_OP(0x81), 4, CPU_AT(eflags));
+    vmc_put32(&t->e, ~(uint32_t)FL_IF);
+}
+
+/* With anything waiting it is the interpreter's. Otherwise nobody looks for what comes from now on before the
+ * next instruction is done: not in the block, and not if that instruction is left to the interpreter
+ * (translator.c). Behind the block's last it is the run loop's affair, as with the interpreter's STI. */
+static void sti(struct vmc_tr *t, unsigned i)
+{
+    bool last = i + 1 == t->n;
+    if (last)
+        vmc_flags_store(t);
+    vmc_flags_release(t);
+    bail_unless_zero(t, i, CPU_AT(cpl), false);
+    bail_unless_zero(t, i, CPU_AT(request), true);
+    bail_unless_zero(t, i, CPU_AT(intr_waiting), false);
+    vmc_emit(&t->e, VMC_OP(0x81), 1, CPU_AT(eflags));
+    vmc_put32(&t->e, (uint32_t)FL_IF);
+    if (!last)
+        return;
+    vmc_emit(&t->e, VMC_OP(0xc6), 0, CPU_AT(sti_shadow));
+    vmc_put8(&t->e, 1);
+    vmc_load(&t->e, S1, CPU_AT(block_rip));
+    vmc_lea(&t->e, S1, vmc_m(S1, t->off[t->n]));
+    vmc_jump(&t->e, t->t->leave_rip);
 }
 
 static void pushf(struct vmc_tr *t, unsigned i)
@@ -100,6 +140,12 @@ static void divide(struct vmc_tr *t, unsigned i)
 void vmc_gen_system(struct vmc_tr *t, unsigned i)
 {
     switch (t->plan[i].form) {
+    case FORM_CLI:
+        cli(t, i);
+        break;
+    case FORM_STI:
+        sti(t, i);
+        break;
     case FORM_PUSHF:
         pushf(t, i);
         break;

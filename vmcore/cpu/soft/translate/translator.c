@@ -285,12 +285,21 @@ static bool turn_is_over(const VmcCpu *c, unsigned *blocks)
     return c->vm->lockstep && ++*blocks > VMC_LOCKSTEP_TURN && !c->sti_shadow;
 }
 
+/* An instruction that was left to the interpreter, or to a block of its own, is done before anything else:
+ * it may be the one behind STI. */
+static bool may_go_on(VmcCpu *c)
+{
+    if (c->bail || c->narrow)
+        return true;
+    return c->sti_shadow ? pass_shadow(c) : !vmc_attention(c);
+}
+
 static void run(VmcCpu *c)
 {
     unsigned blocks = 0;
     c->exit_link = NULL;
     struct vmc_translator *t = c->translator;
-    while (!turn_is_over(c, &blocks) && (c->sti_shadow ? pass_shadow(c) : !vmc_attention(c))) {
+    while (!turn_is_over(c, &blocks) && may_go_on(c)) {
         struct vmc_link *link = c->exit_link;
         c->exit_link = NULL;
         if (c->bail) {
