@@ -102,13 +102,19 @@ static bool read_boot(plist_t root, const char *dir, VmcBootConfig *boot, GError
     if (plist_get_node_type(dict) != PLIST_DICT)
         return fail(error, _("BootLoader should be a dictionary."));
     g_autofree char *type = esp_plist_get_string(dict, "Type");
-    if (g_strcmp0(type, "Linux") != 0)
-        return fail(error, _("BootLoader has the type “%s”; this version knows only “Linux”."),
+    if (g_strcmp0(type, "Linux") == 0)
+        boot->kind = VMC_BOOT_LINUX;
+    else if (g_strcmp0(type, "EFI") == 0)
+        boot->kind = VMC_BOOT_EFI;
+    else
+        return fail(error, _("BootLoader has the type “%s”; this version knows “Linux” and “EFI”."),
                     type ? type : "");
-    boot->kind = VMC_BOOT_LINUX;
     boot->kernel = absolute_path(dict, "Kernel", dir);
     boot->initrd = absolute_path(dict, "InitialRamdisk", dir);
     boot->cmdline = esp_plist_get_string(dict, "CommandLine");
+    boot->firmware = absolute_path(dict, "Firmware", dir);
+    boot->variable_store = absolute_path(dict, "VariableStore", dir);
+    boot->create_variable_store = boot->kind == VMC_BOOT_EFI; /* it comes with the first start */
     return true;
 }
 
@@ -376,7 +382,7 @@ static bool is_of_this_process(const VmcDeviceConfig *device)
 
 static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
 {
-    if (boot->kind != VMC_BOOT_LINUX) {
+    if (boot->kind == VMC_BOOT_NONE) {
         if (plist_dict_get_item(root, "BootLoader"))
             plist_dict_remove_item(root, "BootLoader");
         return;
@@ -386,10 +392,12 @@ static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
         dict = plist_new_dict();
         plist_dict_set_item(root, "BootLoader", dict);
     }
-    esp_plist_set_string(dict, "Type", "Linux");
+    esp_plist_set_string(dict, "Type", boot->kind == VMC_BOOT_EFI ? "EFI" : "Linux");
     set_path(dict, "Kernel", dir, boot->kernel);
     set_path(dict, "InitialRamdisk", dir, boot->initrd);
     esp_plist_set_string(dict, "CommandLine", boot->cmdline);
+    set_path(dict, "Firmware", dir, boot->firmware);
+    set_path(dict, "VariableStore", dir, boot->variable_store);
 }
 
 /* What nobody has chosen is not written, so that it stays what the program thinks best. */

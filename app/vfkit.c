@@ -17,7 +17,7 @@
 /* What a boot loader or a CPU takes: names that need a value end in '='. */
 typedef struct Grammar {
     const char *name;
-    const char *takes[5];
+    const char *takes[6];
     bool (*apply)(EspVfkit *vfkit, const struct Grammar *grammar, GPtrArray *items, GError **error);
 } Grammar;
 
@@ -110,6 +110,26 @@ static void rejoin_cmdline(const Grammar *grammar, GPtrArray *items)
     }
 }
 
+static bool apply_efi(EspVfkit *vfkit, const Grammar *grammar, GPtrArray *items, GError **error)
+{
+    VmcBootConfig *boot = &vfkit->config->boot;
+
+    if (boot->kind != VMC_BOOT_NONE)
+        return esp_items_fail(error, "--bootloader is given twice; give it once");
+    if (!get_item(items, "variable-store"))
+        return esp_items_fail(
+            error, "--bootloader efi: there is no variable store; add variable-store=FILE, and create "
+                   "if it is to be made");
+    boot->kind = VMC_BOOT_EFI;
+    boot->variable_store = g_strdup(get_item(items, "variable-store"));
+    boot->create_variable_store = find_item(items, "create");
+    boot->firmware = g_strdup(get_item(items, "firmware"));
+    boot->kernel = g_strdup(get_item(items, "kernel"));
+    boot->initrd = g_strdup(get_item(items, "initrd"));
+    boot->cmdline = g_strdup(get_item(items, "cmdline"));
+    return true;
+}
+
 static bool apply_linux(EspVfkit *vfkit, const Grammar *grammar, GPtrArray *items, GError **error)
 {
     VmcBootConfig *boot = &vfkit->config->boot;
@@ -127,6 +147,7 @@ static bool apply_linux(EspVfkit *vfkit, const Grammar *grammar, GPtrArray *item
 
 static const Grammar bootloaders[] = {
     {"linux", {"kernel=", "initrd=", "cmdline="}, apply_linux},
+    {"efi", {"variable-store=", "create", "firmware=", "kernel=", "initrd=", "cmdline="}, apply_efi},
 };
 
 static const Grammar *find_grammar(const Grammar *table, size_t n, const char *name)

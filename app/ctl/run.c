@@ -51,6 +51,11 @@ static const char help_text[] =
     "  --cpu-stats       print what the CPUs counted when the machine has stopped\n"
     "  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
     "                    the Linux kernel (bzImage) to boot\n"
+    "  --bootloader efi,variable-store=FILE[,create][,firmware=FILE]\n"
+    "                    UEFI firmware, which finds what to boot on the disks; the store keeps its "
+    "variables, and\n"
+    "                    create makes it if it is not there. kernel=, initrd= and cmdline= may stand here, "
+    "too\n"
     "  --device KIND[,OPTION]...   any number of:\n"
     "%s"
     "  --control SOCKET  a Unix socket through which other espalierctl commands reach the machine\n"
@@ -164,7 +169,8 @@ static bool parse(Run *run, int argc, char **argv, GError **error)
     }
     if (!run->help && run->vfkit.config->boot.kind == VMC_BOOT_NONE) {
         g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                            "there is nothing to boot; give --bootloader linux,kernel=FILE");
+                            "there is nothing to boot; give --bootloader linux,kernel=FILE or "
+                            "efi,variable-store=FILE,create");
         return false;
     }
     if (!run->help && run->gdb_wait && !run->gdb_address) {

@@ -56,10 +56,19 @@ static uint64_t find(const Tables *t, const char *signature)
 
 static void build(Tables *t, unsigned n_cpus, unsigned n_uarts)
 {
-    VmcAcpiParams params = {n_cpus, n_uarts, {10, 11, 10, 11, 10, 11, 10, 11}};
+    VmcAcpiParams params = {
+        .n_cpus = n_cpus,
+        .n_uarts = n_uarts,
+        .irq_of_pirq = {10, 10, 11, 11, 10, 10, 11, 11},
+        .ecam_base = VMC_PC_ECAM_BASE,
+        .pci_base = VMC_PC_LOW_RAM_END,
+        .pci64_first = 1ull << 40,
+        .pci64_last = (1ull << 40) + (1ull << 30) - 1,
+    };
+    g_autoptr(VmcAcpiTables) tables = vmc_acpi_build(&params);
     if (t->blob)
         g_byte_array_unref(t->blob);
-    t->blob = vmc_acpi_build(&params, VMC_ACPI_BASE);
+    t->blob = vmc_acpi_place(tables, VMC_ACPI_BASE);
 }
 
 static int setup(void **state)

@@ -29,7 +29,7 @@ static void reset(void *opaque)
 static void prepare(Bench *b)
 {
     GError *error = NULL;
-    if (!vmc_board_prepare_boot(b->board, &b->boot, NULL, &error))
+    if (!vmc_board_prepare_boot(b->board, NULL, &error))
         fail_msg("%s", error->message);
 }
 
@@ -40,10 +40,20 @@ static int setup(void **state)
     rig_up(&b->rig);
     b->n_cpus = RIG_CPUS;
     b->memory = vmc_memory_new();
-    assert_true(vmc_board_add_ram(b->memory, 64u << 20, &error));
-    VmcBoardParams params = {b->memory,  b->rig.pio, b->rig.mmio, b->rig.io, &rig_backend,
-                             &b->rig.vm, b->n_cpus,  power_off,   reset,     NULL,
-                             b};
+    assert_true(vmc_board_add_memory(b->memory, 64u << 20, &b->boot, &error));
+    VmcBoardParams params = {
+        .memory = b->memory,
+        .pio = b->rig.pio,
+        .mmio = b->rig.mmio,
+        .io = b->rig.io,
+        .backend = &rig_backend,
+        .vm = &b->rig.vm,
+        .n_cpus = b->n_cpus,
+        .boot = &b->boot,
+        .power_off = power_off,
+        .reset = reset,
+        .opaque = b,
+    };
     b->board = vmc_board_new(&params, &error);
     assert_non_null(b->board);
     for (unsigned i = 0; i < b->n_cpus; i++)
@@ -73,7 +83,8 @@ static uint32_t config_read(Bench *b, unsigned devfn, unsigned offset)
 static void ram_is_split_around_the_hole(void **state)
 {
     VmcMemory *memory = vmc_memory_new();
-    assert_true(vmc_board_add_ram(memory, 3ull << 30, NULL));
+    VmcBootConfig none = {0};
+    assert_true(vmc_board_add_memory(memory, 3ull << 30, &none, NULL));
     assert_int_equal(memory->n_slots, 2);
     assert_int_equal(memory->slots[0].size, VMC_PC_LOW_RAM_END);
     assert_int_equal(memory->slots[1].gpa, VMC_PC_HIGH_RAM);
@@ -167,10 +178,11 @@ static void a_bad_kernel_is_an_error_and_no_more(void **state)
 {
     Bench *b = *state;
     GError *error = NULL;
-    VmcBootConfig boot = {VMC_BOOT_LINUX, (char *)"/dev/null", NULL, NULL};
-    assert_false(vmc_board_prepare_boot(b->board, &boot, NULL, &error));
+    b->boot = (VmcBootConfig){.kind = VMC_BOOT_LINUX, .kernel = (char *)"/dev/null"};
+    assert_false(vmc_board_prepare_boot(b->board, NULL, &error));
     assert_true(g_error_matches(error, VMC_ERROR, VMC_ERROR_IMAGE));
     g_error_free(error);
+    b->boot = (VmcBootConfig){0};
     prepare(b);
 }
 

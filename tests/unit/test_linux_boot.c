@@ -97,7 +97,8 @@ static int setup(void **state)
     b->initrd = g_build_filename(b->folder, "initrd", NULL);
     b->image = make_image();
     save_image(b);
-    b->boot = (VmcBootConfig){VMC_BOOT_LINUX, b->kernel, NULL, (char *)"console=ttyS0"};
+    b->boot =
+        (VmcBootConfig){.kind = VMC_BOOT_LINUX, .kernel = b->kernel, .cmdline = (char *)"console=ttyS0"};
     b->map[0] = (VmcE820Entry){0, 0x9fc00, VMC_E820_RAM};
     b->map[1] = (VmcE820Entry){MIB, 63 * MIB, VMC_E820_RAM};
     b->params = (VmcLinuxParams){.boot = &b->boot, .map = b->map, .n_map = 2, .rsdp = 0xe0000};

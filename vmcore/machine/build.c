@@ -61,13 +61,13 @@ static bool reset_board(void *opaque, GError **error)
     VmcGuest *guest = opaque;
     VmcBootScreen screen = {set_up_screen, guest};
 
-    return vmc_board_prepare_boot(guest->board, &guest->config->boot, &screen, error);
+    return vmc_board_prepare_boot(guest->board, &screen, error);
 }
 
 static bool build_memory(VmcGuest *guest, GError **error)
 {
     guest->memory = vmc_memory_new();
-    return vmc_board_add_ram(guest->memory, guest->config->memory, error);
+    return vmc_board_add_memory(guest->memory, guest->config->memory, &guest->config->boot, error);
 }
 
 static bool build_board(VmcGuest *guest, GError **error)
@@ -88,6 +88,8 @@ static bool build_board(VmcGuest *guest, GError **error)
         .io = guest->io,
         .backend = guest->backend,
         .n_cpus = guest->config->cpus,
+        .boot = &guest->config->boot,
+        .hooks = &guest->hooks,
         .power_off = on_power_off,
         .reset = on_reset,
         .log = on_log,

@@ -134,6 +134,9 @@ VmcConfig *vmc_config_copy(const VmcConfig *config)
     copy->boot.kernel = g_strdup(config->boot.kernel);
     copy->boot.initrd = g_strdup(config->boot.initrd);
     copy->boot.cmdline = g_strdup(config->boot.cmdline);
+    copy->boot.firmware = g_strdup(config->boot.firmware);
+    copy->boot.variable_store = g_strdup(config->boot.variable_store);
+    copy->boot.create_variable_store = config->boot.create_variable_store;
     for (guint i = 0; i < config->devices->len; i++)
         vmc_config_add_copy(copy, g_ptr_array_index(config->devices, i));
     return copy;
@@ -146,6 +149,8 @@ void vmc_config_free(VmcConfig *config)
     g_free(config->boot.kernel);
     g_free(config->boot.initrd);
     g_free(config->boot.cmdline);
+    g_free(config->boot.firmware);
+    g_free(config->boot.variable_store);
     g_ptr_array_unref(config->devices);
     g_free(config);
 }

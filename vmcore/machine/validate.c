@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "boot/bzimage.h"
+#include "boot/efi.h"
 #include "machine/devices/kind.h"
 #include "machine/initrd.h"
 
@@ -113,16 +114,47 @@ static void check_kernel(GPtrArray *faults, const VmcConfig *config, unsigned *c
         close(fd);
 }
 
+#define FIRMWARE_MEMORY (64 * MIB)
+
+static void check_firmware(GPtrArray *faults, const VmcConfig *config)
+{
+    const VmcBootConfig *boot = &config->boot;
+    g_autofree char *code = NULL, *variables = NULL;
+    GError *error = NULL;
+    uint64_t size;
+    int fd;
+
+    if (config->memory < FIRMWARE_MEMORY && config->memory >= VMC_MEMORY_MIN)
+        add_fault(faults, "memory", "UEFI firmware needs 64 MiB to run; give at least so much");
+    if (!boot->variable_store || !*boot->variable_store)
+        add_fault(
+            faults, "boot.variableStore",
+            "no variable store is given; give the path of a file in which the firmware keeps its variables");
+    if (!vmc_efi_find(boot->firmware, &code, &variables, &error) ||
+        (fd = vmc_efi_open_code(code, &size, &error)) < 0) {
+        add_error(faults, "boot.firmware", error);
+        return;
+    }
+    close(fd);
+    if (boot->variable_store && *boot->variable_store &&
+        !vmc_efi_check_variables(boot->variable_store, boot->create_variable_store ? variables : NULL, size,
+                                 &error))
+        add_error(faults, "boot.variableStore", error);
+}
+
 static void check_boot(GPtrArray *faults, const VmcConfig *config)
 {
     unsigned cmdline_max = 0;
     GError *error = NULL;
 
-    if (config->boot.kind != VMC_BOOT_LINUX) {
-        add_fault(faults, "boot", "there is nothing to boot; give a Linux kernel");
+    if (config->boot.kind != VMC_BOOT_LINUX && config->boot.kind != VMC_BOOT_EFI) {
+        add_fault(faults, "boot", "there is nothing to boot; give a Linux kernel or UEFI firmware");
         return;
     }
-    check_kernel(faults, config, &cmdline_max);
+    if (config->boot.kind == VMC_BOOT_EFI)
+        check_firmware(faults, config);
+    if (config->boot.kind == VMC_BOOT_LINUX || config->boot.kernel)
+        check_kernel(faults, config, &cmdline_max);
     if (config->boot.initrd && !vmc_initrd_check(config->boot.initrd, config->memory, &error))
         add_error(faults, "boot.initrd", error);
     if (config->boot.cmdline && cmdline_max && strlen(config->boot.cmdline) > cmdline_max)

@@ -1,5 +1,6 @@
 /*
- * Tables are appended to one blob that is laid out for a fixed address, so a reference is just base + offset.
+ * Tables are appended to one blob. Where it will lie is not known yet: with firmware, that decides; without,
+ * we do. So a reference is the offset it points to, noted as a pointer, and checksums are noted as well.
  */
 #include "pc/acpi.h"
 
@@ -17,15 +18,11 @@
 
 #define HEADER_SIZE   36u
 #define CHECKSUM_AT   9u
-#define RSDP_SIZE     36u
 #define FACS_SIZE     64u
 #define FADT_SIZE     276u
 #define SCI_INTERRUPT 9u
 
-typedef struct Blob {
-    GByteArray *bytes;
-    uint64_t base;
-} Blob;
+typedef VmcAcpiTables Blob;
 
 static void put(Blob *blob, uint64_t value, unsigned size)
 {
@@ -46,13 +43,23 @@ static void put_text(Blob *blob, const char *text, unsigned size)
     g_byte_array_append(blob->bytes, (const uint8_t *)text, size);
 }
 
-static void set_checksum(Blob *blob, guint start, guint length, guint at)
+/* A field at `at` that points to what is at `target`. */
+static void point_at(Blob *blob, guint at, uint64_t target, unsigned size)
+{
+    VmcAcpiPointer pointer = {at, size};
+
+    put_at(blob, at, target, size);
+    g_array_append_val(blob->pointers, pointer);
+}
+
+static void set_checksum(uint8_t *table, guint length, guint at)
 {
     uint8_t sum = 0;
-    blob->bytes->data[at] = 0;
+
+    table[at] = 0;
     for (guint i = 0; i < length; i++)
-        sum += blob->bytes->data[start + i];
-    blob->bytes->data[at] = -sum;
+        sum += table[i];
+    table[at] = (uint8_t)-sum;
 }
 
 static guint align(Blob *blob, guint to)
@@ -79,16 +86,18 @@ static guint begin_table(Blob *blob, const char *signature, uint8_t revision)
     return start;
 }
 
-/* Returns the table's address. */
-static uint64_t end_table(Blob *blob, guint start)
+/* Returns where the table starts. */
+static guint end_table(Blob *blob, guint start)
 {
     guint length = blob->bytes->len - start;
+    VmcAcpiChecksum checksum = {start, length, start + CHECKSUM_AT};
+
     put_at(blob, start + 4, length, 4);
-    set_checksum(blob, start, length, start + CHECKSUM_AT);
-    return blob->base + start;
+    g_array_append_val(blob->checksums, checksum);
+    return start;
 }
 
-static uint64_t build_facs(Blob *blob)
+static guint build_facs(Blob *blob)
 {
     guint start = align(blob, 64);
     put_text(blob, "FACS", 4);
@@ -96,7 +105,7 @@ static uint64_t build_facs(Blob *blob)
     g_byte_array_set_size(blob->bytes, start + FACS_SIZE);
     memset(blob->bytes->data + start + 8, 0, FACS_SIZE - 8);
     blob->bytes->data[start + 32] = 2; /* version */
-    return blob->base + start;
+    return start;
 }
 
 /* Generic address structure (s5.2.3.2) for an I/O port; `access` 1, 2, 3: byte, word, dword. */
@@ -109,14 +118,14 @@ static void put_io_address(Blob *blob, guint at, unsigned port, unsigned bits, u
 }
 
 /* Fixed ACPI description table (s5.2.9). Fields by their offset; what is not named is 0. */
-static uint64_t build_fadt(Blob *blob, uint64_t facs, uint64_t dsdt)
+static guint build_fadt(Blob *blob, guint facs, guint dsdt)
 {
     guint t = begin_table(blob, "FACP", 6);
     g_byte_array_set_size(blob->bytes, t + FADT_SIZE);
     memset(blob->bytes->data + t + HEADER_SIZE, 0, FADT_SIZE - HEADER_SIZE);
 
-    put_at(blob, t + 36, facs, 4);
-    put_at(blob, t + 40, dsdt, 4);
+    point_at(blob, t + 36, facs, 4);
+    point_at(blob, t + 40, dsdt, 4);
     put_at(blob, t + 45, 1, 1);             /* preferred profile: desktop */
     put_at(blob, t + 46, SCI_INTERRUPT, 2); /* no SMI_CMD: always in ACPI mode */
     put_at(blob, t + 56, VMC_PM_BASE + VMC_PM_EVENT, 4);
@@ -138,7 +147,7 @@ static uint64_t build_fadt(Blob *blob, uint64_t facs, uint64_t dsdt)
     put_io_address(blob, t + 116, 0xcf9, 8, 1);
     put_at(blob, t + 128, 0x0e, 1); /* full reset; bit 2 goes up */
     put_at(blob, t + 131, 4, 1);    /* minor version: 6.4 */
-    put_at(blob, t + 140, dsdt, 8);
+    point_at(blob, t + 140, dsdt, 8);
     put_io_address(blob, t + 148, VMC_PM_BASE + VMC_PM_EVENT, 32, 2);
     put_io_address(blob, t + 172, VMC_PM_BASE + VMC_PM_CONTROL, 16, 2);
     put_io_address(blob, t + 208, VMC_PM_BASE + VMC_PM_TIMER, 32, 3);
@@ -175,7 +184,7 @@ static void put_cpu(Blob *blob, unsigned id)
 }
 
 /* Multiple APIC description table (s5.2.12). */
-static uint64_t build_madt(Blob *blob, const VmcAcpiParams *params)
+static guint build_madt(Blob *blob, const VmcAcpiParams *params)
 {
     guint t = begin_table(blob, "APIC", 5);
     put(blob, VMC_LAPIC_BASE, 4);
@@ -199,11 +208,11 @@ static uint64_t build_madt(Blob *blob, const VmcAcpiParams *params)
 }
 
 /* PCI Firmware Specification 3.2 s4.1.2. */
-static uint64_t build_mcfg(Blob *blob)
+static guint build_mcfg(Blob *blob, const VmcAcpiParams *params)
 {
     guint t = begin_table(blob, "MCFG", 1);
     put(blob, 0, 8);
-    put(blob, VMC_PC_ECAM_BASE, 8);
+    put(blob, params->ecam_base, 8);
     put(blob, 0, 2);   /* segment */
     put(blob, 0, 1);   /* first bus */
     put(blob, 255, 1); /* last bus */
@@ -211,7 +220,7 @@ static uint64_t build_mcfg(Blob *blob)
     return end_table(blob, t);
 }
 
-static uint64_t build_dsdt(Blob *blob, const VmcAcpiParams *params)
+static guint build_dsdt(Blob *blob, const VmcAcpiParams *params)
 {
     guint t = begin_table(blob, "DSDT", 2);
     GByteArray *aml = vmc_dsdt_build(params);
@@ -222,33 +231,77 @@ static uint64_t build_dsdt(Blob *blob, const VmcAcpiParams *params)
 
 /* Root system description pointer (s5.2.5.3): 20 bytes as of ACPI 1.0 with their own checksum, then the rest.
  */
-static void fill_rsdp(Blob *blob, uint64_t xsdt)
+void vmc_acpi_rsdp(uint8_t rsdp[VMC_ACPI_RSDP_SIZE], uint64_t xsdt)
 {
-    memcpy(blob->bytes->data, "RSD PTR ", 8);
-    memcpy(blob->bytes->data + 9, OEM_ID, 6);
-    put_at(blob, 15, 2, 1);
-    put_at(blob, 20, RSDP_SIZE, 4);
-    put_at(blob, 24, xsdt, 8);
-    set_checksum(blob, 0, 20, 8);
-    set_checksum(blob, 0, RSDP_SIZE, 32);
+    memset(rsdp, 0, VMC_ACPI_RSDP_SIZE);
+    memcpy(rsdp, "RSD PTR ", 8);
+    memcpy(rsdp + 9, OEM_ID, 6);
+    rsdp[15] = 2;
+    rsdp[20] = VMC_ACPI_RSDP_SIZE;
+    for (unsigned i = 0; i < 8; i++)
+        rsdp[24 + i] = (uint8_t)(xsdt >> (8 * i));
+    set_checksum(rsdp, 20, 8);
+    set_checksum(rsdp, VMC_ACPI_RSDP_SIZE, 32);
 }
 
-GByteArray *vmc_acpi_build(const VmcAcpiParams *params, uint64_t base)
+VmcAcpiTables *vmc_acpi_build(const VmcAcpiParams *params)
 {
-    Blob blob = {g_byte_array_new(), base};
-    g_byte_array_set_size(blob.bytes, RSDP_SIZE);
-    memset(blob.bytes->data, 0, RSDP_SIZE);
+    Blob *blob = g_new0(Blob, 1);
+    blob->bytes = g_byte_array_new();
+    blob->pointers = g_array_new(FALSE, FALSE, sizeof(VmcAcpiPointer));
+    blob->checksums = g_array_new(FALSE, FALSE, sizeof(VmcAcpiChecksum));
 
-    uint64_t facs = build_facs(&blob);
-    uint64_t dsdt = build_dsdt(&blob, params);
-    uint64_t tables[] = {
-        build_fadt(&blob, facs, dsdt),
-        build_madt(&blob, params),
-        build_mcfg(&blob),
+    guint facs = build_facs(blob);
+    guint dsdt = build_dsdt(blob, params);
+    guint tables[] = {
+        build_fadt(blob, facs, dsdt),
+        build_madt(blob, params),
+        build_mcfg(blob, params),
     };
-    guint xsdt = begin_table(&blob, "XSDT", 1);
-    for (unsigned i = 0; i < G_N_ELEMENTS(tables); i++)
-        put(&blob, tables[i], 8);
-    fill_rsdp(&blob, end_table(&blob, xsdt));
-    return blob.bytes;
+    guint xsdt = begin_table(blob, "XSDT", 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(tables); i++) {
+        put(blob, 0, 8);
+        point_at(blob, blob->bytes->len - 8, tables[i], 8);
+    }
+    blob->xsdt = end_table(blob, xsdt);
+    return blob;
+}
+
+void vmc_acpi_tables_free(VmcAcpiTables *tables)
+{
+    g_byte_array_unref(tables->bytes);
+    g_array_unref(tables->pointers);
+    g_array_unref(tables->checksums);
+    g_free(tables);
+}
+
+static void add_to_pointer(uint8_t *at, unsigned size, uint64_t base)
+{
+    uint64_t value = base;
+
+    for (unsigned i = 0; i < size; i++)
+        value += (uint64_t)at[i] << (8 * i);
+    for (unsigned i = 0; i < size; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+GByteArray *vmc_acpi_place(const VmcAcpiTables *tables, uint64_t base)
+{
+    guint skip = VMC_ACPI_ALIGN; /* for the RSDP */
+    GByteArray *placed = g_byte_array_new();
+    g_byte_array_set_size(placed, skip);
+    memset(placed->data, 0, skip);
+    vmc_acpi_rsdp(placed->data, base + skip + tables->xsdt);
+    g_byte_array_append(placed, tables->bytes->data, tables->bytes->len);
+    uint8_t *bytes = placed->data + skip;
+
+    for (guint i = 0; i < tables->pointers->len; i++) {
+        const VmcAcpiPointer *pointer = &g_array_index(tables->pointers, VmcAcpiPointer, i);
+        add_to_pointer(bytes + pointer->at, pointer->size, base + skip);
+    }
+    for (guint i = 0; i < tables->checksums->len; i++) {
+        const VmcAcpiChecksum *sum = &g_array_index(tables->checksums, VmcAcpiChecksum, i);
+        set_checksum(bytes + sum->start, sum->length, sum->at - sum->start);
+    }
+    return placed;
 }

@@ -274,6 +274,20 @@ void vmc_res_memory_window(GByteArray *res, uint32_t first, uint32_t last)
     put(res, last - first + 1, 4);
 }
 
+void vmc_res_memory_window64(GByteArray *res, uint64_t first, uint64_t last)
+{
+    put(res, 0x8a, 1);
+    put(res, 43, 2);
+    put(res, SPACE_MEMORY, 1);
+    put(res, SPACE_FIXED, 1);
+    put(res, 1, 1); /* writable, not cacheable */
+    put(res, 0, 8);
+    put(res, first, 8);
+    put(res, last, 8);
+    put(res, 0, 8);
+    put(res, last - first + 1, 8);
+}
+
 void vmc_aml_resources(VmcAml *aml, GByteArray *resources)
 {
     static const uint8_t end_tag[] = {0x79, 0}; /* checksum 0: "treat as correct" */

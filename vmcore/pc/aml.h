@@ -56,3 +56,4 @@ void vmc_res_memory32(GByteArray *res, uint32_t base, uint32_t length);
 void vmc_res_bus_window(GByteArray *res, uint16_t first, uint16_t last);
 void vmc_res_io_window(GByteArray *res, uint16_t first, uint16_t last);
 void vmc_res_memory_window(GByteArray *res, uint32_t first, uint32_t last);
+void vmc_res_memory_window64(GByteArray *res, uint64_t first, uint64_t last);

@@ -12,6 +12,7 @@
 #include "boot/linux.h"
 #include "pc/acpi.h"
 #include "pc/clock.h"
+#include "pc/firmware.h"
 #include "pc/host_bridge.h"
 #include "pc/ioapic.h"
 #include "pc/lapic.h"
@@ -39,8 +40,9 @@ static const struct {
     uint8_t irq;
 } com_ports[UARTS_MAX] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
 
-/* Where PIRQ A..H go for a guest that uses the 8259s; level triggered, as is the SCI. */
-static const uint8_t irq_of_pirq[8] = {10, 11, 10, 11, 10, 11, 10, 11};
+/* Where PIRQ A..H go for a guest that uses the 8259s, as OVMF has them too; level triggered, as is the SCI.
+ */
+static const uint8_t irq_of_pirq[8] = {10, 10, 11, 11, 10, 10, 11, 11};
 #define LEVEL_IRQS (1u << GSI_SCI | 1u << 10 | 1u << 11)
 
 struct VmcBoard {
@@ -58,6 +60,7 @@ struct VmcBoard {
     VmcRtc *rtc;
     VmcPm *pm;
     VmcLegacy *legacy;
+    VmcFirmware *firmware; /* or NULL */
     VmcPciBus *pci;
     VmcHostBridge *bridge; /* these two belong to pci */
     VmcLpc *lpc;
@@ -122,12 +125,14 @@ static void on_reset(void *opaque)
 
 /* ---- assembly ---- */
 
-bool vmc_board_add_ram(VmcMemory *memory, uint64_t bytes, GError **error)
+bool vmc_board_add_memory(VmcMemory *memory, uint64_t bytes, const VmcBootConfig *boot, GError **error)
 {
     uint64_t low = MIN(bytes, VMC_PC_LOW_RAM_END);
     if (!vmc_memory_add(memory, "vmc-ram-low", 0, low, false, error))
         return false;
-    return bytes == low || vmc_memory_add(memory, "vmc-ram-high", VMC_PC_HIGH_RAM, bytes - low, false, error);
+    if (bytes > low && !vmc_memory_add(memory, "vmc-ram-high", VMC_PC_HIGH_RAM, bytes - low, false, error))
+        return false;
+    return boot->kind != VMC_BOOT_EFI || vmc_firmware_add_code(memory, boot, error);
 }
 
 /* Bytes of RAM from `base` on, 0 if none begins there. */
@@ -166,6 +171,63 @@ static void make_pci(VmcBoard *board)
     board->bridge = vmc_host_bridge_new(board->pci, p->pio, p->mmio, board->legacy);
 }
 
+/* ---- ACPI and firmware ---- */
+
+#define PCI64_SIZE (32ull << 30)
+
+/* The tables for the board as it is set up now. The window above 4 GiB is there for firmware only, which puts
+ * large BARs where it likes; it is told where that was, or, before it has, where there is room. */
+static VmcAcpiTables *build_acpi(VmcBoard *board)
+{
+    uint64_t ecam = vmc_host_bridge_ecam(board->bridge);
+    VmcAcpiParams params = {
+        .n_cpus = board->params.n_cpus,
+        .n_uarts = board->n_uarts,
+        .ecam_base = ecam ? ecam : VMC_PC_ECAM_BASE,
+        .pci_base = VMC_PC_ECAM_BASE,
+    };
+    memcpy(params.irq_of_pirq, irq_of_pirq, sizeof irq_of_pirq);
+    if (board->params.boot->kind == VMC_BOOT_EFI) {
+        uint64_t top = VMC_PC_HIGH_RAM + ram_at(board, VMC_PC_HIGH_RAM);
+        if (!vmc_pci_bus_high_range(board->pci, &params.pci64_first, &params.pci64_last)) {
+            params.pci64_first = (top + PCI64_SIZE - 1) & ~(PCI64_SIZE - 1);
+            params.pci64_last = params.pci64_first + PCI64_SIZE - 1;
+        }
+        params.pci64_first &= ~((1ull << 30) - 1);
+        params.pci64_last |= (1ull << 30) - 1;
+        params.pci_base = params.ecam_base > VMC_PC_ECAM_BASE ? VMC_PC_LOW_RAM_END : params.ecam_base;
+    }
+    return vmc_acpi_build(&params);
+}
+
+static VmcAcpiTables *acpi_for_firmware(void *opaque)
+{
+    return build_acpi(opaque);
+}
+
+static bool make_firmware(VmcBoard *board, GError **error)
+{
+    const VmcBoardParams *p = &board->params;
+    uint64_t high = ram_at(board, VMC_PC_HIGH_RAM);
+    VmcE820Entry map[] = {{0, ram_at(board, 0), VMC_E820_RAM}, {VMC_PC_HIGH_RAM, high, VMC_E820_RAM}};
+    VmcFirmwareParams params = {
+        .pio = p->pio,
+        .mmio = p->mmio,
+        .io = p->io,
+        .memory = p->memory,
+        .boot = p->boot,
+        .hooks = p->hooks,
+        .n_cpus = p->n_cpus,
+        .ram = ram_at(board, 0),
+        .map = map,
+        .n_map = high ? 2 : 1,
+        .acpi = acpi_for_firmware,
+        .opaque = board,
+    };
+    board->firmware = vmc_firmware_new(&params, error);
+    return board->firmware != NULL;
+}
+
 VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
 {
     VmcBoard *board = g_new0(VmcBoard, 1);
@@ -185,6 +247,10 @@ VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
     board->pm = vmc_pm_new(&pm);
     board->legacy = vmc_legacy_new(params->pio, on_reset, board);
     make_pci(board);
+    if (params->boot->kind == VMC_BOOT_EFI && !make_firmware(board, error)) {
+        vmc_board_free(board);
+        return NULL;
+    }
     return board;
 }
 
@@ -195,6 +261,7 @@ void vmc_board_free(VmcBoard *board)
     vmc_pci_bus_free(board->pci); /* devices first: they use everything else */
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_free(board->uarts[i]);
+    vmc_firmware_free(board->firmware);
     vmc_legacy_free(board->legacy);
     vmc_pm_free(board->pm);
     vmc_rtc_free(board->rtc);
@@ -260,6 +327,8 @@ static void reset_board(VmcBoard *board)
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_reset(board->uarts[i]);
     vmc_legacy_reset(board->legacy);
+    if (board->firmware)
+        vmc_firmware_reset(board->firmware);
     vmc_pm_reset(board->pm);
     vmc_rtc_reset(board->rtc);
     vmc_rtc_set_memory(board->rtc, ram_at(board, 0), ram_at(board, VMC_PC_HIGH_RAM), board->params.n_cpus);
@@ -285,9 +354,8 @@ static void set_up_as_firmware(VmcBoard *board)
 
 static bool write_acpi_tables(VmcBoard *board, GError **error)
 {
-    VmcAcpiParams params = {.n_cpus = board->params.n_cpus, .n_uarts = board->n_uarts};
-    memcpy(params.irq_of_pirq, irq_of_pirq, sizeof irq_of_pirq);
-    GByteArray *tables = vmc_acpi_build(&params, VMC_ACPI_BASE);
+    g_autoptr(VmcAcpiTables) built = build_acpi(board);
+    GByteArray *tables = vmc_acpi_place(built, VMC_ACPI_BASE);
     bool ok = tables->len <= VMC_ACPI_SIZE &&
               vmc_memory_write(board->params.memory, VMC_ACPI_BASE, tables->data, tables->len);
     if (!ok)
@@ -312,14 +380,13 @@ static unsigned fill_map(const VmcBoard *board, VmcE820Entry map[8])
     return n;
 }
 
-static bool boot_linux(VmcBoard *board, const VmcBootConfig *boot, const VmcBootScreen *screen,
-                       VmcCpuState *state, GError **error)
+static bool boot_linux(VmcBoard *board, const VmcBootScreen *screen, VmcCpuState *state, GError **error)
 {
     VmcE820Entry map[8];
     VmcFramebufferInfo fb = {0};
     VmcLinuxParams params = {
         .memory = board->params.memory,
-        .boot = boot,
+        .boot = board->params.boot,
         .low_ram_end = ram_at(board, 0),
         .map = map,
         .n_map = fill_map(board, map),
@@ -354,13 +421,12 @@ static bool set_cpu_states(VmcBoard *board, VmcCpuState *first, GError **error)
     return true;
 }
 
-bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcBootScreen *screen,
-                            GError **error)
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootScreen *screen, GError **error)
 {
     VmcCpuState state;
     vmc_cpu_state_reset(&state);
     reset_board(board);
-    if (boot->kind == VMC_BOOT_LINUX && !boot_linux(board, boot, screen, &state, error))
+    if (board->params.boot->kind == VMC_BOOT_LINUX && !boot_linux(board, screen, &state, error))
         return false;
     return set_cpu_states(board, &state, error);
 }

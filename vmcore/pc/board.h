@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/host.h"
 #include "base/io.h"
 #include "base/irq.h"
 #include "base/memory.h"
@@ -31,12 +32,14 @@
 typedef struct VmcBoard VmcBoard;
 
 typedef struct VmcBoardParams {
-    VmcMemory *memory; /* RAM already added by vmc_board_add_ram */
+    VmcMemory *memory; /* with what vmc_board_add_memory adds */
     VmcBus *pio, *mmio;
     VmcIo *io;
     const VmcCpuBackend *backend;
     VmcCpuVm *vm;
     unsigned n_cpus;
+    const VmcBootConfig *boot; /* what it is to boot; must outlive the board */
+    const VmcHostHooks *hooks; /* the same */
     /* What the guest asks of the machine; any thread; must only take note and kick. */
     void (*power_off)(void *opaque);
     void (*reset)(void *opaque);
@@ -44,8 +47,8 @@ typedef struct VmcBoardParams {
     void *opaque;
 } VmcBoardParams;
 
-/* Adds `bytes` of RAM in the board's layout. */
-bool vmc_board_add_ram(VmcMemory *memory, uint64_t bytes, GError **error);
+/* Adds `bytes` of RAM in the board's layout, and the firmware's code if there is to be one. */
+bool vmc_board_add_memory(VmcMemory *memory, uint64_t bytes, const VmcBootConfig *boot, GError **error);
 
 VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error);
 void vmc_board_free(VmcBoard *board); /* CPUs must be stopped, timers go with it */
@@ -69,11 +72,11 @@ typedef struct VmcBootScreen {
     void *opaque;
 } VmcBootScreen;
 
-/* `screen`: NULL if there is none. Everything back to power-on (CPUs are not running), PCI resources
- * assigned, ACPI tables, kernel, initrd, command line and boot_params written to memory, CPU states set: CPU
- * 0 at the 64-bit entry, the others waiting for SIPI. Used for the first boot and for every guest reset. */
-bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootConfig *boot, const VmcBootScreen *screen,
-                            GError **error);
+/* `screen`: NULL if there is none. Everything back to power-on (CPUs are not running). With firmware CPU 0 is
+ * at its reset vector, which is all. For a kernel without, PCI resources are assigned, ACPI tables, kernel,
+ * initrd, command line and boot_params written to memory, and CPU 0 is at the 64-bit entry. The others wait
+ * for SIPI. Used for the first boot and for every guest reset. */
+bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootScreen *screen, GError **error);
 
 /* ACPI power button (any thread). */
 void vmc_board_power_button(VmcBoard *board);

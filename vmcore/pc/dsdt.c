@@ -128,14 +128,18 @@ static void write_osc(VmcAml *aml)
     vmc_aml_end(aml);
 }
 
-static GByteArray *root_windows(void)
+static GByteArray *root_windows(const VmcAcpiParams *params)
 {
     GByteArray *res = g_byte_array_new();
     vmc_res_bus_window(res, 0, 255);
     vmc_res_io(res, 0xcf8, 8);
     vmc_res_io_window(res, 0x0000, 0x0cf7);
     vmc_res_io_window(res, 0x0d00, 0xffff);
-    vmc_res_memory_window(res, VMC_PC_PCI_BASE, VMC_PC_PCI_END - 1);
+    if (params->pci_base < params->ecam_base)
+        vmc_res_memory_window(res, (uint32_t)params->pci_base, (uint32_t)params->ecam_base - 1);
+    vmc_res_memory_window(res, (uint32_t)(params->ecam_base + VMC_PC_ECAM_SIZE), VMC_PC_PCI_END - 1);
+    if (params->pci64_last)
+        vmc_res_memory_window64(res, params->pci64_first, params->pci64_last);
     return res;
 }
 
@@ -194,10 +198,10 @@ static void write_lpc(VmcAml *aml, const VmcAcpiParams *params)
 
 /* Addresses on the board that belong to no device: ECAM (Linux uses it only if it is reserved here), APICs,
  * PM block. */
-static void write_board_resources(VmcAml *aml)
+static void write_board_resources(VmcAml *aml, const VmcAcpiParams *params)
 {
     GByteArray *res = g_byte_array_new();
-    vmc_res_memory32(res, VMC_PC_ECAM_BASE, VMC_PC_ECAM_SIZE);
+    vmc_res_memory32(res, (uint32_t)params->ecam_base, VMC_PC_ECAM_SIZE);
     vmc_res_memory32(res, 0xfec00000, 0x1000);
     vmc_res_memory32(res, 0xfee00000, 0x100000);
     vmc_res_io(res, VMC_PM_BASE, VMC_PM_SIZE);
@@ -217,7 +221,7 @@ static void write_pci_root(VmcAml *aml, const VmcAcpiParams *params)
     name_integer(aml, "_UID", 0);
     name_integer(aml, "_SEG", 0);
     name_integer(aml, "_BBN", 0);
-    name_resources(aml, root_windows());
+    name_resources(aml, root_windows(params));
     write_osc(aml);
     write_routing(aml, "PRTA", gsi_of_pirq);
     write_routing(aml, "PRTP", params->irq_of_pirq);
@@ -234,7 +238,7 @@ GByteArray *vmc_dsdt_build(const VmcAcpiParams *params)
     write_interrupt_model(&aml);
     vmc_aml_scope(&aml, "\\_SB_");
     write_processors(&aml, params->n_cpus);
-    write_board_resources(&aml);
+    write_board_resources(&aml, params);
     write_pci_root(&aml, params);
     vmc_aml_end(&aml);
     return vmc_aml_take(&aml);

@@ -16,9 +16,9 @@ struct VmcHostBridge {
     VmcPciDevice pci;
     VmcBus *pio, *mmio;
     VmcLegacy *legacy;
-    _Atomic uint32_t address; /* CONFIG_ADDRESS */
-    uint64_t ecam_base;       /* where ECAM is mapped; the PCI bus' access lock */
-    uint64_t ecam_size;       /* 0: nowhere */
+    _Atomic uint32_t address;   /* CONFIG_ADDRESS */
+    _Atomic uint64_t ecam_base; /* where ECAM is mapped; written under the PCI bus' access lock */
+    uint64_t ecam_size;         /* 0: nowhere */
 };
 
 static uint32_t config_read(VmcHostBridge *bridge, unsigned bus, unsigned devfn, unsigned offset,
@@ -181,4 +181,9 @@ void vmc_host_bridge_firmware_setup(VmcHostBridge *bridge, uint64_t base)
     VmcPciBus *bus = bridge->pci.bus;
     vmc_pci_bus_config_write(bus, bridge->pci.devfn, REG_PCIEXBAR + 4, 4, base >> 32);
     vmc_pci_bus_config_write(bus, bridge->pci.devfn, REG_PCIEXBAR, 4, (uint32_t)base | PCIEXBAR_ENABLE);
+}
+
+uint64_t vmc_host_bridge_ecam(VmcHostBridge *bridge)
+{
+    return atomic_load(&bridge->ecam_base);
 }

@@ -499,3 +499,29 @@ void vmc_pci_bus_assign(VmcPciBus *bus, uint64_t mmio_base, uint64_t mmio_end, u
     }
     g_mutex_unlock(&bus->access);
 }
+
+/* Decoding or not: firmware turns it off for a moment now and then. */
+static uint64_t high_address(const VmcPciBar *bar)
+{
+    const uint8_t *reg = &bar->dev->config[REG_BAR0 + bar->index * 4];
+
+    return bar->size && bar->wide ? (uint64_t)get32(reg + 4) << 32 | (get32(reg) & ~15u) : 0;
+}
+
+bool vmc_pci_bus_high_range(VmcPciBus *bus, uint64_t *first, uint64_t *last)
+{
+    *first = UINT64_MAX;
+    *last = 0;
+    g_mutex_lock(&bus->access);
+    for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++)
+        for (unsigned n = 0; bus->devices[i] && n < 6; n++) {
+            const VmcPciBar *bar = &bus->devices[i]->bars[n];
+            uint64_t at = high_address(bar), end;
+            if (at < 1ull << 32 || __builtin_add_overflow(at, bar->size - 1, &end))
+                continue;
+            *first = MIN(*first, at);
+            *last = MAX(*last, end);
+        }
+    g_mutex_unlock(&bus->access);
+    return *last != 0;
+}

@@ -92,6 +92,9 @@ void vmc_pci_bus_resumed(VmcPciBus *bus);
 void vmc_pci_bus_assign(VmcPciBus *bus, uint64_t mmio_base, uint64_t mmio_end, uint16_t io_base,
                         const uint8_t irq_of_pirq[8]);
 
+/* From the lowest to the highest address above 4 GiB that firmware has given to a BAR; false: to none. */
+bool vmc_pci_bus_high_range(VmcPciBus *bus, uint64_t *first, uint64_t *last);
+
 /* Sets up a device the caller allocated: identity, header type 0. Not on a bus yet. */
 void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const VmcPciIdentity *identity);
 void vmc_pci_device_clear(VmcPciDevice *dev);

@@ -22,13 +22,17 @@ typedef struct VmcSoftCpuConfig {
     unsigned code_cache; /* of the translator: host code kept at most, MiB; 0: VMC_CODE_CACHE_DEFAULT */
 } VmcSoftCpuConfig;
 
-typedef enum VmcBootKind { VMC_BOOT_NONE, VMC_BOOT_LINUX } VmcBootKind;
+typedef enum VmcBootKind { VMC_BOOT_NONE, VMC_BOOT_LINUX, VMC_BOOT_EFI } VmcBootKind;
 
 typedef struct VmcBootConfig {
     VmcBootKind kind;
-    char *kernel;  /* bzImage */
+    char *kernel;  /* bzImage; EFI: for the firmware to start, or NULL */
     char *initrd;  /* or NULL */
     char *cmdline; /* or NULL */
+    /* Of EFI. */
+    char *firmware;             /* its code; NULL: that of the host's package */
+    char *variable_store;       /* this machine's own; written to */
+    bool create_variable_store; /* if it is not there yet */
 } VmcBootConfig;
 
 typedef enum VmcDeviceKind {
