@@ -162,8 +162,12 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
     guest->mmio = vmc_bus_new("mmio");
     guest->io = vmc_io_new(error);
     if (!guest->io || !build_memory(guest, error) || !build_board(guest, error) ||
-        !build_cpus(guest, error) || !vmc_guest_add_devices(guest, error) || !reset_board(guest, error) ||
-        !start_vcpus(guest, error)) {
+        !build_cpus(guest, error) || !vmc_guest_add_devices(guest, error)) {
+        vmc_guest_free(guest);
+        return NULL;
+    }
+    vmc_guest_set_boot_order(guest);
+    if (!reset_board(guest, error) || !start_vcpus(guest, error)) {
         vmc_guest_free(guest);
         return NULL;
     }

@@ -135,6 +135,8 @@ void vmc_guest_free(VmcGuest *guest);
 
 /* Devices (devices/kinds.c). */
 bool vmc_guest_add_devices(VmcGuest *guest, GError **error);
+/* Tells firmware in which order to try those that have a bootIndex (devices/boot_order.c). */
+void vmc_guest_set_boot_order(VmcGuest *guest);
 
 /* Adds a copy of a device (config.c). */
 void vmc_config_add_copy(VmcConfig *config, const VmcDeviceConfig *device);

@@ -431,6 +431,13 @@ bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootScreen *screen, GError
     return set_cpu_states(board, &state, error);
 }
 
+void vmc_board_set_boot_order(VmcBoard *board, const char *paths)
+{
+    if (board->firmware)
+        vmc_fw_cfg_set_file(vmc_firmware_fw_cfg(board->firmware), "bootorder",
+                            g_bytes_new(paths, strlen(paths) + 1));
+}
+
 void vmc_board_power_button(VmcBoard *board)
 {
     vmc_pm_power_button(board->pm);

@@ -78,6 +78,10 @@ typedef struct VmcBootScreen {
  * for SIPI. Used for the first boot and for every guest reset. */
 bool vmc_board_prepare_boot(VmcBoard *board, const VmcBootScreen *screen, GError **error);
 
+/* What firmware tries to boot from, first to last: Open Firmware device paths, one in a line. Before the
+ * machine runs; without firmware nothing happens. */
+void vmc_board_set_boot_order(VmcBoard *board, const char *paths);
+
 /* ACPI power button (any thread). */
 void vmc_board_power_button(VmcBoard *board);
 /* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on, with the

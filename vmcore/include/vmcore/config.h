@@ -85,8 +85,9 @@ typedef struct VmcDiskConfig {
     bool readonly;
     bool backing; /* an image may name another one below it, which is then opened read-only */
     VmcDiskCache cache;
-    unsigned queues; /* 0: as many as fit the CPUs */
-    bool cdrom;      /* USB: a CD-ROM drive instead of a stick */
+    unsigned queues;     /* 0: as many as fit the CPUs */
+    bool cdrom;          /* USB: a CD-ROM drive instead of a stick */
+    unsigned boot_index; /* UEFI: 1 is tried first, then 2...; 0: where the firmware has it */
 } VmcDiskConfig;
 
 /* One of nat, tap, bridge, host_only, unix_socket and fd says what the cable is plugged into. */
@@ -102,6 +103,9 @@ typedef struct VmcNetConfig {
     unsigned queues;   /* pairs */
     char *
         *forwards; /* of nat: "tcp:[ADDRESS:]PORT-[ADDRESS:]PORT", host to guest; NULL-terminated, or NULL */
+    char *tftp;    /* of nat: a folder that the guest may read by TFTP, or NULL */
+    char *boot_file; /* of nat: the file there that DHCP tells the guest to boot from the network, or NULL */
+    unsigned boot_index; /* as of disks */
 } VmcNetConfig;
 
 typedef enum VmcShareCache {

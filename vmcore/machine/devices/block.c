@@ -138,6 +138,7 @@ static const VmcField block_fields[] = {
     VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
     VMC_FIELD("cache", "Cache", CHOICE, block.cache, .choices = cache_names),
     VMC_FIELD("queues", "Queues", NUMBER, block.queues, .value = "N"),
+    VMC_FIELD("bootIndex", "BootIndex", NUMBER, block.boot_index, .value = "N"),
 };
 
 const VmcDeviceKindOps vmc_kind_block = {
@@ -147,6 +148,7 @@ const VmcDeviceKindOps vmc_kind_block = {
              VMC_FIELDS(block_fields),
              VMC_ACTIONS(block_actions)},
     .pci = true,
+    .boot_node = {"scsi", "/disk@0,0"},
     .check = check_block,
     .make = make_block,
     .act = act_on_block,

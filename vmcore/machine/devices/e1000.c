@@ -61,6 +61,7 @@ const VmcDeviceKindOps vmc_kind_e1000 = {
              VMC_FIELDS(fields),
              VMC_ACTIONS(actions)},
     .pci = true,
+    .boot_node = {"ethernet", "/ethernet-phy@0"},
     .check = check_e1000,
     .make = make_e1000,
     .act = act_on_e1000,

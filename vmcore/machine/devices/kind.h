@@ -26,6 +26,11 @@ typedef struct VmcDeviceKindOps {
     bool pci;
     /* It hangs on the machine's USB controller. */
     bool usb;
+    /* What firmware may boot from: the last nodes of its Open Firmware device path, before and behind
+     * "@SLOT". */
+    struct {
+        const char *name, *rest;
+    } boot_node;
     /* All of the kind are in one function. */
     bool shared;
     /* Adds what is wrong with the device, also together with those before it in the list. May be NULL. */

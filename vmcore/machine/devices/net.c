@@ -11,6 +11,8 @@
 #define MTU_MAX    65535u
 #define QUEUES_MAX 8u
 
+#define BOOT_FILE_MAX 127u /* RFC 2131 s2: `file` */
+
 /* ---- what can be wrong ---- */
 
 /* Only how things are written: whether a tap is there and free is found out when it is opened, and so it is
@@ -26,6 +28,21 @@ static void check_forwards(VmcCheck *check, const VmcNetConfig *net)
         else if (!vmc_nat_forward_parse(*text, &forward, &error))
             vmc_check_error(check, "forward", error);
     }
+}
+
+static void check_network_boot(VmcCheck *check, const VmcNetConfig *net)
+{
+    if (net->tftp && !net->nat)
+        vmc_check_fault(check, "tftp", "only NAT has a TFTP server; add “nat” or leave tftp out");
+    else if (net->tftp && !g_file_test(net->tftp, G_FILE_TEST_IS_DIR))
+        vmc_check_fault(check, "tftp", "“%s” is no folder; give the one whose files the guest may read",
+                        net->tftp);
+    if (net->boot_file && !net->tftp)
+        vmc_check_fault(check, "bootFile",
+                        "“%s” can be read by the guest only from a folder; add tftp=FOLDER", net->boot_file);
+    else if (net->boot_file && strlen(net->boot_file) > BOOT_FILE_MAX)
+        vmc_check_fault(check, "bootFile", "the name has %zu bytes; DHCP takes at most %u",
+                        strlen(net->boot_file), BOOT_FILE_MAX);
 }
 
 /* A descriptor, tap or socket carries one card. */
@@ -63,6 +80,7 @@ void vmc_check_network(VmcCheck *check, const VmcDeviceConfig *device)
     if (net->mtu && (net->mtu < MTU_MIN || net->mtu > MTU_MAX))
         vmc_check_fault(check, "mtu", "%u is no MTU; give one from %u to %u", net->mtu, MTU_MIN, MTU_MAX);
     check_forwards(check, net);
+    check_network_boot(check, net);
     check_shared_cable(check, net);
 }
 
@@ -80,7 +98,13 @@ static VmcCable *make_nat(VmcIo *io, const VmcNetConfig *net, GError **error)
 {
     guint n = net->forwards ? g_strv_length(net->forwards) : 0;
     g_autofree VmcNatForward *forwards = g_new0(VmcNatForward, n + 1);
-    VmcNatParams params = {.forwards = forwards, .n_forwards = n, .mtu = (uint16_t)net->mtu};
+    VmcNatParams params = {
+        .forwards = forwards,
+        .n_forwards = n,
+        .mtu = (uint16_t)net->mtu,
+        .tftp_path = net->tftp,
+        .boot_file = net->boot_file,
+    };
 
     for (guint i = 0; i < n; i++)
         if (!vmc_nat_forward_parse(net->forwards[i], &forwards[i], error))
@@ -184,6 +208,7 @@ const VmcDeviceKindOps vmc_kind_virtio_net = {
              VMC_FIELDS(virtio_net_fields),
              VMC_ACTIONS(net_actions)},
     .pci = true,
+    .boot_node = {"ethernet", "/ethernet-phy@0"},
     .check = check_virtio_net,
     .make = make_virtio_net,
     .act = act_on_virtio_net,

@@ -21,7 +21,10 @@ static inline bool vmc_is_network_card(VmcDeviceKind kind)
         VMC_FIELD("unixSocketPath", "UnixSocket", PATH, net.unix_socket, .value = "SOCKET", .one_of = 1),    \
         VMC_FIELD("fd", NULL, FD, net.fd, .value = "N", .one_of = 1),                                        \
         VMC_FIELD("mac", "MAC", STRING, net.mac, .value = "ADDRESS"),                                        \
-        VMC_FIELD("mtu", "MTU", NUMBER, net.mtu, .value = "BYTES")
+        VMC_FIELD("mtu", "MTU", NUMBER, net.mtu, .value = "BYTES"),                                          \
+        VMC_FIELD("tftp", "TFTP", PATH, net.tftp, .value = "FOLDER"),                                        \
+        VMC_FIELD("bootFile", "BootFile", STRING, net.boot_file, .value = "NAME"),                           \
+        VMC_FIELD("bootIndex", "BootIndex", NUMBER, net.boot_index, .value = "N")
 
 #define VMC_NET_ACTIONS                                                                                      \
     {"link", "up|down", 1, 1, "puts the cable in, or pulls it out"},                                         \

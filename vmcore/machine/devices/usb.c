@@ -188,6 +188,7 @@ static const VmcField storage_fields[] = {
     VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID"),
     VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
     VMC_FIELD("cdrom", "CDROM", FLAG, block.cdrom),
+    VMC_FIELD("bootIndex", "BootIndex", NUMBER, block.boot_index, .value = "N"),
 };
 
 const VmcDeviceKindOps vmc_kind_usb_storage = {
@@ -196,6 +197,7 @@ const VmcDeviceKindOps vmc_kind_usb_storage = {
              .help = "USB stick, or CD-ROM drive",
              VMC_FIELDS(storage_fields)},
     .usb = true,
+    .boot_node = {"usb", "/storage@1/channel@0/disk@0,0"},
     .check = check_storage,
     .make = make_storage,
     .detach = detach_storage,
