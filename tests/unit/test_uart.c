@@ -170,6 +170,28 @@ static void never_loses_a_byte_of_input(void **state)
     }
 }
 
+/* UEFI firmware's way: it polls and raises nothing. Who has raised RTS once is held off without it. */
+static void receives_without_rts_from_who_never_used_it(void **state)
+{
+    Bench *b = *state;
+    assert_int_equal(write(b->to_guest, "a", 1), 1);
+    for (unsigned i = 0; i < 100; i++) { /* output with a look at the transmitter each is no polling */
+        assert_int_equal(rd(b, LSR) & 1, 0);
+        wr(b, DATA, '.');
+    }
+    RIG_UNTIL(rd(b, LSR) & 1);
+    assert_int_equal(rd(b, DATA), 'a');
+    wr(b, MCR, 0x03);
+    wr(b, MCR, 0x01);
+    assert_int_equal(write(b->to_guest, "b", 1), 1);
+    g_usleep(20000);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(rd(b, LSR) & 1, 0);
+    wr(b, MCR, 0x03);
+    RIG_UNTIL(rd(b, LSR) & 1);
+    assert_int_equal(rd(b, DATA), 'b');
+}
+
 /* Nobody reads: the guest gets "not ready" after a while and can go on when somebody does. Nothing is lost.
  */
 static void slow_reader_holds_the_guest_off(void **state)
@@ -287,6 +309,7 @@ int main(void)
         T(loopback_brings_bytes_and_lines_back),
         T(receives_and_interrupts_after_a_time),
         T(never_loses_a_byte_of_input),
+        T(receives_without_rts_from_who_never_used_it),
         T(slow_reader_holds_the_guest_off),
         T(transmitter_interrupt_comes_and_goes),
         T(reader_that_goes_away_harms_nobody),

@@ -15,7 +15,9 @@
 #define CONTROL_SLP_EN   (1u << 13)
 #define CONTROL_WRITABLE 0x1c03u /* SLP_TYP, BM_RLD, SCI_EN; the others trigger only */
 
-/* SLP_TYP values of the ICH9. */
+/* SLP_TYP values of the ICH9. Its 0 is S0, which nobody enters; OVMF, made for QEMU's chip, switches off with
+ * it. */
+#define SLEEP_S0 0
 #define SLEEP_S1 1
 #define SLEEP_S4 6
 
@@ -104,7 +106,7 @@ static bool write_control(VmcPm *pm, uint32_t value)
     if (!(value & CONTROL_SLP_EN))
         return false;
     unsigned type = value >> CONTROL_SLP_TYP & 7;
-    if (type == VMC_PM_SLEEP_S5 || type == SLEEP_S4)
+    if (type == VMC_PM_SLEEP_S5 || type == SLEEP_S4 || type == SLEEP_S0)
         return true;
     if (type == SLEEP_S1) /* not offered; who enters it all the same is woken at once */
         pm->status |= EVENT_WAKE;

@@ -15,6 +15,9 @@
  * keep a key press for longer than this. */
 #define TIMEOUT_MAX_NS 5000000u
 
+/* More than a driver needs to find out what the chip is. */
+#define POLLS 16u
+
 enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR };
 
 #define IER_RX    0x01
@@ -69,6 +72,8 @@ struct VmcUart {
     unsigned first, count;
     bool timed_out;  /* bytes have waited below the trigger level */
     bool tx_pending; /* the transmitter's interrupt */
+    bool uses_rts;   /* it has been raised since the last reset */
+    unsigned polls;  /* reads of LSR that found nothing and had no output before them, up to POLLS */
     bool irq_level;
 };
 
@@ -163,10 +168,12 @@ static void clear_fifo(VmcUart *uart)
     vmc_clock_timer_disarm(uart->timer);
 }
 
-/* Whether the line may send to us. */
+/* Whether the line may send to us: RTS says so. UEFI firmware never raises that, nor DTR, and polls; so it is
+ * let have what there is once it has looked for it often enough. */
 static bool receiving(const VmcUart *uart)
 {
-    return (uart->mcr & MCR_RTS) && !(uart->mcr & MCR_LOOP);
+    bool ready = uart->uses_rts ? uart->mcr & MCR_RTS : uart->polls == POLLS;
+    return ready && !(uart->mcr & MCR_LOOP);
 }
 
 static size_t line_room(void *opaque)
@@ -221,6 +228,8 @@ static void update_modem(VmcUart *uart)
 
 static void transmit(VmcUart *uart, uint8_t byte)
 {
+    if (uart->polls < POLLS)
+        uart->polls = 0; /* it was the transmitter that was looked at */
     uart->tx_pending = false;
     if (uart->mcr & MCR_LOOP) {
         push_byte(uart, byte);
@@ -273,6 +282,7 @@ static void write_register(VmcUart *uart, unsigned reg, uint8_t value)
         break;
     case REG_MCR:
         uart->mcr = value & 0x1f;
+        uart->uses_rts |= (value & (MCR_RTS | MCR_LOOP)) == MCR_RTS; /* with LOOP it is a test */
         update_modem(uart);
         break;
     case REG_SCR:
@@ -304,6 +314,8 @@ static uint8_t read_lsr(VmcUart *uart)
     if (uart->mcr & MCR_LOOP || tx_empty(uart))
         value |= LSR_TX_EMPTY;
     uart->lsr_errors = 0;
+    if (!uart->count && uart->polls < POLLS)
+        uart->polls++;
     return value;
 }
 
@@ -374,6 +386,8 @@ void vmc_uart_reset(VmcUart *uart)
 {
     g_mutex_lock(&uart->lock);
     uart->ier = uart->fcr = uart->lcr = uart->mcr = uart->scr = 0;
+    uart->uses_rts = false;
+    uart->polls = 0;
     uart->lsr_errors = 0;
     uart->divisor = 12; /* 9600 baud; undefined on hardware */
     uart->tx_pending = false;

@@ -148,7 +148,8 @@ const VmcDeviceKindOps vmc_kind_block = {
              VMC_FIELDS(block_fields),
              VMC_ACTIONS(block_actions)},
     .pci = true,
-    .boot_node = {"scsi", "/disk@0,0"},
+    .boot_node = {"disk",
+                  ""}, /* not "scsi": OVMF would then look for partitions only, and not on new disks */
     .check = check_block,
     .make = make_block,
     .act = act_on_block,

@@ -37,8 +37,8 @@ static void add_path(GString *paths, VmcGuest *guest, guint device)
     const VmcPciDevice *pci = ops->usb ? guest->usb : guest->pci_devices[device];
 
     if (pci && ops->boot_node.name)
-        g_string_append_printf(paths, "/pci@i0cf8/%s@%x%s\n", ops->boot_node.name, pci->devfn >> 3,
-                               ops->boot_node.rest);
+        g_string_append_printf(paths, "%s/pci@i0cf8/%s@%x%s", paths->len ? "\n" : "", ops->boot_node.name,
+                               pci->devfn >> 3, ops->boot_node.rest);
 }
 
 void vmc_guest_set_boot_order(VmcGuest *guest)
