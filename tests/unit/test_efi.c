@@ -10,59 +10,18 @@
 
 #include "boot/efi.h"
 #include "folder.h"
+#include "tiny_firmware.h"
 #include "vmcore/error.h"
 
 #define OVMF "/usr/share/OVMF/"
 
-#define KIB       1024u
-#define CODE_SIZE (96 * KIB) /* in two volumes */
-#define VARS_SIZE (32 * KIB)
+#define CODE_SIZE TINY_CODE_SIZE
+#define VARS_SIZE TINY_VARIABLES_SIZE
 
 typedef struct Files {
     char *folder, *code, *template, *store;
     unsigned descriptors;
 } Files;
-
-/* ---- made-up firmware ---- */
-
-static void append_volume(GByteArray *bytes, uint64_t length, uint8_t last)
-{
-    guint start = bytes->len;
-    uint64_t le = GUINT64_TO_LE(length);
-
-    g_byte_array_set_size(bytes, start + (guint)length);
-    memset(bytes->data + start, 0xff, length);
-    memset(bytes->data + start, 0, 56);
-    memcpy(bytes->data + start + 32, &le, 8);
-    memcpy(bytes->data + start + 40, "_FVH", 4);
-    bytes->data[start + length - 16] = last;
-}
-
-static void save(const char *path, const void *bytes, size_t size)
-{
-    GError *error = NULL;
-
-    if (!g_file_set_contents(path, bytes, (gssize)size, &error))
-        fail_msg("%s", error->message);
-}
-
-static void save_code(const char *path, uint64_t size)
-{
-    g_autoptr(GByteArray) bytes = g_byte_array_new();
-
-    append_volume(bytes, size * 2 / 3, 0xff);
-    append_volume(bytes, size - size * 2 / 3, 0xe9);
-    save(path, bytes->data, bytes->len);
-}
-
-static void save_variables(const char *path, uint64_t size, uint8_t mark)
-{
-    g_autoptr(GByteArray) bytes = g_byte_array_new();
-
-    append_volume(bytes, size, 0xff);
-    bytes->data[100] = mark;
-    save(path, bytes->data, bytes->len);
-}
 
 static int setup_in(void **state, const char *folder)
 {
@@ -72,8 +31,8 @@ static int setup_in(void **state, const char *folder)
     f->code = g_build_filename(f->folder, "MY_CODE_4M.fd", NULL);
     f->template = g_build_filename(f->folder, "MY_VARS_4M.fd", NULL);
     f->store = g_build_filename(f->folder, "nvram.fd", NULL);
-    save_code(f->code, CODE_SIZE);
-    save_variables(f->template, VARS_SIZE, 'T');
+    tiny_save_code(f->code, CODE_SIZE);
+    tiny_save_variables(f->template, VARS_SIZE, 'T');
     f->descriptors = open_descriptors();
     *state = f;
     return 0;
@@ -256,7 +215,7 @@ static void code_cut_short_anywhere_is_refused(void **state)
         g_autofree char *bytes = NULL;
         gsize size, step;
         assert_true(g_file_get_contents(sources[i], &bytes, &size, NULL));
-        save(cut, bytes, size);
+        tiny_save_file(cut, bytes, size);
         /* Many lengths, whole pages and the end of the first volume among them. */
         step = MAX(size / 200 / 4096, 1) * 4096;
         for (gsize n = size - 1; n > 0; n = n % step ? n / step * step : n - step) {
@@ -282,12 +241,12 @@ static void what_was_cut_is_said(void **state)
     assert_no_code(f->code, "cut short or added to");
     assert_int_equal(truncate(f->code, CODE_SIZE * 2 / 3), 0); /* between two volumes */
     assert_no_code(f->code, "no code at its end");
-    save_code(f->code, CODE_SIZE);
+    tiny_save_code(f->code, CODE_SIZE);
     assert_int_equal(truncate(f->code, CODE_SIZE + 4096), 0);
     assert_no_code(f->code, "cut short or added to");
-    save_code(f->code, CODE_SIZE - 2048);
+    tiny_save_code(f->code, CODE_SIZE - 2048);
     assert_no_code(f->code, "not a multiple of 4 KiB");
-    save_code(f->code, (16u << 20) + 4096);
+    tiny_save_code(f->code, (16u << 20) + 4096);
     assert_no_code(f->code, "larger than 16 MiB");
 }
 
@@ -300,10 +259,10 @@ static void volumes_that_lie_are_refused(void **state)
         g_autofree char *bytes = NULL;
         uint64_t le = GUINT64_TO_LE(lengths[i]);
         gsize size;
-        save_code(f->code, CODE_SIZE);
+        tiny_save_code(f->code, CODE_SIZE);
         assert_true(g_file_get_contents(f->code, &bytes, &size, NULL));
         memcpy(bytes + 32, &le, 8);
-        save(f->code, bytes, size);
+        tiny_save_file(f->code, bytes, size);
         assert_no_code(f->code, lengths[i] < 56 ? "does not begin with" : "longer than the file");
     }
 }
@@ -315,10 +274,10 @@ static void other_files_are_no_firmware(void **state)
     g_autofree char *missing = g_build_filename(f->folder, "missing", NULL);
 
     assert_no_code(f->template, "no code at its end"); /* variables, given as code */
-    save(f->code, zeros, CODE_SIZE);
+    tiny_save_file(f->code, zeros, CODE_SIZE);
     assert_no_code(f->code, "does not begin with a firmware volume");
     memcpy(zeros, "QFI\xfb", 4);
-    save(f->code, zeros, CODE_SIZE);
+    tiny_save_file(f->code, zeros, CODE_SIZE);
     assert_no_code(f->code, "in raw format");
     assert_no_code(f->folder, "it is a directory");
     assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -408,9 +367,9 @@ static void a_template_that_does_not_fit_makes_nothing(void **state)
     g_autofree char *missing = g_build_filename(f->folder, "VARS", NULL);
 
     assert_no_store(f, missing, VMC_ERROR_IMAGE, missing, "template for a new variable store");
-    save_variables(f->template, 2 * VARS_SIZE, 'T');
+    tiny_save_variables(f->template, 2 * VARS_SIZE, 'T');
     assert_no_store(f, f->template, VMC_ERROR_IMAGE, f->template, "does not go with that firmware's code");
-    save_code(f->template, VARS_SIZE);
+    tiny_save_code(f->template, VARS_SIZE);
     assert_int_equal(truncate(f->template, VARS_SIZE / 2), 0);
     assert_no_store(f, f->template, VMC_ERROR_IMAGE, f->template, "does not go with");
     assert_int_equal(truncate(f->template, VARS_SIZE), 0);
@@ -427,7 +386,7 @@ static void a_store_of_the_wrong_size_is_refused_and_kept(void **state)
     for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
         g_autofree char *before = NULL, *after = NULL;
         gsize size;
-        save_variables(f->store, sizes[i] < 200 ? 200 : sizes[i], 'M');
+        tiny_save_variables(f->store, sizes[i] < 200 ? 200 : sizes[i], 'M');
         assert_int_equal(truncate(f->store, sizes[i]), 0);
         assert_true(g_file_get_contents(f->store, &before, NULL, NULL));
         assert_no_store(f, f->template, VMC_ERROR_IMAGE, f->store, "does not go with that firmware's code");
@@ -443,15 +402,15 @@ static void a_store_that_is_not_whole_is_refused(void **state)
     Files *f = *state;
     g_autofree char *zeros = g_malloc0(VARS_SIZE);
 
-    save_variables(f->store, VARS_SIZE * 2, 'M');
+    tiny_save_variables(f->store, VARS_SIZE * 2, 'M');
     assert_int_equal(truncate(f->store, VARS_SIZE), 0);
     assert_no_store(f, NULL, VMC_ERROR_IMAGE, f->store, "cut short");
-    save_variables(f->store, VARS_SIZE / 2, 'M');
+    tiny_save_variables(f->store, VARS_SIZE / 2, 'M');
     assert_int_equal(truncate(f->store, VARS_SIZE), 0);
     assert_no_store(f, NULL, VMC_ERROR_IMAGE, f->store, "cut short or added to");
-    save(f->store, zeros, VARS_SIZE);
+    tiny_save_file(f->store, zeros, VARS_SIZE);
     assert_no_store(f, NULL, VMC_ERROR_IMAGE, f->store, "does not begin with a firmware volume");
-    save(f->store, "", 0);
+    tiny_save_file(f->store, "", 0);
     assert_no_store(f, f->template, VMC_ERROR_IMAGE, f->store, "it is empty");
 }
 
@@ -471,7 +430,7 @@ static void real_variables_of_another_firmware_are_refused(void **state)
     close(fd);
     g_autofree char *bytes = NULL;
     assert_true(g_file_get_contents(OVMF "OVMF_VARS.fd", &bytes, &size, NULL)); /* of 2 MiB */
-    save(f->store, bytes, size);
+    tiny_save_file(f->store, bytes, size);
     assert_int_equal(vmc_efi_open_variables(f->store, NULL, code_size, &size, &error), -1);
     assert_said(error, VMC_ERROR_IMAGE, f->store,
                 "131072 bytes does not go with that firmware's code of 3653632");
@@ -511,7 +470,7 @@ static void a_link_leads_to_the_store(void **state)
     assert_said(error, -1, f->store, "No such file");
     error = NULL;
     assert_int_equal(count_files(f->folder), 3);
-    save_variables(elsewhere, VARS_SIZE, 'E');
+    tiny_save_variables(elsewhere, VARS_SIZE, 'E');
     int fd = open_store(f, NULL);
     assert_int_equal(mark_of(fd), 'E');
     /* The lock is on the file, by whatever name. */
@@ -543,7 +502,7 @@ static void a_store_that_is_read_only_is_told_before_the_start(void **state)
         print_message("root may write to anything\n");
         skip();
     }
-    save_variables(f->store, VARS_SIZE, 'M');
+    tiny_save_variables(f->store, VARS_SIZE, 'M');
     assert_int_equal(g_chmod(f->store, 0400), 0);
     assert_no_store(f, NULL, VMC_ERROR_RESOURCE, f->store, "cannot be opened for writing");
 }
