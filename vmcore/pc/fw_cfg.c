@@ -192,6 +192,7 @@ static void dma_port_write(void *opaque, uint64_t offset, unsigned size, uint64_
 
     g_rec_mutex_lock(&fw->lock);
     if (size == 8 && offset == 0) {
+        fw->dma_high = 0;
         dma_run(fw, GUINT64_SWAP_LE_BE(value));
     } else if (size == 4 && offset == 0) {
         fw->dma_high = GUINT32_SWAP_LE_BE((uint32_t)value);
