@@ -366,7 +366,7 @@ static void a_template_that_does_not_fit_makes_nothing(void **state)
     Files *f = *state;
     g_autofree char *missing = g_build_filename(f->folder, "VARS", NULL);
 
-    assert_no_store(f, missing, VMC_ERROR_IMAGE, missing, "template for a new variable store");
+    assert_no_store(f, missing, VMC_ERROR_CONFIG, missing, "copy the one that goes with the firmware");
     tiny_save_variables(f->template, 2 * VARS_SIZE, 'T');
     assert_no_store(f, f->template, VMC_ERROR_IMAGE, f->template, "does not go with that firmware's code");
     tiny_save_code(f->template, VARS_SIZE);

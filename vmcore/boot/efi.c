@@ -179,21 +179,44 @@ static bool cannot_make(const char *path, int err, GError **error)
     return false;
 }
 
-/* What a new store begins as. NULL: error. */
-static char *read_template(const char *path, uint64_t code_size, uint64_t *size, GError **error)
+static bool is_missing(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) && errno == ENOENT;
+}
+
+/* Opens what a new store begins as. -1: error. */
+static int open_template(const char *path, const char *store, uint64_t code_size, uint64_t *size,
+                         GError **error)
+{
+    if (is_missing(path)) {
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            "there is no template “%s” to make the variable store “%s” of; copy the one that goes with "
+            "the firmware to either place",
+            path, store);
+        return -1;
+    }
+    int fd = vmc_boot_file_open(TEMPLATE, path, size, error);
+    if (fd < 0 || check_variables(fd, TEMPLATE, path, code_size, *size, error))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static char *read_template(const char *path, const char *store, uint64_t code_size, uint64_t *size,
+                           GError **error)
 {
     g_autofree char *bytes = NULL;
-    int fd = vmc_boot_file_open(TEMPLATE, path, size, error);
+    int fd = open_template(path, store, code_size, size, error);
 
     if (fd < 0)
         return NULL;
-    if (check_variables(fd, TEMPLATE, path, code_size, *size, error)) {
-        bytes = g_malloc(*size);
-        if (!vmc_boot_file_read(fd, TEMPLATE, path, 0, bytes, *size, error))
-            g_clear_pointer(&bytes, g_free);
-    }
+    bytes = g_malloc(*size);
+    bool ok = vmc_boot_file_read(fd, TEMPLATE, path, 0, bytes, *size, error);
     close(fd);
-    return g_steal_pointer(&bytes);
+    return ok ? g_steal_pointer(&bytes) : NULL;
 }
 
 static bool write_new(int fd, const char *bytes, uint64_t size)
@@ -220,7 +243,7 @@ static bool create_store(const char *path, const char *template_path, uint64_t c
 {
     g_autofree char *temporary = g_strdup_printf("%s.XXXXXX", path);
     uint64_t size;
-    g_autofree char *bytes = read_template(template_path, code_size, &size, error);
+    g_autofree char *bytes = read_template(template_path, path, code_size, &size, error);
 
     if (!bytes)
         return false;
@@ -232,13 +255,6 @@ static bool create_store(const char *path, const char *template_path, uint64_t c
     close(fd);
     unlink(temporary); /* not there any more if it was renamed */
     return ok || cannot_make(path, err, error);
-}
-
-static bool is_missing(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) && errno == ENOENT;
 }
 
 static bool none_there(const char *path, GError **error)
@@ -318,16 +334,20 @@ int vmc_efi_open_variables(const char *path, const char *template_path, uint64_t
 
 bool vmc_efi_check_variables(const char *path, const char *template_path, uint64_t code_size, GError **error)
 {
-    bool missing = is_missing(path);
-    const char *what = missing ? TEMPLATE : VARIABLE_STORE, *file = missing ? template_path : path;
     uint64_t size;
+    bool ok = true;
+    int fd;
 
-    if (!file)
-        return none_there(path, error);
-    int fd = vmc_boot_file_open(what, file, &size, error);
-    if (fd < 0)
-        return false;
-    bool ok = check_variables(fd, what, file, code_size, size, error);
-    close(fd);
-    return ok && (missing || !access(path, W_OK) || cannot_write(path, error));
+    if (is_missing(path)) {
+        if (!template_path)
+            return none_there(path, error);
+        fd = open_template(template_path, path, code_size, &size, error);
+    } else {
+        fd = vmc_boot_file_open(VARIABLE_STORE, path, &size, error);
+        ok = fd >= 0 && check_variables(fd, VARIABLE_STORE, path, code_size, size, error) &&
+             (!access(path, W_OK) || cannot_write(path, error));
+    }
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 && ok;
 }
