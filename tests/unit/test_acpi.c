@@ -1,58 +1,5 @@
 /* The ACPI tables: found as an operating system finds them, and understood by Intel's own compiler. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-#include <glib.h>
-#include <glib/gstdio.h>
-
-#include "pc/acpi.h"
-#include "pc/board.h"
-
-typedef struct Tables {
-    GByteArray *blob;
-    char *folder;
-} Tables;
-
-static uint64_t get(const Tables *t, uint64_t address, unsigned size)
-{
-    uint64_t value = 0;
-    assert_in_range(address, VMC_ACPI_BASE, VMC_ACPI_BASE + t->blob->len - size);
-    memcpy(&value, t->blob->data + (address - VMC_ACPI_BASE), size);
-    return value;
-}
-
-static const uint8_t *at(const Tables *t, uint64_t address)
-{
-    get(t, address, 1);
-    return t->blob->data + (address - VMC_ACPI_BASE);
-}
-
-static uint8_t sum(const Tables *t, uint64_t address, uint64_t length)
-{
-    uint8_t total = 0;
-    for (uint64_t i = 0; i < length; i++)
-        total += get(t, address + i, 1);
-    return total;
-}
-
-/* The table with this signature, by way of RSDP and XSDT (and FADT for the DSDT). */
-static uint64_t find(const Tables *t, const char *signature)
-{
-    uint64_t xsdt = get(t, VMC_ACPI_BASE + 24, 8);
-    assert_memory_equal(at(t, xsdt), "XSDT", 4);
-    for (uint64_t entry = xsdt + 36; entry < xsdt + get(t, xsdt + 4, 4); entry += 8) {
-        uint64_t table = get(t, entry, 8);
-        if (!memcmp(at(t, table), signature, 4))
-            return table;
-        if (!memcmp(at(t, table), "FACP", 4) && !memcmp(at(t, get(t, table + 140, 8)), signature, 4))
-            return get(t, table + 140, 8);
-    }
-    return 0;
-}
+#include "acpi_tables.h"
 
 static void build(Tables *t, unsigned n_cpus, unsigned n_uarts)
 {
@@ -69,12 +16,12 @@ static void build(Tables *t, unsigned n_cpus, unsigned n_uarts)
     if (t->blob)
         g_byte_array_unref(t->blob);
     t->blob = vmc_acpi_place(tables, VMC_ACPI_BASE);
+    t->base = t->rsdp = VMC_ACPI_BASE;
 }
 
 static int setup(void **state)
 {
-    Tables *t = g_new0(Tables, 1);
-    t->folder = g_dir_make_tmp("acpi-XXXXXX", NULL);
+    Tables *t = tables_new();
     build(t, 4, 2);
     *state = t;
     return 0;
@@ -82,19 +29,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    Tables *t = *state;
-    GDir *dir = g_dir_open(t->folder, 0, NULL);
-    for (const char *name; dir && (name = g_dir_read_name(dir));) {
-        char *path = g_build_filename(t->folder, name, NULL);
-        g_unlink(path);
-        g_free(path);
-    }
-    if (dir)
-        g_dir_close(dir);
-    g_rmdir(t->folder);
-    g_free(t->folder);
-    g_byte_array_unref(t->blob);
-    g_free(t);
+    tables_free(*state);
     return 0;
 }
 
@@ -144,42 +79,6 @@ static void overrides_say_how_it_is_wired(void **state)
     assert_int_equal(seen, 3);
     uint64_t mcfg = find(t, "MCFG");
     assert_int_equal(get(t, mcfg + 44, 8), VMC_PC_ECAM_BASE);
-}
-
-static char *run_iasl(const Tables *t, const char *option, const char *file)
-{
-    const char *argv[] = {"iasl", option, file, NULL};
-    char *out = NULL, *err = NULL;
-    int status = 0;
-    GError *error = NULL;
-    g_spawn_sync(t->folder, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &out, &err, &status,
-                 &error);
-    assert_null(error);
-    char *all = g_strconcat(out, err, NULL);
-    g_free(out);
-    g_free(err);
-    if (status != 0)
-        print_error("%s", all);
-    assert_int_equal(status, 0);
-    return all;
-}
-
-/* Disassembles a table and compiles what came out; returns the source. */
-static char *round_trip(const Tables *t, const char *signature)
-{
-    uint64_t table = find(t, signature);
-    char *binary = g_strdup_printf("%s/%s.dat", t->folder, signature);
-    char *source = g_strdup_printf("%s/%s.dsl", t->folder, signature), *text = NULL;
-    assert_true(g_file_set_contents(binary, (const char *)at(t, table), get(t, table + 4, 4), NULL));
-    g_free(run_iasl(t, "-d", binary));
-    char *said = run_iasl(t, "-tc", source);
-    assert_non_null(strstr(said, "0 Errors, 0 Warnings"));
-    g_free(said);
-    assert_true(g_file_get_contents(source, &text, NULL, NULL));
-    assert_null(strstr(text, "nvalid")); /* how iasl marks what it could not make sense of */
-    g_free(binary);
-    g_free(source);
-    return text;
 }
 
 static void iasl_understands_them(void **state)

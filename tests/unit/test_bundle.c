@@ -145,6 +145,53 @@ static void what_is_written_is_read(void **state)
     assert_true(st.st_blocks < 64); /* sparse */
 }
 
+/* The store comes with the first start, so a bundle always asks for it to be made. */
+static void firmware_and_its_store_are_kept(void **state)
+{
+    Folder *folder = *state;
+    g_autoptr(EspBundle) bundle = make_bundle(folder, "Plum");
+    VmcConfig *config = vmc_config_new();
+    config->boot.kind = VMC_BOOT_EFI;
+    config->boot.firmware = g_strdup("/usr/share/OVMF/OVMF_CODE_4M.fd");
+    config->boot.variable_store = esp_bundle_file(bundle, "nvram.fd");
+    esp_bundle_set_config(bundle, config);
+    vmc_config_free(config);
+    assert_true(esp_bundle_publish(bundle, NULL));
+    g_autofree char *text = read_config(esp_bundle_get_path(bundle));
+    assert_non_null(strstr(text, "<string>EFI</string>"));
+    assert_non_null(strstr(text, "<string>nvram.fd</string>")); /* it moves with the bundle */
+
+    g_autofree char *moved = g_build_filename(folder->path, "moved.espalier", NULL);
+    assert_int_equal(g_rename(esp_bundle_get_path(bundle), moved), 0);
+    g_autoptr(EspBundle) again = esp_bundle_open(moved, NULL);
+    config = esp_bundle_get_config(again, NULL);
+    assert_non_null(config);
+    g_autofree char *store = g_build_filename(moved, "nvram.fd", NULL);
+    assert_int_equal(config->boot.kind, VMC_BOOT_EFI);
+    assert_string_equal(config->boot.firmware, "/usr/share/OVMF/OVMF_CODE_4M.fd");
+    assert_string_equal(config->boot.variable_store, store);
+    assert_true(config->boot.create_variable_store);
+    assert_null(config->boot.kernel);
+    VmcConfig *copy = vmc_config_copy(config);
+    assert_string_equal(copy->boot.firmware, config->boot.firmware);
+    assert_string_equal(copy->boot.variable_store, store);
+    assert_true(copy->boot.create_variable_store);
+    vmc_config_free(copy);
+
+    /* Back to a kernel: nothing of it is left. */
+    config->boot.kind = VMC_BOOT_LINUX;
+    config->boot.kernel = g_strdup("/boot/vmlinuz");
+    g_clear_pointer(&config->boot.firmware, g_free);
+    g_clear_pointer(&config->boot.variable_store, g_free);
+    esp_bundle_set_config(again, config);
+    vmc_config_free(config);
+    assert_true(esp_bundle_save(again, NULL));
+    g_autofree char *linux_text = read_config(moved);
+    assert_null(strstr(linux_text, "EFI"));
+    assert_null(strstr(linux_text, "nvram.fd"));
+    assert_null(strstr(linux_text, "OVMF"));
+}
+
 static void a_moved_bundle_finds_its_disks(void **state)
 {
     Folder *folder = *state;
@@ -403,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(what_is_written_is_read),
+        FOLDER_TEST(firmware_and_its_store_are_kept),
         FOLDER_TEST(a_moved_bundle_finds_its_disks),
         FOLDER_TEST(unknown_keys_survive_a_save),
         FOLDER_TEST(an_engine_is_in_a_bundle_only_if_chosen),

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "block/disk.h"
+#include "tests/unit/tiny_firmware.h"
 #include "tests/unit/tiny_kernel.h"
 #include "vmcore/config.h"
 
@@ -237,6 +238,57 @@ static void test_no_kernel_and_too_long_a_command_line(void **state)
     config->boot.kind = VMC_BOOT_NONE;
     assert_fault(config, "boot", "nothing to boot");
     config = good(*state);
+    config->boot.cmdline = g_strnfill(256, 'a');
+    assert_fault(config, "boot.cmdline", "at most 255");
+}
+
+static VmcConfig *good_efi(Files *files)
+{
+    VmcConfig *config = vmc_config_new();
+
+    config->boot.kind = VMC_BOOT_EFI;
+    config->boot.firmware = in_dir(files, "CODE.fd");
+    config->boot.variable_store = in_dir(files, "nvram.fd");
+    config->boot.create_variable_store = true;
+    return config;
+}
+
+static void test_firmware_and_its_store(void **state)
+{
+    Files *files = *state;
+    VmcConfig *config = good_efi(files);
+    g_autofree char *code = in_dir(files, "CODE.fd"), *variables = in_dir(files, "VARS.fd");
+
+    assert_fault(config, "boot.firmware", "No such file");
+    tiny_save_code(code, TINY_CODE_SIZE);
+    config = good_efi(files);
+    assert_fault(config, "boot.variableStore", "VARS.fd");
+    tiny_save_variables(variables, TINY_VARIABLES_SIZE, 0);
+    config = good_efi(files);
+    g_autofree char *faults = faults_of(config);
+    assert_string_equal(faults, "");
+    config->boot.create_variable_store = false;
+    assert_fault(config, "boot.variableStore", "add create");
+    config = good_efi(files);
+    g_clear_pointer(&config->boot.variable_store, g_free);
+    assert_fault(config, "boot.variableStore", "no variable store is given");
+    config = good_efi(files);
+    g_free(config->boot.firmware);
+    config->boot.firmware = g_strdup(variables);
+    assert_fault(config, "boot.firmware", "no code at its end");
+    config = good_efi(files);
+    config->memory = 32ull << 20;
+    assert_fault(config, "memory", "64 MiB");
+    /* What goes with a kernel, without one. */
+    config = good_efi(files);
+    config->boot.cmdline = g_strdup("quiet");
+    assert_fault(config, "boot.kernel", "belong to a kernel");
+    config = good_efi(files);
+    config->boot.kernel = g_strdup(files->kernel);
+    config->boot.cmdline = g_strdup("quiet");
+    g_autofree char *none = faults_of(config);
+    assert_string_equal(none, "");
+    g_free(config->boot.cmdline);
     config->boot.cmdline = g_strnfill(256, 'a');
     assert_fault(config, "boot.cmdline", "at most 255");
 }
@@ -623,6 +675,7 @@ int main(void)
         TEST(test_memory),
         TEST(test_kernels_that_are_none),
         TEST(test_no_kernel_and_too_long_a_command_line),
+        TEST(test_firmware_and_its_store),
         TEST(test_a_truncated_initrd_is_noticed),
         TEST(test_initrds_that_are_not_there),
         TEST(test_disks),

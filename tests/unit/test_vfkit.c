@@ -181,6 +181,52 @@ static void test_quotes_and_commas(void **state)
     }
 }
 
+static void test_efi(void **state)
+{
+    static const struct {
+        const char *text;
+        VmcBootConfig boot;
+    } loaders[] = {
+        {"efi,variable-store=V", {.variable_store = (char *)"V"}},
+        {"efi,create,variable-store=/a=b", {.variable_store = (char *)"/a=b", .create_variable_store = true}},
+        {"efi,variable-store=\"V,create\"", {.variable_store = (char *)"V,create"}},
+        {"efi,variable-store=V,create,firmware=F",
+         {.variable_store = (char *)"V", .create_variable_store = true, .firmware = (char *)"F"}},
+        {"efi,variable-store=V,kernel=K,initrd=I,cmdline=console=ttyS0,115200 quiet",
+         {.variable_store = (char *)"V",
+          .kernel = (char *)"K",
+          .initrd = (char *)"I",
+          .cmdline = (char *)"console=ttyS0,115200 quiet"}},
+        {"efi,variable-store=V,kernel=K,cmdline=console=ttyS0,115200,create",
+         {.variable_store = (char *)"V",
+          .create_variable_store = true,
+          .kernel = (char *)"K",
+          .cmdline = (char *)"console=ttyS0,115200"}},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(loaders); i++) {
+        const VmcBootConfig *wanted = &loaders[i].boot;
+        EspVfkit vfkit;
+        g_autofree char *field = NULL;
+
+        esp_vfkit_init(&vfkit);
+        take(&vfkit, "bootloader", loaders[i].text);
+        const VmcBootConfig *boot = &vfkit.config->boot;
+        assert_int_equal(boot->kind, VMC_BOOT_EFI);
+        if (g_strcmp0(boot->variable_store, wanted->variable_store) ||
+            g_strcmp0(boot->firmware, wanted->firmware) || g_strcmp0(boot->kernel, wanted->kernel) ||
+            g_strcmp0(boot->initrd, wanted->initrd) || g_strcmp0(boot->cmdline, wanted->cmdline) ||
+            boot->create_variable_store != wanted->create_variable_store)
+            fail_msg(
+                "%s: variable store “%s”, create %d, firmware “%s”, kernel “%s”, initrd “%s”, cmdline “%s”",
+                loaders[i].text, boot->variable_store, boot->create_variable_store, boot->firmware,
+                boot->kernel, boot->initrd, boot->cmdline);
+        field = esp_vfkit_field(vfkit.config, "boot.variableStore");
+        assert_string_equal(field, "--bootloader");
+        esp_vfkit_clear(&vfkit);
+    }
+}
+
 static void test_what_is_wrong_is_said(void **state)
 {
     static const struct {
@@ -216,7 +262,18 @@ static void test_what_is_wrong_is_said(void **state)
         {"cpu", "soft,code-cache=64MM", "8M to 1024M"},
         {"cpu", "soft,code-cache=M", "8M to 1024M"},
         {"cpu", "soft,code-cache=99999999999999999999999M", "8M to 1024M"},
-        {"bootloader", "efi,variable-store=x", "there is no “efi”"},
+        {"bootloader", "bios,firmware=x", "there is no “bios” here; give one of linux, efi"},
+        {"bootloader", "efi", "there is no variable store; add variable-store=FILE"},
+        {"bootloader", "efi,create", "there is no variable store; add variable-store=FILE"},
+        {"bootloader", "efi=x,variable-store=x", "there is no “efi”"},
+        {"bootloader", "efi,variable-store=", "variable-store needs a value"},
+        {"bootloader", "efi,variable-store", "variable-store needs a value"},
+        {"bootloader", "efi,variable-store=x,create=yes", "create takes no value; leave “=yes” out"},
+        {"bootloader", "efi,variable-store=x,create,create", "create is given twice"},
+        {"bootloader", "efi,variable-store=x,firmware", "firmware needs a value"},
+        {"bootloader", "efi,variable-store=x,vars=y",
+         "no option “vars”; it takes variable-store=, create, firmware=, kernel=, initrd=, cmdline="},
+        {"bootloader", "linux,kernel=x,create", "no option “create”"},
         {"bootloader", "linux", "kernel=FILE"},
         {"bootloader", "linux,kernel=", "kernel needs a value"},
         {"bootloader", "linux,kernel", "kernel needs a value"},
@@ -273,19 +330,20 @@ static void test_things_there_can_be_only_one_of(void **state)
     assert_false(esp_vfkit_option(&vfkit, "bootloader", "linux,kernel=b", &error));
     assert_non_null(strstr(error->message, "twice"));
     g_clear_error(&error);
+    assert_false(esp_vfkit_option(&vfkit, "bootloader", "efi,variable-store=x", &error));
+    assert_non_null(strstr(error->message, "twice"));
+    assert_int_equal(vfkit.config->boot.kind, VMC_BOOT_LINUX);
+    g_clear_error(&error);
     esp_vfkit_clear(&vfkit);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers_and_kinds),
-        cmocka_unit_test(test_kinds_of_cpus),
-        cmocka_unit_test(test_every_device),
-        cmocka_unit_test(test_options_of_devices),
-        cmocka_unit_test(test_quotes_and_commas),
-        cmocka_unit_test(test_what_is_wrong_is_said),
-        cmocka_unit_test(test_things_there_can_be_only_one_of),
+        cmocka_unit_test(test_numbers_and_kinds),     cmocka_unit_test(test_kinds_of_cpus),
+        cmocka_unit_test(test_every_device),          cmocka_unit_test(test_options_of_devices),
+        cmocka_unit_test(test_quotes_and_commas),     cmocka_unit_test(test_efi),
+        cmocka_unit_test(test_what_is_wrong_is_said), cmocka_unit_test(test_things_there_can_be_only_one_of),
     };
 
     return cmocka_run_group_tests_name("vfkit", tests, NULL, NULL);

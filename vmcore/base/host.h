@@ -1,6 +1,7 @@
 /*
- * What a device tells the user, through its machine. All of it is called on the I/O thread and must not wait;
- * strings are copied by whoever wants to keep them.
+ * What a device tells the user, through its machine. Strings are copied by whoever wants to keep them.
+ *
+ * Threads: log may be called from any, attention from the I/O thread. Neither may wait.
  */
 #pragma once
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +19,9 @@
 #define VOLUME_LENGTH    32u /* u64 */
 #define VOLUME_SIGNATURE 40u /* "_FVH" */
 #define VOLUME_HEADER    56u
+#define RESET_VECTOR     16u
 #define VARIABLE_STORE   "variable store"
+#define TEMPLATE         "template for a new variable store"
 
 static const struct {
     const char *code, *variables;
@@ -77,7 +80,7 @@ static bool is_no_firmware(const char *what, const char *path, const char *why, 
     return false;
 }
 
-/* The length of the volume at `offset`, 0 if there is none; -1: not to be read. */
+/* The length of the volume at `offset`, 0 if there is none. False: it cannot be read. */
 static bool volume_length(int fd, const char *what, const char *path, uint64_t offset, uint64_t *length,
                           GError **error)
 {
@@ -96,14 +99,13 @@ static bool check_volumes(int fd, const char *what, const char *path, uint64_t s
     uint64_t at = 0, length;
 
     while (at < size) {
-        if (size - at < VOLUME_HEADER)
-            return is_no_firmware(what, path, "there is something behind the last firmware volume", error);
-        if (!volume_length(fd, what, path, at, &length, error))
+        length = 0;
+        if (size - at >= VOLUME_HEADER && !volume_length(fd, what, path, at, &length, error))
             return false;
         if (length < VOLUME_HEADER)
             return is_no_firmware(
                 what, path,
-                at ? "there is something behind the last firmware volume"
+                at ? "it does not end with its last firmware volume: it has been cut short or added to"
                    : "it does not begin with a firmware volume; give a file as OVMF's packages have "
                      "them, in raw format",
                 error);
@@ -115,11 +117,31 @@ static bool check_volumes(int fd, const char *what, const char *path, uint64_t s
     return true;
 }
 
+/* A CPU starts 16 bytes before the end of the code; erased flash is there if a volume has been cut off behind
+ * it, or if this is a store of variables. */
+static bool check_reset_vector(int fd, const char *path, uint64_t size, GError **error)
+{
+    static const uint8_t erased[RESET_VECTOR] = {[0 ... RESET_VECTOR - 1] = 0xff};
+    uint8_t code[RESET_VECTOR];
+
+    if (!vmc_boot_file_read(fd, "firmware", path, size - sizeof(code), code, sizeof(code), error))
+        return false;
+    return memcmp(code, erased, sizeof(code)) ||
+           is_no_firmware("firmware", path,
+                          "there is no code at its end, where CPUs start; give the whole file with the code, "
+                          "which has CODE in its name in OVMF's packages",
+                          error);
+}
+
 static bool check_code(int fd, const char *path, uint64_t size, GError **error)
 {
-    if (size > VMC_EFI_CODE_MAX || size % 4096)
-        return is_no_firmware("firmware", path, "its size is not a multiple of 4 KiB, at most 16 MiB", error);
-    return check_volumes(fd, "firmware", path, size, error);
+    if (size > VMC_EFI_CODE_MAX)
+        return is_no_firmware("firmware", path, "it is larger than 16 MiB", error);
+    if (!check_volumes(fd, "firmware", path, size, error))
+        return false;
+    if (size % 4096)
+        return is_no_firmware("firmware", path, "its size is not a multiple of 4 KiB", error);
+    return check_reset_vector(fd, path, size, error);
 }
 
 int vmc_efi_open_code(const char *path, uint64_t *size, GError **error)
@@ -132,7 +154,8 @@ int vmc_efi_open_code(const char *path, uint64_t *size, GError **error)
     return -1;
 }
 
-static bool check_variables(int fd, const char *path, uint64_t code_size, uint64_t size, GError **error)
+static bool check_variables(int fd, const char *what, const char *path, uint64_t code_size, uint64_t size,
+                            GError **error)
 {
     uint64_t sum = code_size + size;
 
@@ -142,87 +165,168 @@ static bool check_variables(int fd, const char *path, uint64_t code_size, uint64
             " bytes does not go with that firmware's code of %" G_GUINT64_FORMAT
             " bytes; use the store that was made with this firmware, or have a new one created",
             size, code_size);
-        return is_no_firmware(VARIABLE_STORE, path, why, error);
+        return is_no_firmware(what, path, why, error);
     }
-    return check_volumes(fd, VARIABLE_STORE, path, size, error);
+    return check_volumes(fd, what, path, size, error);
 }
 
 /* ---- the variable store ---- */
 
-/* Makes it under another name first, so that a half one is never there. */
-static bool create_store(const char *path, const char *template_path, GError **error)
+static bool cannot_make(const char *path, int err, GError **error)
 {
-    g_autofree char *temporary = g_strdup_printf("%s.new", path), *bytes = NULL;
-    gsize size;
-    bool ok = false;
-
-    if (!g_file_get_contents(template_path, &bytes, &size, error))
-        return false;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        ok = write(fd, bytes, size) == (ssize_t)size && !fsync(fd);
-        ok = !close(fd) && ok && !link(temporary, path); /* and not over one that has come meanwhile */
-        int err = errno;
-        unlink(temporary);
-        errno = err;
-    }
-    if (!ok)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "the variable store “%s” cannot be created: %s",
-                    path, g_strerror(errno));
-    return ok;
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "the variable store “%s” cannot be created: %s", path,
+                g_strerror(err));
+    return false;
 }
 
 static bool is_missing(const char *path)
 {
     struct stat st;
 
-    return lstat(path, &st) && errno == ENOENT;
+    return stat(path, &st) && errno == ENOENT;
 }
 
-static bool cannot_create(const char *path, GError **error)
+/* Opens what a new store begins as. -1: error. */
+static int open_template(const char *path, const char *store, uint64_t code_size, uint64_t *size,
+                         GError **error)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "there is no variable store “%s”; name one that is there, or add create to have it made",
-                path);
+    if (is_missing(path)) {
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            "there is no template “%s” to make the variable store “%s” of; copy the one that goes with "
+            "the firmware to either place",
+            path, store);
+        return -1;
+    }
+    int fd = vmc_boot_file_open(TEMPLATE, path, size, error);
+    if (fd < 0 || check_variables(fd, TEMPLATE, path, code_size, *size, error))
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static char *read_template(const char *path, const char *store, uint64_t code_size, uint64_t *size,
+                           GError **error)
+{
+    g_autofree char *bytes = NULL;
+    int fd = open_template(path, store, code_size, size, error);
+
+    if (fd < 0)
+        return NULL;
+    bytes = g_malloc(*size);
+    bool ok = vmc_boot_file_read(fd, TEMPLATE, path, 0, bytes, *size, error);
+    close(fd);
+    return ok ? g_steal_pointer(&bytes) : NULL;
+}
+
+static bool write_new(int fd, const char *bytes, uint64_t size)
+{
+    for (uint64_t done = 0; done < size;) {
+        ssize_t n = write(fd, bytes + done, size - done);
+        if (n < 0 && errno != EINTR)
+            return false;
+        done += (uint64_t)MAX(n, 0);
+    }
+    return !fsync(fd);
+}
+
+/* Gives a file its name, unless another has come by that meanwhile. Not all file systems know both ways. */
+static bool put_in_place(const char *temporary, const char *path)
+{
+    if (!renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE))
+        return true;
+    return (errno == EINVAL || errno == ENOSYS) && !link(temporary, path);
+}
+
+/* Makes it under another name first, so that a half one is never there. */
+static bool create_store(const char *path, const char *template_path, uint64_t code_size, GError **error)
+{
+    g_autofree char *temporary = g_strdup_printf("%s.XXXXXX", path);
+    uint64_t size;
+    g_autofree char *bytes = read_template(template_path, path, code_size, &size, error);
+
+    if (!bytes)
+        return false;
+    int fd = g_mkstemp_full(temporary, O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return cannot_make(path, errno, error);
+    bool ok = write_new(fd, bytes, size) && (put_in_place(temporary, path) || errno == EEXIST);
+    int err = errno;
+    close(fd);
+    unlink(temporary); /* not there any more if it was renamed */
+    return ok || cannot_make(path, err, error);
+}
+
+static bool none_there(const char *path, GError **error)
+{
+    g_set_error(
+        error, VMC_ERROR, VMC_ERROR_CONFIG,
+        "there is no variable store “%s”; name one that is there, or add create to have it made of the "
+        "template beside the firmware, which is called VARS where that is called CODE",
+        path);
     return false;
 }
 
+static bool lock_store(int fd, const char *path, GError **error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (!fcntl(fd, F_OFD_SETLK, &lock))
+        return true;
+    if (errno == EAGAIN || errno == EACCES)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                    "the variable store “%s” is in use by another virtual machine; each needs one of its own",
+                    path);
+    else
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                    "the variable store “%s” cannot be locked against use by another virtual machine (%s); "
+                    "move it to a file system with locks",
+                    path, g_strerror(errno));
+    return false;
+}
+
+static bool cannot_write(const char *path, GError **error)
+{
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                "the variable store “%s” cannot be opened for writing: %s", path, g_strerror(errno));
+    return false;
+}
+
+/* What it is, is looked at before it is opened to be written, for that does something to a FIFO or a tape;
+ * and again behind the lock, as it may have been exchanged or written meanwhile. */
 static int open_store(const char *path, uint64_t *size, GError **error)
 {
-    int look = vmc_boot_file_open(VARIABLE_STORE, path, size,
-                                  error); /* what it is, before it is opened to be written */
+    struct stat st;
+    int look = vmc_boot_file_open(VARIABLE_STORE, path, size, error);
 
     if (look < 0)
         return -1;
     close(look);
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "the variable store “%s” cannot be opened for writing: %s", path, g_strerror(errno));
-    } else if (fcntl(fd, F_OFD_SETLK, &lock)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "the variable store “%s” is in use by another virtual machine; each needs one of its own",
-                    path);
-        close(fd);
-        fd = -1;
+        cannot_write(path, error);
+        return -1;
     }
-    return fd;
+    if (lock_store(fd, path, error)) {
+        if (!fstat(fd, &st) && S_ISREG(st.st_mode)) {
+            *size = (uint64_t)st.st_size;
+            return fd;
+        }
+        is_no_firmware(VARIABLE_STORE, path, "it has been exchanged just now", error);
+    }
+    close(fd);
+    return -1;
 }
 
 int vmc_efi_open_variables(const char *path, const char *template_path, uint64_t code_size, uint64_t *size,
                            GError **error)
 {
     if (is_missing(path)) {
-        if (!template_path) {
-            cannot_create(path, error);
-            return -1;
-        }
-        if (!create_store(path, template_path, error))
+        if (!(template_path ? create_store(path, template_path, code_size, error) : none_there(path, error)))
             return -1;
     }
     int fd = open_store(path, size, error);
-    if (fd < 0 || check_variables(fd, path, code_size, *size, error))
+    if (fd < 0 || check_variables(fd, VARIABLE_STORE, path, code_size, *size, error))
         return fd;
     close(fd);
     return -1;
@@ -230,18 +334,20 @@ int vmc_efi_open_variables(const char *path, const char *template_path, uint64_t
 
 bool vmc_efi_check_variables(const char *path, const char *template_path, uint64_t code_size, GError **error)
 {
-    const char *file = path;
     uint64_t size;
+    bool ok = true;
+    int fd;
 
     if (is_missing(path)) {
         if (!template_path)
-            return cannot_create(path, error);
-        file = template_path;
+            return none_there(path, error);
+        fd = open_template(template_path, path, code_size, &size, error);
+    } else {
+        fd = vmc_boot_file_open(VARIABLE_STORE, path, &size, error);
+        ok = fd >= 0 && check_variables(fd, VARIABLE_STORE, path, code_size, size, error) &&
+             (!access(path, W_OK) || cannot_write(path, error));
     }
-    int fd = vmc_boot_file_open(VARIABLE_STORE, file, &size, error);
-    if (fd < 0)
-        return false;
-    bool ok = check_variables(fd, file, code_size, size, error);
-    close(fd);
-    return ok;
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 && ok;
 }

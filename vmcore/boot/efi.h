@@ -22,9 +22,10 @@ bool vmc_efi_find(const char *wanted, char **code, char **variables, GError **er
 /* Opens and checks the code. Returns a descriptor, or -1. `size` in bytes, a multiple of 4096. */
 int vmc_efi_open_code(const char *path, uint64_t *size, GError **error);
 
-/* Opens a machine's variable store for writing and locks it; with `template_path`, one that is not there is
- * made from it first. `code_size` is that of the firmware it must belong to. -1: error; a store that was
- * there is as it was. */
+/* Opens a machine's variable store for writing and locks it (against other machines; a descriptor's lock,
+ * which goes with it); with `template_path`, one that is not there is made from it first, whole or not at
+ * all. `code_size` is that of the firmware it must belong to, bytes. -1: error; a store that was there is as
+ * it was. */
 int vmc_efi_open_variables(const char *path, const char *template_path, uint64_t code_size, uint64_t *size,
                            GError **error);
 

@@ -155,6 +155,11 @@ static void check_boot(GPtrArray *faults, const VmcConfig *config)
         check_firmware(faults, config);
     if (config->boot.kind == VMC_BOOT_LINUX || config->boot.kernel)
         check_kernel(faults, config, &cmdline_max);
+    if (config->boot.kind == VMC_BOOT_EFI && !config->boot.kernel &&
+        (config->boot.initrd || config->boot.cmdline))
+        add_fault(faults, "boot.kernel",
+                  "an initrd and a command line belong to a kernel, and none is given; give one, or leave "
+                  "them out");
     if (config->boot.initrd && !vmc_initrd_check(config->boot.initrd, config->memory, &error))
         add_error(faults, "boot.initrd", error);
     if (config->boot.cmdline && cmdline_max && strlen(config->boot.cmdline) > cmdline_max)

@@ -180,10 +180,11 @@ static void make_pci(VmcBoard *board)
 static VmcAcpiTables *build_acpi(VmcBoard *board)
 {
     uint64_t ecam = vmc_host_bridge_ecam(board->bridge);
+    bool sane = ecam >= VMC_PC_LOW_RAM_END && ecam <= VMC_PC_PCI_END - VMC_PC_ECAM_SIZE;
     VmcAcpiParams params = {
         .n_cpus = board->params.n_cpus,
         .n_uarts = board->n_uarts,
-        .ecam_base = ecam ? ecam : VMC_PC_ECAM_BASE,
+        .ecam_base = sane ? ecam : VMC_PC_ECAM_BASE,
         .pci_base = VMC_PC_ECAM_BASE,
     };
     memcpy(params.irq_of_pirq, irq_of_pirq, sizeof irq_of_pirq);
@@ -195,7 +196,8 @@ static VmcAcpiTables *build_acpi(VmcBoard *board)
         }
         params.pci64_first &= ~((1ull << 30) - 1);
         params.pci64_last |= (1ull << 30) - 1;
-        params.pci_base = params.ecam_base > VMC_PC_ECAM_BASE ? VMC_PC_LOW_RAM_END : params.ecam_base;
+        /* Wherever ECAM is, so that the tables are always as long. */
+        params.pci_base = VMC_PC_LOW_RAM_END;
     }
     return vmc_acpi_build(&params);
 }

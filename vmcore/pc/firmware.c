@@ -47,9 +47,10 @@ bool vmc_firmware_add_code(VmcMemory *memory, const VmcBootConfig *boot, GError 
     if (fd < 0)
         return false;
     bool ok = vmc_memory_add(memory, "vmc-firmware", FOUR_GIB - size, size, true, error);
-    if (ok && vmc_memory_load(memory, FOUR_GIB - size, size, fd, 0) != (int64_t)size) {
+    int64_t n = ok ? vmc_memory_load(memory, FOUR_GIB - size, size, fd, 0) : 0;
+    if (ok && n != (int64_t)size) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot read the firmware “%s”: %s", code,
-                    g_strerror(errno));
+                    n < 0 ? g_strerror(errno) : "the file has become shorter");
         ok = false;
     }
     close(fd);
@@ -128,19 +129,22 @@ static void add_memory_map(VmcFwCfg *fw, const VmcFirmwareParams *params)
 
 /* ---- a kernel for the firmware to start ---- */
 
-static GBytes *map_file(const char *what, const char *path, GError **error)
+/* Not mapped: a file that becomes shorter while the guest reads it would end this process. */
+static GBytes *read_file(const char *what, const char *path, GError **error)
 {
+    g_autofree uint8_t *bytes = NULL;
     uint64_t size;
     int fd = vmc_boot_file_open(what, path, &size, error);
-    GMappedFile *file = fd < 0 ? NULL : g_mapped_file_new_from_fd(fd, FALSE, error);
 
-    if (fd >= 0)
-        close(fd);
-    if (!file)
+    if (fd < 0)
         return NULL;
-    GBytes *bytes = g_mapped_file_get_bytes(file);
-    g_mapped_file_unref(file);
-    return bytes;
+    bytes = g_try_malloc(size);
+    if (!bytes)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                    "there is no memory for the %s “%s” of %" G_GUINT64_FORMAT " bytes", what, path, size);
+    bool ok = bytes && vmc_boot_file_read(fd, what, path, 0, bytes, size, error);
+    close(fd);
+    return ok ? g_bytes_new_take(g_steal_pointer(&bytes), size) : NULL;
 }
 
 static void add_sized(VmcFwCfg *fw, uint16_t size_key, uint16_t data_key, GBytes *bytes)
@@ -152,7 +156,7 @@ static void add_sized(VmcFwCfg *fw, uint16_t size_key, uint16_t data_key, GBytes
 /* A bzImage goes in two parts: the setup sectors, of which its byte 1F1h says how many, and the rest. */
 static bool add_kernel(VmcFwCfg *fw, const VmcBootConfig *boot, GError **error)
 {
-    GBytes *kernel = map_file("kernel", boot->kernel, error);
+    GBytes *kernel = read_file("kernel", boot->kernel, error);
     if (!kernel)
         return false;
     gsize size;
@@ -169,7 +173,7 @@ static bool add_kernel(VmcFwCfg *fw, const VmcBootConfig *boot, GError **error)
               g_bytes_new_from_bytes(kernel, setup, size - setup));
     g_bytes_unref(kernel);
     if (boot->initrd) {
-        GBytes *initrd = map_file("initrd", boot->initrd, error);
+        GBytes *initrd = read_file("initrd", boot->initrd, error);
         if (!initrd)
             return false;
         add_sized(fw, VMC_FW_CFG_INITRD_SIZE, VMC_FW_CFG_INITRD_DATA, initrd);

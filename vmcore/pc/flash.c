@@ -35,7 +35,8 @@
 #define BUFFER_BYTES 32u /* of CMD_BUFFER */
 #define BUFFER_LOG2  5u
 
-#define WRITE_BACK_NS (50u * 1000000ull) /* from the first change to the file */
+#define WRITE_BACK_NS (50u * 1000000ull)   /* from the first change to the file */
+#define RETRY_NS      (1000u * 1000000ull) /* after it could not be written */
 
 typedef enum Mode { READ_ARRAY, READ_STATUS, READ_ID, READ_QUERY } Mode;
 
@@ -59,7 +60,7 @@ struct VmcFlash {
     uint64_t at[BUFFER_BYTES];
     uint8_t buffer[BUFFER_BYTES];
     unsigned buffered;
-    uint64_t dirty_from, dirty_to; /* to be written to the file; from == to: nothing */
+    uint64_t dirty_from, dirty_to; /* to be written to the file; from == to: nothing, and the timer rests */
     bool failed;                   /* it has been told that the file cannot be written */
 };
 
@@ -71,58 +72,77 @@ static bool write_all(int fd, const uint8_t *data, uint64_t size, uint64_t offse
         ssize_t n = pwrite(fd, data + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
+        if (n <= 0) {
+            errno = n ? errno : ENOSPC;
             return false;
+        }
         done += (uint64_t)n;
     }
     return true;
 }
 
-/* Writes what has changed. What cannot be written is tried again with the next change, and told once. */
-static void write_back(VmcFlash *flash)
+/* Lock held. Whoever makes the first bytes dirty sees to it that they are written in `delay` ns. */
+static void mark_dirty(VmcFlash *flash, uint64_t from, uint64_t size, uint64_t delay)
+{
+    bool first = flash->dirty_from == flash->dirty_to;
+
+    flash->dirty_from = first ? from : MIN(flash->dirty_from, from);
+    flash->dirty_to = first ? from + size : MAX(flash->dirty_to, from + size);
+    if (first && flash->timer)
+        vmc_timer_arm(flash->timer, vmc_now_ns() + delay);
+}
+
+static void note_change(VmcFlash *flash, uint64_t from, uint64_t size)
+{
+    mark_dirty(flash, from, size, WRITE_BACK_NS);
+}
+
+/* A copy of what has changed, which counts as written from now on. */
+static uint8_t *take_dirty(VmcFlash *flash, uint64_t *from, uint64_t *size)
 {
     g_mutex_lock(&flash->lock);
-    uint64_t from = flash->dirty_from, size = flash->dirty_to - from;
-    g_autofree uint8_t *copy = size ? g_memdup2(flash->array + from, size) : NULL;
+    *from = flash->dirty_from;
+    *size = flash->dirty_to - flash->dirty_from;
+    uint8_t *copy = *size ? g_memdup2(flash->array + *from, *size) : NULL;
     flash->dirty_from = flash->dirty_to = 0;
     g_mutex_unlock(&flash->lock);
-    if (!size)
+    return copy;
+}
+
+static void tell_failure(VmcFlash *flash, int err)
+{
+    g_autofree char *text = g_strdup_printf(
+        "The variable store “%s” cannot be written: %s; what the firmware stores will be lost "
+        "unless that is mended before the machine stops",
+        flash->path, g_strerror(err));
+
+    flash->hooks->log(flash->hooks->opaque, text);
+}
+
+/* Writes what has changed. What cannot be written is tried again a little later, as long as it takes, and
+ * told once. */
+static void write_back(VmcFlash *flash)
+{
+    uint64_t from, size;
+    g_autofree uint8_t *copy = take_dirty(flash, &from, &size);
+
+    if (!copy)
         return;
     bool ok = write_all(flash->fd, copy, size, from) && !fdatasync(flash->fd);
     int err = errno;
     g_mutex_lock(&flash->lock);
     bool tell = !ok && !flash->failed;
     flash->failed = !ok;
-    if (!ok) {
-        bool more = flash->dirty_to != flash->dirty_from;
-        flash->dirty_from = more ? MIN(flash->dirty_from, from) : from;
-        flash->dirty_to = MAX(flash->dirty_to, from + size);
-    }
+    if (!ok)
+        mark_dirty(flash, from, size, RETRY_NS);
     g_mutex_unlock(&flash->lock);
-    if (tell) {
-        g_autofree char *text = g_strdup_printf(
-            "The variable store “%s” cannot be written: %s; what the firmware stores now will be lost",
-            flash->path, g_strerror(err));
-        flash->hooks->log(flash->hooks->opaque, text);
-    }
+    if (tell)
+        tell_failure(flash, err);
 }
 
 static void timer_expired(void *data)
 {
     write_back(data);
-}
-
-/* Lock held. */
-static void note_change(VmcFlash *flash, uint64_t from, uint64_t size)
-{
-    if (flash->dirty_from == flash->dirty_to) {
-        flash->dirty_from = from;
-        flash->dirty_to = from + size;
-        vmc_timer_arm(flash->timer, vmc_now_ns() + WRITE_BACK_NS);
-    } else {
-        flash->dirty_from = MIN(flash->dirty_from, from);
-        flash->dirty_to = MAX(flash->dirty_to, from + size);
-    }
 }
 
 /* ---- the chip; the lock is held ---- */
@@ -384,7 +404,7 @@ void vmc_flash_free(VmcFlash *flash)
         return;
     if (flash->mmio)
         vmc_bus_remove(flash->mmio, flash->base, &flash_ops, flash);
-    vmc_timer_free(flash->timer);
+    g_clear_pointer(&flash->timer, vmc_timer_free);
     write_back(flash);
     close(flash->fd);
     g_free(flash->array);

@@ -3,7 +3,8 @@
  * Intel StrataFlash commands) with blocks of 4 KiB, whose contents are a file.
  *
  * What the guest programs is in our memory at once and in the file a moment later, written by the I/O thread,
- * and at the latest when the chip is freed.
+ * and at the latest when the chip is freed. While the file cannot be written that is tried again every
+ * second.
  *
  * Threads: the guest's accesses come from vCPU threads; new and free while none runs.
  */

@@ -84,7 +84,8 @@ static void select_item(VmcFwCfg *fw, uint16_t key)
         fw->files[file].refresh(fw->files[file].opaque);
 }
 
-/* The next bytes of what is selected, at most `len`, in place. The offset moves on by `len` in any case. */
+/* The next bytes of what is selected, at most `len`, in place. The offset moves on by those, so never beyond
+ * the end. */
 static const uint8_t *take(VmcFwCfg *fw, size_t len, size_t *there)
 {
     GBytes *bytes = selected(fw);
@@ -140,14 +141,14 @@ static bool dma_obey(VmcFwCfg *fw, const DmaCommand *command)
 
 static void dma_run(VmcFwCfg *fw, uint64_t at)
 {
-    DmaCommand command;
+    DmaCommand command = {0};
 
-    if (!vmc_memory_read(fw->memory, at, &command, sizeof(command)))
-        return;
+    bool ok = vmc_memory_read(fw->memory, at, &command, sizeof(command));
     command.control = GUINT32_FROM_BE(command.control);
     command.length = GUINT32_FROM_BE(command.length);
     command.address = GUINT64_FROM_BE(command.address);
-    uint32_t result = GUINT32_TO_BE(dma_obey(fw, &command) ? 0 : DMA_ERROR);
+    uint32_t result = GUINT32_TO_BE(ok && dma_obey(fw, &command) ? 0 : DMA_ERROR);
+    /* Of a command that is not all in memory the control word may be. */
     vmc_memory_write(fw->memory, at, &result, sizeof(result));
 }
 
@@ -191,6 +192,7 @@ static void dma_port_write(void *opaque, uint64_t offset, unsigned size, uint64_
 
     g_rec_mutex_lock(&fw->lock);
     if (size == 8 && offset == 0) {
+        fw->dma_high = 0;
         dma_run(fw, GUINT64_SWAP_LE_BE(value));
     } else if (size == 4 && offset == 0) {
         fw->dma_high = GUINT32_SWAP_LE_BE((uint32_t)value);
@@ -207,29 +209,33 @@ static const VmcRegionOps dma_ops = {dma_port_read, dma_port_write};
 
 /* ---- what is in it ---- */
 
-static int by_name(const void *a, const void *b)
+static gint by_name(gconstpointer a, gconstpointer b)
 {
     return strcmp(((const DirectoryEntry *)a)->name, ((const DirectoryEntry *)b)->name);
 }
 
+/* Lock held. */
 static void write_directory(VmcFwCfg *fw)
 {
-    size_t size = sizeof(uint32_t) + fw->n_files * sizeof(DirectoryEntry);
-    uint8_t *directory = g_malloc0(size);
-    DirectoryEntry *entries = g_new0(DirectoryEntry, fw->n_files);
+    g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(DirectoryEntry));
+    GByteArray *directory = g_byte_array_new();
     uint32_t count = GUINT32_TO_BE(fw->n_files);
 
     for (unsigned i = 0; i < fw->n_files; i++) {
         uint16_t key = (uint16_t)(KEY_FILES + i);
-        entries[i].size = GUINT32_TO_BE((uint32_t)g_bytes_get_size(fw->items[key]));
-        entries[i].key = GUINT16_TO_BE(key);
-        memcpy(entries[i].name, fw->files[i].name, VMC_FW_CFG_NAME_BYTES);
+        DirectoryEntry entry = {
+            .size = GUINT32_TO_BE((uint32_t)g_bytes_get_size(fw->items[key])),
+            .key = GUINT16_TO_BE(key),
+        };
+        memcpy(entry.name, fw->files[i].name, VMC_FW_CFG_NAME_BYTES);
+        g_array_append_val(entries, entry);
     }
-    qsort(entries, fw->n_files, sizeof(*entries), by_name);
-    memcpy(directory, &count, sizeof(count));
-    memcpy(directory + sizeof(count), entries, fw->n_files * sizeof(DirectoryEntry));
-    g_free(entries);
-    vmc_fw_cfg_set(fw, KEY_DIRECTORY, g_bytes_new_take(directory, size));
+    g_array_sort(entries, by_name);
+    g_byte_array_append(directory, (const uint8_t *)&count, sizeof(count));
+    if (entries->len)
+        g_byte_array_append(directory, (const uint8_t *)entries->data,
+                            entries->len * (guint)sizeof(DirectoryEntry));
+    vmc_fw_cfg_set(fw, KEY_DIRECTORY, g_byte_array_free_to_bytes(directory));
 }
 
 void vmc_fw_cfg_set(VmcFwCfg *fw, uint16_t key, GBytes *bytes)
@@ -248,31 +254,44 @@ void vmc_fw_cfg_set_number(VmcFwCfg *fw, uint16_t key, uint64_t value, unsigned 
     vmc_fw_cfg_set(fw, key, g_bytes_new(&le, MIN(size, sizeof(le))));
 }
 
-/* The place of a file, a new one at the end if there is none of the name. */
-static unsigned file_index(VmcFwCfg *fw, const char *name)
+/* The place of a file, n_files if there is none of the name. */
+static unsigned file_index(const VmcFwCfg *fw, const char *name)
 {
-    for (unsigned i = 0; i < fw->n_files; i++)
-        if (!strcmp(fw->files[i].name, name))
-            return i;
-    g_return_val_if_fail(fw->n_files < VMC_FW_CFG_FILES_MAX, VMC_FW_CFG_FILES_MAX - 1);
-    g_strlcpy(fw->files[fw->n_files].name, name, VMC_FW_CFG_NAME_BYTES);
-    return fw->n_files++;
+    unsigned i = 0;
+
+    while (i < fw->n_files && strcmp(fw->files[i].name, name))
+        i++;
+    return i;
 }
 
 void vmc_fw_cfg_set_file(VmcFwCfg *fw, const char *name, GBytes *bytes)
 {
+    g_return_if_fail(strlen(name) < VMC_FW_CFG_NAME_BYTES);
     g_rec_mutex_lock(&fw->lock);
-    vmc_fw_cfg_set(fw, (uint16_t)(KEY_FILES + file_index(fw, name)), bytes);
-    write_directory(fw);
+    unsigned i = file_index(fw, name);
+    if (i < VMC_FW_CFG_FILES_MAX) {
+        if (i == fw->n_files)
+            g_strlcpy(fw->files[fw->n_files++].name, name, VMC_FW_CFG_NAME_BYTES);
+        vmc_fw_cfg_set(fw, (uint16_t)(KEY_FILES + i), bytes);
+        write_directory(fw);
+    } else {
+        g_critical("there is no room for the fw_cfg file “%s”", name);
+        g_bytes_unref(bytes);
+    }
     g_rec_mutex_unlock(&fw->lock);
 }
 
 void vmc_fw_cfg_set_refresh(VmcFwCfg *fw, const char *name, void (*fill)(void *opaque), void *opaque)
 {
-    File *file = &fw->files[file_index(fw, name)];
-
-    file->refresh = fill;
-    file->opaque = opaque;
+    g_rec_mutex_lock(&fw->lock);
+    unsigned i = file_index(fw, name);
+    if (i < fw->n_files) {
+        fw->files[i].refresh = fill;
+        fw->files[i].opaque = opaque;
+    } else {
+        g_critical("there is no fw_cfg file “%s” to refresh", name);
+    }
+    g_rec_mutex_unlock(&fw->lock);
 }
 
 void vmc_fw_cfg_reset(VmcFwCfg *fw)

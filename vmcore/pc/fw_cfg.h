@@ -42,9 +42,10 @@ void vmc_fw_cfg_reset(VmcFwCfg *fw);
 void vmc_fw_cfg_set(VmcFwCfg *fw, uint16_t key, GBytes *bytes);
 /* A number, little-endian, of `size` bytes. */
 void vmc_fw_cfg_set_number(VmcFwCfg *fw, uint16_t key, uint64_t value, unsigned size);
+/* A file, shorter than VMC_FW_CFG_NAME_BYTES by name. There is room for VMC_FW_CFG_FILES_MAX. */
 void vmc_fw_cfg_set_file(VmcFwCfg *fw, const char *name, GBytes *bytes);
 
-/* `fill` is called, on the vCPU's thread, when the guest selects a file whose contents depend on what
- * firmware has done before: it may set files again (not from another thread, and not change how long they
- * are). */
+/* Of a file that has been set. `fill` is called, on the vCPU's thread, when the guest selects a file whose
+ * contents depend on what firmware has done before: it may set files again (not from another thread, and not
+ * change how long they are). */
 void vmc_fw_cfg_set_refresh(VmcFwCfg *fw, const char *name, void (*fill)(void *opaque), void *opaque);
