@@ -101,7 +101,7 @@ static int teardown(void **state)
 static void pointers_and_checksums_hold(void **state)
 {
     Tables *t = *state;
-    static const char *const signatures[] = {"FACP", "APIC", "MCFG", "DSDT"};
+    static const char *const signatures[] = {"FACP", "APIC", "MCFG", "HPET", "DSDT"};
     assert_memory_equal(at(t, VMC_ACPI_BASE), "RSD PTR ", 8);
     assert_int_equal(sum(t, VMC_ACPI_BASE, 20), 0);
     assert_int_equal(sum(t, VMC_ACPI_BASE, 36), 0);
@@ -185,13 +185,15 @@ static char *round_trip(const Tables *t, const char *signature)
 static void iasl_understands_them(void **state)
 {
     Tables *t = *state;
-    static const char *const signatures[] = {"FACP", "APIC", "MCFG"};
+    static const char *const signatures[] = {"FACP", "APIC", "MCFG", "HPET"};
     for (unsigned i = 0; i < G_N_ELEMENTS(signatures); i++)
         g_free(round_trip(t, signatures[i]));
     char *dsdt = round_trip(t, "DSDT");
     static const char *const expected[] = {
         "Name (\\_S5, Package (0x04)",
         "EisaId (\"PNP0A08\")",
+        "EisaId (\"PNP0103\")",
+        "0xFED00000,         // Address Base",
         "Method (_PRT,",
         "Method (_OSC,",
         "0xC0000000,         // Range Minimum",

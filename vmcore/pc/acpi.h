@@ -1,5 +1,5 @@
 /*
- * The board's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, MCFG and DSDT.
+ * The board's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, MCFG, HPET and DSDT.
  *
  * Any thread; no state.
  */

@@ -14,6 +14,7 @@
 #include "pc/clock.h"
 #include "pc/firmware.h"
 #include "pc/host_bridge.h"
+#include "pc/hpet.h"
 #include "pc/ioapic.h"
 #include "pc/lapic.h"
 #include "pc/legacy.h"
@@ -57,6 +58,7 @@ struct VmcBoard {
     VmcPic *pic;
     VmcPit *pit;
 
+    VmcHpet *hpet;
     VmcRtc *rtc;
     VmcPm *pm;
     VmcLegacy *legacy;
@@ -109,6 +111,13 @@ static void send_msi(void *opaque, uint64_t address, uint32_t data)
         board->params.backend->send_msi(board->params.vm, address, data);
 }
 
+static void mute_kernel_pit(void *opaque, bool muted)
+{
+    VmcBoard *board = opaque;
+    if (board->params.backend->mute_pit)
+        board->params.backend->mute_pit(board->params.vm, muted);
+}
+
 /* ---- what the guest asks for ---- */
 
 static void on_power_off(void *opaque)
@@ -155,8 +164,29 @@ static void make_interrupt_chips(VmcBoard *board)
     board->ioapic = vmc_ioapic_new(p->mmio, board->lapics);
     vmc_lapics_connect(board->lapics, board->pic, board->ioapic);
     board->wires = vmc_wires_new(gsi_to_chips, board);
-    VmcIrq irq0 = vmc_wires_add(board->wires, 0);
-    board->pit = vmc_pit_new(p->pio, board->clock, &irq0);
+}
+
+/* PIT and RTC behind the HPET, which takes their place when the guest wants it to. */
+static void make_timers(VmcBoard *board)
+{
+    const VmcBoardParams *p = &board->params;
+    VmcHpetParams hpet = {
+        .mmio = p->mmio,
+        .clock = board->clock,
+        .wires = board->wires,
+        .msi = {send_msi, board},
+        .mute_pit = p->backend->in_kernel_irqchip ? mute_kernel_pit : NULL,
+        .opaque = board,
+    };
+    board->hpet = vmc_hpet_new(&hpet);
+    VmcIrq wire = vmc_wires_add(board->wires, GSI_RTC);
+    VmcIrq irq8 = vmc_hpet_gate(board->hpet, VMC_HPET_GATE_RTC, &wire);
+    board->rtc = vmc_rtc_new(p->pio, board->clock, &irq8);
+    if (!p->backend->in_kernel_irqchip) {
+        wire = vmc_wires_add(board->wires, 0);
+        VmcIrq irq0 = vmc_hpet_gate(board->hpet, VMC_HPET_GATE_PIT, &wire);
+        board->pit = vmc_pit_new(p->pio, board->clock, &irq0);
+    }
 }
 
 static void make_pci(VmcBoard *board)
@@ -235,8 +265,7 @@ VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
     board->cpus = g_new0(VmcCpu *, params->n_cpus);
     board->clock = vmc_clock_new(params->io);
     make_interrupt_chips(board);
-    VmcIrq irq8 = vmc_wires_add(board->wires, GSI_RTC);
-    board->rtc = vmc_rtc_new(params->pio, board->clock, &irq8);
+    make_timers(board);
     VmcPmParams pm = {
         .pio = params->pio,
         .clock = board->clock,
@@ -266,6 +295,7 @@ void vmc_board_free(VmcBoard *board)
     vmc_pm_free(board->pm);
     vmc_rtc_free(board->rtc);
     vmc_pit_free(board->pit);
+    vmc_hpet_free(board->hpet);
     vmc_ioapic_free(board->ioapic);
     vmc_lapics_free(board->lapics);
     vmc_pic_free(board->pic);
@@ -330,6 +360,7 @@ static void reset_board(VmcBoard *board)
     if (board->firmware)
         vmc_firmware_reset(board->firmware);
     vmc_pm_reset(board->pm);
+    vmc_hpet_reset(board->hpet);
     vmc_rtc_reset(board->rtc);
     vmc_rtc_set_memory(board->rtc, ram_at(board, 0), ram_at(board, VMC_PC_HIGH_RAM), board->params.n_cpus);
     if (board->lapics) {

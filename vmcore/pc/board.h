@@ -5,8 +5,7 @@
  * then vmc_board_attach_cpu; devices onto vmc_board_pci / vmc_board_add_uart; vmc_board_prepare_boot; run.
  *
  * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; ECAM at VMC_PC_ECAM_BASE; PCI window
- * VMC_PC_PCI_BASE..VMC_PC_PCI_END, video memory included; IOAPIC FEC0_0000, HPET FED0_0000 (later), LAPIC
- * FEE0_0000.
+ * VMC_PC_PCI_BASE..VMC_PC_PCI_END, video memory included; IOAPIC FEC0_0000, HPET FED0_0000, LAPIC FEE0_0000.
  */
 #pragma once
 

@@ -6,6 +6,7 @@
 
 #include "pc/aml.h"
 #include "pc/board.h"
+#include "pc/hpet.h"
 #include "pc/lpc.h"
 
 static void name_integer(VmcAml *aml, const char *name, uint64_t value)
@@ -212,6 +213,13 @@ static void write_board_resources(VmcAml *aml, const VmcAcpiParams *params)
     vmc_aml_end(aml);
 }
 
+static void write_hpet(VmcAml *aml)
+{
+    GByteArray *res = g_byte_array_new();
+    vmc_res_memory32(res, VMC_HPET_BASE, VMC_HPET_SIZE);
+    write_isa_device(aml, "HPET", "PNP0103", res);
+}
+
 static void write_pci_root(VmcAml *aml, const VmcAcpiParams *params)
 {
     static const uint8_t gsi_of_pirq[8] = {16, 17, 18, 19, 20, 21, 22, 23};
@@ -239,6 +247,7 @@ GByteArray *vmc_dsdt_build(const VmcAcpiParams *params)
     vmc_aml_scope(&aml, "\\_SB_");
     write_processors(&aml, params->n_cpus);
     write_board_resources(&aml, params);
+    write_hpet(&aml);
     write_pci_root(&aml, params);
     vmc_aml_end(&aml);
     return vmc_aml_take(&aml);
