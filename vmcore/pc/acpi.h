@@ -11,9 +11,10 @@
 
 #include "base/memory.h"
 
-/* Tables live in the BIOS area, which Linux before 5.0 also searches for the RSDP. */
+/* Tables live in the BIOS area, which Linux before 5.0 also searches for the RSDP; its upper half is for
+ * SMBIOS. */
 #define VMC_ACPI_BASE 0xe0000u
-#define VMC_ACPI_SIZE 0x20000u
+#define VMC_ACPI_SIZE 0x10000u
 
 typedef struct VmcAcpiParams {
     unsigned n_cpus;

@@ -23,6 +23,7 @@
 #include "pc/pit.h"
 #include "pc/pm.h"
 #include "pc/rtc.h"
+#include "pc/smbios.h"
 #include "pc/uart.h"
 #include "pc/wires.h"
 #include "vmcore/error.h"
@@ -235,6 +236,35 @@ static VmcAcpiTables *acpi_for_firmware(void *opaque)
     return build_acpi(opaque);
 }
 
+static VmcSmbiosParams describe(const VmcBoard *board)
+{
+    const VmcBoardParams *p = &board->params;
+    return (VmcSmbiosParams){
+        .manufacturer = "Espalier",
+        .product = "Virtual Machine",
+        .version = "Q35",
+        .firmware_vendor = "Espalier",
+        .firmware_version = "1.0",
+        .firmware_date = "01/01/2026",
+        .uefi = board->firmware != NULL,
+        .memory = ram_at(board, 0) + ram_at(board, VMC_PC_HIGH_RAM),
+        .cpus = p->n_cpus,
+        .sockets = 1,
+        .cpu_mhz = (unsigned)(p->backend->tsc_hz(p->vm) / 1000000),
+    };
+}
+
+/* OVMF adds what is in these two to its own, and places all of it (OvmfPkg/SmbiosPlatformDxe). */
+static void give_smbios(VmcBoard *board)
+{
+    VmcFwCfg *fw_cfg = vmc_firmware_fw_cfg(board->firmware);
+    VmcSmbiosParams params = describe(board);
+    GByteArray *table = vmc_smbios_build(&params);
+    GByteArray *anchor = vmc_smbios_anchor(VMC_SMBIOS_ANCHOR_2, table, 0);
+    vmc_fw_cfg_set_file(fw_cfg, "etc/smbios/smbios-tables", g_byte_array_free_to_bytes(table));
+    vmc_fw_cfg_set_file(fw_cfg, "etc/smbios/smbios-anchor", g_byte_array_free_to_bytes(anchor));
+}
+
 static bool make_firmware(VmcBoard *board, GError **error)
 {
     const VmcBoardParams *p = &board->params;
@@ -255,7 +285,10 @@ static bool make_firmware(VmcBoard *board, GError **error)
         .opaque = board,
     };
     board->firmware = vmc_firmware_new(&params, error);
-    return board->firmware != NULL;
+    if (!board->firmware)
+        return false;
+    give_smbios(board);
+    return true;
 }
 
 VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
@@ -396,6 +429,19 @@ static bool write_acpi_tables(VmcBoard *board, GError **error)
     return ok;
 }
 
+static bool write_smbios(VmcBoard *board, GError **error)
+{
+    VmcSmbiosParams params = describe(board);
+    GByteArray *area = vmc_smbios_area(&params);
+    bool ok = area->len <= VMC_SMBIOS_SIZE &&
+              vmc_memory_write(board->params.memory, VMC_SMBIOS_BASE, area->data, area->len);
+    if (!ok)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
+                    "%u bytes of SMBIOS structures do not fit into the BIOS area", area->len);
+    g_byte_array_unref(area);
+    return ok;
+}
+
 /* The memory map a BIOS would report, ascending. */
 static unsigned fill_map(const VmcBoard *board, VmcE820Entry map[8])
 {
@@ -404,6 +450,7 @@ static unsigned fill_map(const VmcBoard *board, VmcE820Entry map[8])
     map[n++] = (VmcE820Entry){0, CONVENTIONAL_END, VMC_E820_RAM};
     map[n++] = (VmcE820Entry){CONVENTIONAL_END, 0xa0000 - CONVENTIONAL_END, VMC_E820_RESERVED};
     map[n++] = (VmcE820Entry){VMC_ACPI_BASE, VMC_ACPI_SIZE, VMC_E820_ACPI};
+    map[n++] = (VmcE820Entry){VMC_SMBIOS_BASE, VMC_SMBIOS_SIZE, VMC_E820_RESERVED};
     map[n++] = (VmcE820Entry){ONE_MIB, low - ONE_MIB, VMC_E820_RAM};
     map[n++] = (VmcE820Entry){VMC_PC_ECAM_BASE, VMC_PC_ECAM_SIZE, VMC_E820_RESERVED};
     if (high)
@@ -430,7 +477,8 @@ static bool boot_linux(VmcBoard *board, const VmcBootScreen *screen, VmcCpuState
     params.fb_width = fb.width;
     params.fb_height = fb.height;
     params.fb_stride = fb.stride;
-    return write_acpi_tables(board, error) && vmc_linux_load(&params, state, error);
+    return write_acpi_tables(board, error) && write_smbios(board, error) &&
+           vmc_linux_load(&params, state, error);
 }
 
 static bool set_cpu_states(VmcBoard *board, VmcCpuState *first, GError **error)
