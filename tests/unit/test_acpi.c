@@ -59,6 +59,7 @@ static void build(Tables *t, unsigned n_cpus, unsigned n_uarts)
     VmcAcpiParams params = {
         .n_cpus = n_cpus,
         .n_uarts = n_uarts,
+        .smc = true,
         .irq_of_pirq = {10, 10, 11, 11, 10, 10, 11, 11},
         .ecam_base = VMC_PC_ECAM_BASE,
         .pci_base = VMC_PC_LOW_RAM_END,
@@ -193,6 +194,8 @@ static void iasl_understands_them(void **state)
         "Name (\\_S5, Package (0x04)",
         "EisaId (\"PNP0A08\")",
         "EisaId (\"PNP0103\")",
+        "EisaId (\"APP0001\")",
+        "0x0300,             // Range Minimum",
         "0xFED00000,         // Address Base",
         "Method (_PRT,",
         "Method (_OSC,",

@@ -19,6 +19,7 @@
 typedef struct VmcAcpiParams {
     unsigned n_cpus;
     unsigned n_uarts;
+    bool smc;               /* a Mac's controller */
     uint8_t irq_of_pirq[8]; /* for a guest that does not use the IOAPIC */
     uint64_t ecam_base;     /* 256 MiB from there; behind it is the window for PCI devices below 4 GiB */
     uint64_t pci_base;      /* another one from here to ECAM, if lower */

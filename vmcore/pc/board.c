@@ -24,6 +24,7 @@
 #include "pc/pm.h"
 #include "pc/rtc.h"
 #include "pc/smbios.h"
+#include "pc/smc.h"
 #include "pc/uart.h"
 #include "pc/wires.h"
 #include "vmcore/error.h"
@@ -70,6 +71,7 @@ struct VmcBoard {
     VmcUart *uarts[UARTS_MAX];
     VmcIrq uart_irqs[UARTS_MAX];
     unsigned n_uarts;
+    VmcSmc *smc; /* NULL: none */
 };
 
 /* ---- interrupt wiring ---- */
@@ -214,6 +216,7 @@ static VmcAcpiTables *build_acpi(VmcBoard *board)
     VmcAcpiParams params = {
         .n_cpus = board->params.n_cpus,
         .n_uarts = board->n_uarts,
+        .smc = board->smc != NULL,
         .ecam_base = ecam ? ecam : VMC_PC_ECAM_BASE,
         .pci_base = VMC_PC_ECAM_BASE,
     };
@@ -323,6 +326,7 @@ void vmc_board_free(VmcBoard *board)
     vmc_pci_bus_free(board->pci); /* devices first: they use everything else */
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_free(board->uarts[i]);
+    vmc_smc_free(board->smc);
     vmc_firmware_free(board->firmware);
     vmc_legacy_free(board->legacy);
     vmc_pm_free(board->pm);
@@ -380,6 +384,16 @@ bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error)
     return true;
 }
 
+bool vmc_board_add_smc(VmcBoard *board, const char *osk, GError **error)
+{
+    if (board->smc) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "a machine has at most one SMC");
+        return false;
+    }
+    board->smc = vmc_smc_new(board->params.pio, osk);
+    return true;
+}
+
 /* ---- reset and boot ---- */
 
 /* RESET. PCI first: its devices let go of their interrupt wires before the chips at the other end are reset.
@@ -389,6 +403,8 @@ static void reset_board(VmcBoard *board)
     vmc_pci_bus_reset(board->pci);
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_reset(board->uarts[i]);
+    if (board->smc)
+        vmc_smc_reset(board->smc);
     vmc_legacy_reset(board->legacy);
     if (board->firmware)
         vmc_firmware_reset(board->firmware);

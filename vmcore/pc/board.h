@@ -60,6 +60,9 @@ void vmc_board_attach_cpu(VmcBoard *board, unsigned index, VmcCpu *cpu);
 /* The next of COM1..COM4, its bytes from fd_in and to fd_out (-1: none), which stay the caller's. */
 bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error);
 
+/* The controller of a Mac, at most one; the string of 64 characters is copied. */
+bool vmc_board_add_smc(VmcBoard *board, const char *osk, GError **error);
+
 typedef struct VmcFramebufferInfo {
     uint64_t gpa; /* 0: no display */
     unsigned width, height, stride;
