@@ -239,6 +239,7 @@ static void test_what_is_wrong_is_said(void **state)
         {"device", "virtio-input", "either keyboard or pointing"},
         {"device", "virtio-input,keyboard,pointing", "either keyboard or pointing"},
         {"device", "virtio-gpu,width=many", "width takes a whole number"},
+        {"cpu-model", "486", "no model “486”"},
         {"frob", "1", "no option --frob"},
     };
 

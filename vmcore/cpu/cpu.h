@@ -141,6 +141,7 @@ typedef struct VmcCpuVmParams {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    VmcCpuModel model;
     /* The software CPU's; other backends ignore them. */
     VmcCpuEngine engine;
     bool lockstep;           /* run each block by both engines and compare (slow: for tests) */

@@ -252,7 +252,7 @@ static VmcSmbiosParams describe(const VmcBoard *board)
         .uefi = board->firmware != NULL,
         .memory = ram_at(board, 0) + ram_at(board, VMC_PC_HIGH_RAM),
         .cpus = p->n_cpus,
-        .sockets = 1,
+        .sockets = MAX(p->packages, 1),
         .cpu_mhz = (unsigned)(p->backend->tsc_hz(p->vm) / 1000000),
     };
 }

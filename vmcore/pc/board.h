@@ -37,6 +37,7 @@ typedef struct VmcBoardParams {
     const VmcCpuBackend *backend;
     VmcCpuVm *vm;
     unsigned n_cpus;
+    unsigned packages;         /* that these are in, for SMBIOS; 0: one */
     const VmcBootConfig *boot; /* what it is to boot; must outlive the board */
     const VmcHostHooks *hooks; /* the same */
     /* What the guest asks of the machine; any thread; must only take note and kick. */

@@ -190,6 +190,7 @@ typedef struct VmcConfig {
     unsigned cpus;   /* 1..VMC_CPUS_MAX */
     uint64_t memory; /* bytes, a multiple of 1 MiB, at least VMC_MEMORY_MIN */
     VmcCpuKind cpu;
+    VmcCpuModel cpu_model;
     VmcSoftCpuConfig soft;
     VmcBootConfig boot;
     GPtrArray *devices; /* of VmcDeviceConfig, owned */
