@@ -249,6 +249,7 @@ static bool read_cpu(plist_t root, VmcConfig *config, GError **error)
 {
     g_autofree char *cpu = esp_plist_get_string(root, "CPU");
     g_autofree char *engine = esp_plist_get_string(root, "CPUEngine");
+    g_autofree char *model = esp_plist_get_string(root, "CPUModel");
     plist_t lockstep = plist_dict_get_item(root, "CPULockstep");
     uint64_t cache = config->soft.code_cache;
     uint8_t flag = 0;
@@ -259,6 +260,10 @@ static bool read_cpu(plist_t root, VmcConfig *config, GError **error)
             return fail(error, _("CPU is “%s”; it should be auto, kvm or soft."), cpu);
         config->cpu = (VmcCpuKind)kind;
     }
+    if (plist_dict_get_item(root, "CPUModel") &&
+        !(model && vmc_cpu_model_from_name(model, &config->cpu_model)))
+        return fail(error, _("CPUModel is “%s”; it should be host, x86-64-v2, x86-64-v3 or macos."),
+                    model ? model : "");
     if (plist_dict_get_item(root, "CPUEngine") &&
         !(engine && vmc_cpu_engine_from_name(engine, &config->soft.engine)))
         return fail(error, _("CPUEngine is “%s”; it should be interpreter or translator."),
@@ -403,13 +408,15 @@ static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
 /* What nobody has chosen is not written, so that it stays what the program thinks best. */
 static void write_cpu(plist_t root, const VmcConfig *config)
 {
-    static const char *const younger[] = {"CPULockstep", "CPUCodeCache"};
+    static const char *const younger[] = {"CPULockstep", "CPUCodeCache", "CPUModel"};
 
     esp_plist_set_string(root, "CPU", cpu_names[config->cpu]);
     esp_plist_set_string(root, "CPUEngine", vmc_cpu_engine_name(config->soft.engine));
     for (unsigned i = 0; i < G_N_ELEMENTS(younger); i++)
         if (plist_dict_get_item(root, younger[i]))
             plist_dict_remove_item(root, younger[i]);
+    if (config->cpu_model != VMC_CPU_MODEL_HOST)
+        esp_plist_set_string(root, "CPUModel", vmc_cpu_model_name(config->cpu_model));
     if (config->soft.lockstep)
         plist_dict_set_item(root, "CPULockstep", plist_new_bool(1));
     if (config->soft.code_cache)

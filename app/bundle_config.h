@@ -2,8 +2,9 @@
  * config.plist <-> VmcConfig.
  *
  * The dictionary has a Version (1) and keys of VZ's vocabulary: CPUCount, MemorySize (MiB), CPU, BootLoader,
- * Devices; how the software CPU works is in CPUEngine, CPULockstep and CPUCodeCache (MiB), if that was
- * chosen. A newer Version is refused in words; unknown keys, and unknown keys of devices, survive a save.
+ * Devices; how the software CPU works is in CPUEngine, CPULockstep and CPUCodeCache (MiB), what the guest
+ * sees in CPUModel, if that was chosen. A newer Version is refused in words; unknown keys, and unknown keys
+ * of devices, survive a save.
  */
 #pragma once
 

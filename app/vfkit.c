@@ -261,6 +261,13 @@ static bool option_cpu(EspVfkit *vfkit, const char *value, GError **error)
     return true;
 }
 
+static bool option_cpu_model(EspVfkit *vfkit, const char *value, GError **error)
+{
+    return vmc_cpu_model_from_name(value, &vfkit->config->cpu_model) ||
+           esp_items_fail(
+               error, "--cpu-model: there is no model “%s”; give host, x86-64-v2, x86-64-v3 or macos", value);
+}
+
 static bool option_bootloader(EspVfkit *vfkit, const char *value, GError **error)
 {
     return parse_list(vfkit, "bootloader", bootloaders, G_N_ELEMENTS(bootloaders), value, error);
@@ -292,7 +299,7 @@ static const struct {
 } options[] = {
     {"cpus", option_cpus},     {"memory", option_memory},
     {"cpu", option_cpu},       {"bootloader", option_bootloader},
-    {"device", option_device},
+    {"device", option_device}, {"cpu-model", option_cpu_model},
 };
 
 void esp_vfkit_init(EspVfkit *vfkit)

@@ -48,6 +48,7 @@ static const char help_text[] =
     "  --memory MIB      memory in MiB (512)\n"
     "  --cpu KIND        auto, kvm or soft (auto); of soft also the engine, and what it takes:\n"
     "                    soft[:interpreter|:translator][,lockstep][,code-cache=64M]\n"
+    "  --cpu-model MODEL  what CPU the guest sees: host, x86-64-v2, x86-64-v3 or macos (host)\n"
     "  --cpu-stats       print what the CPUs counted when the machine has stopped\n"
     "  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
     "                    the Linux kernel (bzImage) to boot\n"

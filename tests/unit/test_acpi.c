@@ -6,6 +6,7 @@ static void build(Tables *t, unsigned n_cpus, unsigned n_uarts)
     VmcAcpiParams params = {
         .n_cpus = n_cpus,
         .n_uarts = n_uarts,
+        .smc = true,
         .irq_of_pirq = {10, 10, 11, 11, 10, 10, 11, 11},
         .ecam_base = VMC_PC_ECAM_BASE,
         .pci_base = VMC_PC_LOW_RAM_END,
@@ -36,7 +37,7 @@ static int teardown(void **state)
 static void pointers_and_checksums_hold(void **state)
 {
     Tables *t = *state;
-    static const char *const signatures[] = {"FACP", "APIC", "MCFG", "DSDT"};
+    static const char *const signatures[] = {"FACP", "APIC", "MCFG", "HPET", "DSDT"};
     assert_memory_equal(at(t, VMC_ACPI_BASE), "RSD PTR ", 8);
     assert_int_equal(sum(t, VMC_ACPI_BASE, 20), 0);
     assert_int_equal(sum(t, VMC_ACPI_BASE, 36), 0);
@@ -84,13 +85,17 @@ static void overrides_say_how_it_is_wired(void **state)
 static void iasl_understands_them(void **state)
 {
     Tables *t = *state;
-    static const char *const signatures[] = {"FACP", "APIC", "MCFG"};
+    static const char *const signatures[] = {"FACP", "APIC", "MCFG", "HPET"};
     for (unsigned i = 0; i < G_N_ELEMENTS(signatures); i++)
         g_free(round_trip(t, signatures[i]));
     char *dsdt = round_trip(t, "DSDT");
     static const char *const expected[] = {
         "Name (\\_S5, Package (0x04)",
         "EisaId (\"PNP0A08\")",
+        "EisaId (\"PNP0103\")",
+        "EisaId (\"APP0001\")",
+        "0x0300,             // Range Minimum",
+        "0xFED00000,         // Address Base",
         "Method (_PRT,",
         "Method (_OSC,",
         "0xC0000000,         // Range Minimum",

@@ -247,7 +247,9 @@ static void an_engine_is_in_a_bundle_only_if_chosen(void **state)
         assert_int_equal(config->soft.engine, i ? VMC_ENGINE_INTERPRETER : VMC_ENGINE_DEFAULT);
         assert_int_equal(config->soft.lockstep, i);
         assert_int_equal(config->soft.code_cache, i ? 16 : 0);
+        assert_int_equal(config->cpu_model, i ? VMC_CPU_MODEL_MACOS : VMC_CPU_MODEL_HOST);
         config->soft = chosen[i];
+        config->cpu_model = i ? VMC_CPU_MODEL_HOST : VMC_CPU_MODEL_MACOS;
         esp_bundle_set_config(bundle, config);
         vmc_config_free(config);
         assert_true(esp_bundle_save(bundle, NULL));
@@ -256,6 +258,8 @@ static void an_engine_is_in_a_bundle_only_if_chosen(void **state)
         assert_int_equal(strstr(text, "CPUEngine") != NULL, i == 0);
         assert_int_equal(strstr(text, "CPULockstep") != NULL, i == 0);
         assert_int_equal(strstr(text, "CPUCodeCache") != NULL, i == 0);
+        assert_int_equal(strstr(text, "<string>macos</string>") != NULL, i == 0);
+        assert_int_equal(strstr(text, "CPUModel") != NULL, i == 0);
     }
 }
 
@@ -309,6 +313,8 @@ static void wrong_files_are_refused_in_words(void **state)
          "interpreter or translator"},
         {"<dict><key>Version</key><integer>1</integer><key>CPULockstep</key><string>yes</string></dict>",
          "CPULockstep should be true or false"},
+        {"<dict><key>Version</key><integer>1</integer><key>CPUModel</key><string>486</string></dict>",
+         "CPUModel is “486”; it should be host"},
         {"<dict><key>Version</key><integer>1</integer><key>CPUCodeCache</key><integer>7</integer></dict>",
          "CPUCodeCache is 7; it should be between 8 and 1024"},
         {"<dict><key>Version</key><integer>1</integer><key>CPUCodeCache</key><string>64M</string></dict>",

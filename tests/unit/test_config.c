@@ -615,6 +615,32 @@ static void test_one_balloon(void **state)
     assert_fault(config, "devices[1]", "devices[0]");
 }
 
+static void test_smc(void **state)
+{
+    Files *files = *state;
+    g_autofree char *path = g_build_filename(g_get_tmp_dir(), "test-config-smc-key", NULL);
+    g_autofree char *key = g_strnfill(64, 'k');
+    VmcConfig *config = good(files);
+
+    assert_true(g_file_set_contents(path, key, 64, NULL));
+    vmc_config_add_device(config, VMC_DEVICE_APPLE_SMC)->smc.key_file = g_strdup(path);
+    assert_good(config);
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_APPLE_SMC)->smc.key_file = g_strdup(path);
+    vmc_config_add_device(config, VMC_DEVICE_APPLE_SMC)->smc.key_file = g_strdup(path);
+    assert_fault(config, "devices[1]", "devices[0]");
+    assert_true(g_file_set_contents(path, key, 60, NULL));
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_APPLE_SMC)->smc.key_file = g_strdup(path);
+    assert_fault(config, "devices[0].keyFile", "exactly 64");
+    g_remove(path);
+    if (g_file_test("/sys/devices/platform/applesmc.768", G_FILE_TEST_EXISTS))
+        return;
+    config = good(files);
+    vmc_config_add_device(config, VMC_DEVICE_APPLE_SMC);
+    assert_fault(config, "devices[0].keyFile", "no SMC");
+}
+
 static void test_displays(void **state)
 {
     static const unsigned bad[][2] = {{0, 0}, {100, 800}, {1280, 100000}, {UINT32_MAX, UINT32_MAX}};
@@ -686,6 +712,7 @@ int main(void)
         TEST(test_vsock_ports),
         TEST(test_shared_folders),
         TEST(test_one_balloon),
+        TEST(test_smc),
         TEST(test_displays),
         TEST(test_too_many_devices),
         TEST(test_all_faults_come_at_once),

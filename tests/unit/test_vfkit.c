@@ -82,6 +82,8 @@ static void test_every_device(void **state)
         {"uart,stdio", VMC_DEVICE_UART},
         {"virtio-gpu", VMC_DEVICE_VIRTIO_GPU},
         {"virtio-blk,path=x", VMC_DEVICE_VIRTIO_BLOCK},
+        {"apple-smc", VMC_DEVICE_APPLE_SMC},
+        {"apple-smc,keyFile=x", VMC_DEVICE_APPLE_SMC},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(devices); i++) {
@@ -294,6 +296,7 @@ static void test_what_is_wrong_is_said(void **state)
         {"device", "virtio-input", "either keyboard or pointing"},
         {"device", "virtio-input,keyboard,pointing", "either keyboard or pointing"},
         {"device", "virtio-gpu,width=many", "width takes a whole number"},
+        {"cpu-model", "486", "no model “486”"},
         {"frob", "1", "no option --frob"},
     };
 

@@ -141,6 +141,7 @@ typedef struct VmcCpuVmParams {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    VmcCpuModel model;
     /* The software CPU's; other backends ignore them. */
     VmcCpuEngine engine;
     bool lockstep;           /* run each block by both engines and compare (slow: for tests) */
@@ -177,6 +178,8 @@ typedef struct VmcCpuBackend {
     /* With in-kernel irqchip. GSI 0..15 go to PIC and IOAPIC, 16..23 to the IOAPIC. */
     void (*set_gsi)(VmcCpuVm *vm, unsigned gsi, bool level);
     void (*send_msi)(VmcCpuVm *vm, uint64_t address, uint32_t data);
+    /* The PIT shall keep IRQ 0 to itself, or shall not: an HPET has taken its place. May be NULL. */
+    void (*mute_pit)(VmcCpuVm *vm, bool muted);
 
     /* How many breakpoints of hardware and watchpoints there are together, the latter of 1, 2, 4 or 8 aligned
      * bytes; 0: as many and as long as VmcCpuDebug has room for. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu/model.h"
 #include "display/display.h"
 #include "machine/private.h"
 
@@ -77,6 +78,7 @@ static bool build_board(VmcGuest *guest, GError **error)
         .pio = guest->pio,
         .mmio = guest->mmio,
         .n_cpus = guest->config->cpus,
+        .model = guest->config->cpu_model,
         .engine = guest->config->soft.engine,
         .lockstep = guest->config->soft.lockstep,
         .code_cache_mib = guest->config->soft.code_cache,
@@ -88,6 +90,7 @@ static bool build_board(VmcGuest *guest, GError **error)
         .io = guest->io,
         .backend = guest->backend,
         .n_cpus = guest->config->cpus,
+        .packages = guest->config->cpus / vmc_cpu_model_cores(guest->config->cpu_model, guest->config->cpus),
         .boot = &guest->config->boot,
         .hooks = &guest->hooks,
         .power_off = on_power_off,

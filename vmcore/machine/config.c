@@ -129,6 +129,7 @@ VmcConfig *vmc_config_copy(const VmcConfig *config)
     copy->cpus = config->cpus;
     copy->memory = config->memory;
     copy->cpu = config->cpu;
+    copy->cpu_model = config->cpu_model;
     copy->soft = config->soft;
     copy->boot.kind = config->boot.kind;
     copy->boot.kernel = g_strdup(config->boot.kernel);

@@ -10,6 +10,7 @@
 
 #include "boot/bzimage.h"
 #include "boot/efi.h"
+#include "cpu/model.h"
 #include "machine/devices/kind.h"
 #include "machine/initrd.h"
 
@@ -45,10 +46,17 @@ static void add_error(GPtrArray *faults, const char *field, GError *error)
 
 static void check_cpus(GPtrArray *faults, const VmcConfig *config)
 {
+    GError *error = NULL;
+
     if (config->cpus < 1 || config->cpus > VMC_CPUS_MAX)
         add_fault(faults, "cpus", "a machine cannot have %u CPUs; give 1 to %u", config->cpus, VMC_CPUS_MAX);
     if (config->cpu != VMC_CPU_AUTO && config->cpu != VMC_CPU_KVM && config->cpu != VMC_CPU_SOFT)
         add_fault(faults, "cpu", "%d is not a kind of CPU; give auto, kvm or soft", (int)config->cpu);
+    if (!vmc_cpu_model_name(config->cpu_model))
+        add_fault(faults, "cpu-model", "%d is not a model of CPU; give host, x86-64-v2, x86-64-v3 or macos",
+                  (int)config->cpu_model);
+    else if (!vmc_cpu_model_check_host(config->cpu_model, &error))
+        add_error(faults, "cpu-model", error);
 }
 
 static void check_soft_cpu(GPtrArray *faults, const VmcSoftCpuConfig *soft)

@@ -8,6 +8,7 @@
 
 #include "pc/board.h"
 #include "pc/dsdt.h"
+#include "pc/hpet.h"
 #include "pc/ioapic.h"
 #include "pc/lapic.h"
 #include "pc/pm.h"
@@ -220,6 +221,19 @@ static guint build_mcfg(Blob *blob, const VmcAcpiParams *params)
     return end_table(blob, t);
 }
 
+/* IA-PC HPET specification 1.0a s3.2.4. */
+static guint build_hpet(Blob *blob)
+{
+    guint t = begin_table(blob, "HPET", 1);
+    put(blob, VMC_HPET_BLOCK_ID, 4);
+    put(blob, 64 << 8, 4); /* in memory, 64 bits wide */
+    put(blob, VMC_HPET_BASE, 8);
+    put(blob, 0, 1); /* the first one */
+    put(blob, VMC_HPET_MIN_TICKS, 2);
+    put(blob, 1, 1); /* nothing else in its 4 KiB page */
+    return end_table(blob, t);
+}
+
 static guint build_dsdt(Blob *blob, const VmcAcpiParams *params)
 {
     guint t = begin_table(blob, "DSDT", 2);
@@ -257,6 +271,7 @@ VmcAcpiTables *vmc_acpi_build(const VmcAcpiParams *params)
         build_fadt(blob, facs, dsdt),
         build_madt(blob, params),
         build_mcfg(blob, params),
+        build_hpet(blob),
     };
     guint xsdt = begin_table(blob, "XSDT", 1);
     for (unsigned i = 0; i < G_N_ELEMENTS(tables); i++) {

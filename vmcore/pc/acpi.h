@@ -1,5 +1,5 @@
 /*
- * The board's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, MCFG and DSDT.
+ * The board's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, MCFG, HPET and DSDT.
  *
  * Any thread; no state.
  */
@@ -11,13 +11,15 @@
 
 #include "base/memory.h"
 
-/* Tables live in the BIOS area, which Linux before 5.0 also searches for the RSDP. */
+/* Tables live in the BIOS area, which Linux before 5.0 also searches for the RSDP; its upper half is for
+ * SMBIOS. */
 #define VMC_ACPI_BASE 0xe0000u
-#define VMC_ACPI_SIZE 0x20000u
+#define VMC_ACPI_SIZE 0x10000u
 
 typedef struct VmcAcpiParams {
     unsigned n_cpus;
     unsigned n_uarts;
+    bool smc;               /* a Mac's controller */
     uint8_t irq_of_pirq[8]; /* for a guest that does not use the IOAPIC */
     uint64_t ecam_base;     /* 256 MiB from there; behind it is the window for PCI devices below 4 GiB */
     uint64_t pci_base;      /* another one from here to ECAM, if lower */

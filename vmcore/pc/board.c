@@ -14,6 +14,7 @@
 #include "pc/clock.h"
 #include "pc/firmware.h"
 #include "pc/host_bridge.h"
+#include "pc/hpet.h"
 #include "pc/ioapic.h"
 #include "pc/lapic.h"
 #include "pc/legacy.h"
@@ -22,6 +23,8 @@
 #include "pc/pit.h"
 #include "pc/pm.h"
 #include "pc/rtc.h"
+#include "pc/smbios.h"
+#include "pc/smc.h"
 #include "pc/uart.h"
 #include "pc/wires.h"
 #include "vmcore/error.h"
@@ -57,6 +60,7 @@ struct VmcBoard {
     VmcPic *pic;
     VmcPit *pit;
 
+    VmcHpet *hpet;
     VmcRtc *rtc;
     VmcPm *pm;
     VmcLegacy *legacy;
@@ -67,6 +71,7 @@ struct VmcBoard {
     VmcUart *uarts[UARTS_MAX];
     VmcIrq uart_irqs[UARTS_MAX];
     unsigned n_uarts;
+    VmcSmc *smc; /* NULL: none */
 };
 
 /* ---- interrupt wiring ---- */
@@ -107,6 +112,13 @@ static void send_msi(void *opaque, uint64_t address, uint32_t data)
         vmc_lapics_msi(board->lapics, address, data);
     else
         board->params.backend->send_msi(board->params.vm, address, data);
+}
+
+static void mute_kernel_pit(void *opaque, bool muted)
+{
+    VmcBoard *board = opaque;
+    if (board->params.backend->mute_pit)
+        board->params.backend->mute_pit(board->params.vm, muted);
 }
 
 /* ---- what the guest asks for ---- */
@@ -155,8 +167,29 @@ static void make_interrupt_chips(VmcBoard *board)
     board->ioapic = vmc_ioapic_new(p->mmio, board->lapics);
     vmc_lapics_connect(board->lapics, board->pic, board->ioapic);
     board->wires = vmc_wires_new(gsi_to_chips, board);
-    VmcIrq irq0 = vmc_wires_add(board->wires, 0);
-    board->pit = vmc_pit_new(p->pio, board->clock, &irq0);
+}
+
+/* PIT and RTC behind the HPET, which takes their place when the guest wants it to. */
+static void make_timers(VmcBoard *board)
+{
+    const VmcBoardParams *p = &board->params;
+    VmcHpetParams hpet = {
+        .mmio = p->mmio,
+        .clock = board->clock,
+        .wires = board->wires,
+        .msi = {send_msi, board},
+        .mute_pit = p->backend->in_kernel_irqchip ? mute_kernel_pit : NULL,
+        .opaque = board,
+    };
+    board->hpet = vmc_hpet_new(&hpet);
+    VmcIrq wire = vmc_wires_add(board->wires, GSI_RTC);
+    VmcIrq irq8 = vmc_hpet_gate(board->hpet, VMC_HPET_GATE_RTC, &wire);
+    board->rtc = vmc_rtc_new(p->pio, board->clock, &irq8);
+    if (!p->backend->in_kernel_irqchip) {
+        wire = vmc_wires_add(board->wires, 0);
+        VmcIrq irq0 = vmc_hpet_gate(board->hpet, VMC_HPET_GATE_PIT, &wire);
+        board->pit = vmc_pit_new(p->pio, board->clock, &irq0);
+    }
 }
 
 static void make_pci(VmcBoard *board)
@@ -184,6 +217,7 @@ static VmcAcpiTables *build_acpi(VmcBoard *board)
     VmcAcpiParams params = {
         .n_cpus = board->params.n_cpus,
         .n_uarts = board->n_uarts,
+        .smc = board->smc != NULL,
         .ecam_base = sane ? ecam : VMC_PC_ECAM_BASE,
         .pci_base = VMC_PC_ECAM_BASE,
     };
@@ -207,6 +241,35 @@ static VmcAcpiTables *acpi_for_firmware(void *opaque)
     return build_acpi(opaque);
 }
 
+static VmcSmbiosParams describe(const VmcBoard *board)
+{
+    const VmcBoardParams *p = &board->params;
+    return (VmcSmbiosParams){
+        .manufacturer = "Espalier",
+        .product = "Virtual Machine",
+        .version = "Q35",
+        .firmware_vendor = "Espalier",
+        .firmware_version = "1.0",
+        .firmware_date = "01/01/2026",
+        .uefi = board->firmware != NULL,
+        .memory = ram_at(board, 0) + ram_at(board, VMC_PC_HIGH_RAM),
+        .cpus = p->n_cpus,
+        .sockets = MAX(p->packages, 1),
+        .cpu_mhz = (unsigned)(p->backend->tsc_hz(p->vm) / 1000000),
+    };
+}
+
+/* OVMF adds what is in these two to its own, and places all of it (OvmfPkg/SmbiosPlatformDxe). */
+static void give_smbios(VmcBoard *board)
+{
+    VmcFwCfg *fw_cfg = vmc_firmware_fw_cfg(board->firmware);
+    VmcSmbiosParams params = describe(board);
+    GByteArray *table = vmc_smbios_build(&params);
+    GByteArray *anchor = vmc_smbios_anchor(VMC_SMBIOS_ANCHOR_2, table, 0);
+    vmc_fw_cfg_set_file(fw_cfg, "etc/smbios/smbios-tables", g_byte_array_free_to_bytes(table));
+    vmc_fw_cfg_set_file(fw_cfg, "etc/smbios/smbios-anchor", g_byte_array_free_to_bytes(anchor));
+}
+
 static bool make_firmware(VmcBoard *board, GError **error)
 {
     const VmcBoardParams *p = &board->params;
@@ -227,7 +290,10 @@ static bool make_firmware(VmcBoard *board, GError **error)
         .opaque = board,
     };
     board->firmware = vmc_firmware_new(&params, error);
-    return board->firmware != NULL;
+    if (!board->firmware)
+        return false;
+    give_smbios(board);
+    return true;
 }
 
 VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
@@ -237,8 +303,7 @@ VmcBoard *vmc_board_new(const VmcBoardParams *params, GError **error)
     board->cpus = g_new0(VmcCpu *, params->n_cpus);
     board->clock = vmc_clock_new(params->io);
     make_interrupt_chips(board);
-    VmcIrq irq8 = vmc_wires_add(board->wires, GSI_RTC);
-    board->rtc = vmc_rtc_new(params->pio, board->clock, &irq8);
+    make_timers(board);
     VmcPmParams pm = {
         .pio = params->pio,
         .clock = board->clock,
@@ -263,11 +328,13 @@ void vmc_board_free(VmcBoard *board)
     vmc_pci_bus_free(board->pci); /* devices first: they use everything else */
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_free(board->uarts[i]);
+    vmc_smc_free(board->smc);
     vmc_firmware_free(board->firmware);
     vmc_legacy_free(board->legacy);
     vmc_pm_free(board->pm);
     vmc_rtc_free(board->rtc);
     vmc_pit_free(board->pit);
+    vmc_hpet_free(board->hpet);
     vmc_ioapic_free(board->ioapic);
     vmc_lapics_free(board->lapics);
     vmc_pic_free(board->pic);
@@ -319,6 +386,16 @@ bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error)
     return true;
 }
 
+bool vmc_board_add_smc(VmcBoard *board, const char *osk, GError **error)
+{
+    if (board->smc) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "a machine has at most one SMC");
+        return false;
+    }
+    board->smc = vmc_smc_new(board->params.pio, osk);
+    return true;
+}
+
 /* ---- reset and boot ---- */
 
 /* RESET. PCI first: its devices let go of their interrupt wires before the chips at the other end are reset.
@@ -328,10 +405,13 @@ static void reset_board(VmcBoard *board)
     vmc_pci_bus_reset(board->pci);
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_reset(board->uarts[i]);
+    if (board->smc)
+        vmc_smc_reset(board->smc);
     vmc_legacy_reset(board->legacy);
     if (board->firmware)
         vmc_firmware_reset(board->firmware);
     vmc_pm_reset(board->pm);
+    vmc_hpet_reset(board->hpet);
     vmc_rtc_reset(board->rtc);
     vmc_rtc_set_memory(board->rtc, ram_at(board, 0), ram_at(board, VMC_PC_HIGH_RAM), board->params.n_cpus);
     if (board->lapics) {
@@ -367,6 +447,19 @@ static bool write_acpi_tables(VmcBoard *board, GError **error)
     return ok;
 }
 
+static bool write_smbios(VmcBoard *board, GError **error)
+{
+    VmcSmbiosParams params = describe(board);
+    GByteArray *area = vmc_smbios_area(&params);
+    bool ok = area->len <= VMC_SMBIOS_SIZE &&
+              vmc_memory_write(board->params.memory, VMC_SMBIOS_BASE, area->data, area->len);
+    if (!ok)
+        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
+                    "%u bytes of SMBIOS structures do not fit into the BIOS area", area->len);
+    g_byte_array_unref(area);
+    return ok;
+}
+
 /* The memory map a BIOS would report, ascending. */
 static unsigned fill_map(const VmcBoard *board, VmcE820Entry map[8])
 {
@@ -375,6 +468,7 @@ static unsigned fill_map(const VmcBoard *board, VmcE820Entry map[8])
     map[n++] = (VmcE820Entry){0, CONVENTIONAL_END, VMC_E820_RAM};
     map[n++] = (VmcE820Entry){CONVENTIONAL_END, 0xa0000 - CONVENTIONAL_END, VMC_E820_RESERVED};
     map[n++] = (VmcE820Entry){VMC_ACPI_BASE, VMC_ACPI_SIZE, VMC_E820_ACPI};
+    map[n++] = (VmcE820Entry){VMC_SMBIOS_BASE, VMC_SMBIOS_SIZE, VMC_E820_RESERVED};
     map[n++] = (VmcE820Entry){ONE_MIB, low - ONE_MIB, VMC_E820_RAM};
     map[n++] = (VmcE820Entry){VMC_PC_ECAM_BASE, VMC_PC_ECAM_SIZE, VMC_E820_RESERVED};
     if (high)
@@ -401,7 +495,8 @@ static bool boot_linux(VmcBoard *board, const VmcBootScreen *screen, VmcCpuState
     params.fb_width = fb.width;
     params.fb_height = fb.height;
     params.fb_stride = fb.stride;
-    return write_acpi_tables(board, error) && vmc_linux_load(&params, state, error);
+    return write_acpi_tables(board, error) && write_smbios(board, error) &&
+           vmc_linux_load(&params, state, error);
 }
 
 static bool set_cpu_states(VmcBoard *board, VmcCpuState *first, GError **error)

@@ -5,8 +5,7 @@
  * then vmc_board_attach_cpu; devices onto vmc_board_pci / vmc_board_add_uart; vmc_board_prepare_boot; run.
  *
  * Physical memory: RAM below VMC_PC_LOW_RAM_END and from 4 GiB up; ECAM at VMC_PC_ECAM_BASE; PCI window
- * VMC_PC_PCI_BASE..VMC_PC_PCI_END, video memory included; IOAPIC FEC0_0000, HPET FED0_0000 (later), LAPIC
- * FEE0_0000.
+ * VMC_PC_PCI_BASE..VMC_PC_PCI_END, video memory included; IOAPIC FEC0_0000, HPET FED0_0000, LAPIC FEE0_0000.
  */
 #pragma once
 
@@ -38,6 +37,7 @@ typedef struct VmcBoardParams {
     const VmcCpuBackend *backend;
     VmcCpuVm *vm;
     unsigned n_cpus;
+    unsigned packages;         /* that these are in, for SMBIOS; 0: one */
     const VmcBootConfig *boot; /* what it is to boot; must outlive the board */
     const VmcHostHooks *hooks; /* the same */
     /* What the guest asks of the machine; any thread; must only take note and kick. */
@@ -60,6 +60,9 @@ void vmc_board_attach_cpu(VmcBoard *board, unsigned index, VmcCpu *cpu);
 
 /* The next of COM1..COM4, its bytes from fd_in and to fd_out (-1: none), which stay the caller's. */
 bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error);
+
+/* The controller of a Mac, at most one; the string of 64 characters is copied. */
+bool vmc_board_add_smc(VmcBoard *board, const char *osk, GError **error);
 
 typedef struct VmcFramebufferInfo {
     uint64_t gpa; /* 0: no display */

@@ -6,7 +6,9 @@
 
 #include "pc/aml.h"
 #include "pc/board.h"
+#include "pc/hpet.h"
 #include "pc/lpc.h"
+#include "pc/smc.h"
 
 static void name_integer(VmcAml *aml, const char *name, uint64_t value)
 {
@@ -170,6 +172,21 @@ static void write_uart(VmcAml *aml, unsigned n)
     vmc_aml_end(aml);
 }
 
+/* As on Macs, where _CID names the model's family. _STA: there, enabled, working, and not shown. */
+static void write_smc(VmcAml *aml)
+{
+    vmc_aml_device(aml, "SMC_");
+    name_eisa_id(aml, "_HID", "APP0001");
+    vmc_aml_name(aml, "_CID");
+    vmc_aml_string(aml, "smc-napa");
+    name_integer(aml, "_STA", 0xb);
+    GByteArray *res = g_byte_array_new();
+    vmc_res_io(res, VMC_SMC_BASE, VMC_SMC_SIZE);
+    vmc_res_irq(res, VMC_SMC_IRQ);
+    name_resources(aml, res);
+    vmc_aml_end(aml);
+}
+
 static void write_lpc(VmcAml *aml, const VmcAcpiParams *params)
 {
     vmc_aml_device(aml, "ISA_");
@@ -193,6 +210,8 @@ static void write_lpc(VmcAml *aml, const VmcAcpiParams *params)
 
     for (unsigned i = 0; i < MIN(params->n_uarts, 4); i++)
         write_uart(aml, i);
+    if (params->smc)
+        write_smc(aml);
     vmc_aml_end(aml);
 }
 
@@ -210,6 +229,13 @@ static void write_board_resources(VmcAml *aml, const VmcAcpiParams *params)
     name_integer(aml, "_UID", 1);
     name_resources(aml, res);
     vmc_aml_end(aml);
+}
+
+static void write_hpet(VmcAml *aml)
+{
+    GByteArray *res = g_byte_array_new();
+    vmc_res_memory32(res, VMC_HPET_BASE, VMC_HPET_SIZE);
+    write_isa_device(aml, "HPET", "PNP0103", res);
 }
 
 static void write_pci_root(VmcAml *aml, const VmcAcpiParams *params)
@@ -239,6 +265,7 @@ GByteArray *vmc_dsdt_build(const VmcAcpiParams *params)
     vmc_aml_scope(&aml, "\\_SB_");
     write_processors(&aml, params->n_cpus);
     write_board_resources(&aml, params);
+    write_hpet(&aml);
     write_pci_root(&aml, params);
     vmc_aml_end(&aml);
     return vmc_aml_take(&aml);

@@ -9,6 +9,7 @@
 #include <x86intrin.h>
 
 #include "cpu/soft/block.h"
+#include "cpu/soft/cpuid.h"
 #include "cpu/soft/debug.h"
 #include "cpu/soft/features.h"
 #include "cpu/soft/reset.h"
@@ -132,8 +133,10 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
         g_free(vm);
         return NULL;
     }
-    vm->features = params->baseline_cpu ? 0 : vmc_features_of_host();
     vm->tsc_hz = measure_tsc();
+    vm->model = (VmcCpuModelParams){params->model, params->n_cpus, vm->tsc_hz, VMC_APIC_TIMER_HZ,
+                                    VMC_CPUID_SIGNATURE};
+    vm->features = params->baseline_cpu ? 0 : vmc_features_of_model(vmc_features_of_host(), &vm->model);
     vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);
     g_mutex_init(&vm->code_lock);

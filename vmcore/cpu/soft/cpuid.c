@@ -1,6 +1,7 @@
 /*
  * CPUID: an Intel processor of the x86-64-v2 level with what else is implemented, and nothing that is not.
- * What goes beyond depends on the host and comes from features.c.
+ * What goes beyond depends on the host and comes from features.c. Other models than the host's own are made
+ * of this by cpu/model.c.
  *
  * It is a GenuineIntel of a plain model (macOS insists on Intel; SYSCALL is then for 64-bit code only and
  * SYSENTER works in both). There is no speculation here, so ARCH_CAPABILITIES truthfully says that none of
@@ -51,10 +52,6 @@ uint64_t vmc_cr4_allowed(const VmcCpu *c)
            (c->vm->features & VMC_HAS_XSAVE ? CR4_OSXSAVE : 0);
 }
 
-struct regs {
-    uint32_t a, b, c, d;
-};
-
 static unsigned log2_ceil(unsigned n)
 {
     unsigned bits = 0;
@@ -63,7 +60,7 @@ static unsigned log2_ceil(unsigned n)
     return bits;
 }
 
-static void text(struct regs *r, const char *twelve)
+static void text(VmcCpuidRegs *r, const char *twelve)
 {
     memcpy(&r->b, twelve, 4);
     memcpy(&r->c, twelve + 4, 4);
@@ -75,10 +72,10 @@ static uint32_t shown(const VmcCpu *c, enum vmc_feature_word word)
     return vmc_features_shown(c->vm->features, word);
 }
 
-static void leaf_1(const VmcCpu *c, struct regs *r)
+static void leaf_1(const VmcCpu *c, VmcCpuidRegs *r)
 {
     unsigned n = c->vm->n_cpus;
-    r->a = VMC_CPUID_SIGNATURE;
+    r->a = c->vm->model.signature;
     r->b =
         (c->index & 0xff) << 24 | (n > 1 ? 1u << log2_ceil(n) : 1) << 16 | 8 << 8; /* CLFLUSH: 8 * 8 bytes */
     r->c = F1C | F1C_HYPERVISOR | shown(c, VMC_CPUID_1_ECX) | (c->cr4 & CR4_OSXSAVE ? F1C_OSXSAVE : 0);
@@ -87,24 +84,8 @@ static void leaf_1(const VmcCpu *c, struct regs *r)
         r->d &= ~(uint32_t)F1D_APIC;
 }
 
-/* Deterministic cache parameters: two first-level caches and a second level per core, a third one shared. */
-static void leaf_4(const VmcCpu *c, unsigned sub, struct regs *r)
-{
-    static const struct {
-        uint8_t type, level, ways;
-        uint16_t sets;
-    } caches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 8, 512}, {3, 3, 16, 8192}};
-    if (sub >= G_N_ELEMENTS(caches))
-        return;
-    unsigned cores = 1u << log2_ceil(c->vm->n_cpus), sharing = caches[sub].level == 3 ? cores : 1;
-    r->a = caches[sub].type | caches[sub].level << 5 | BIT(8) | (sharing - 1) << 14 | (cores - 1) << 26;
-    r->b = (64 - 1) | (caches[sub].ways - 1u) << 22;
-    r->c = caches[sub].sets - 1u;
-    r->d = caches[sub].level == 3 ? BIT(1) : 0; /* inclusive */
-}
-
 /* Extended topology: one thread to a core, all cores in one package. */
-static void leaf_b(const VmcCpu *c, unsigned sub, struct regs *r)
+static void leaf_b(const VmcCpu *c, unsigned sub, VmcCpuidRegs *r)
 {
     r->c = sub & 0xff;
     r->d = c->index;
@@ -119,7 +100,7 @@ static void leaf_b(const VmcCpu *c, unsigned sub, struct regs *r)
 }
 
 /* Extended state: XSAVE's area, its instructions, where AVX has its part. */
-static void leaf_d(const VmcCpu *c, unsigned sub, struct regs *r)
+static void leaf_d(const VmcCpu *c, unsigned sub, VmcCpuidRegs *r)
 {
     uint64_t allowed = vmc_xcr0_allowed(c);
     if (!(c->vm->features & VMC_HAS_XSAVE))
@@ -137,34 +118,7 @@ static void leaf_d(const VmcCpu *c, unsigned sub, struct regs *r)
     }
 }
 
-/*
- * TSC = crystal * EBX / EAX. Guests multiply kHz by EBX in 32 bits, so the fraction must be small: the best
- * one by continued fractions, which is good to well below a millionth.
- */
-static void leaf_15(const VmcCpu *c, struct regs *r)
-{
-    uint64_t num = c->vm->tsc_hz, den = VMC_APIC_TIMER_HZ, limit = 0xffffffffull / (VMC_APIC_TIMER_HZ / 1000);
-    uint64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
-    while (den) {
-        uint64_t a = num / den, rest = num % den, p2, q2;
-        if (a > limit)
-            break;
-        p2 = a * p1 + p0;
-        q2 = a * q1 + q0;
-        if (p2 > limit || q2 > limit)
-            break;
-        p0 = p1, q0 = q1, p1 = p2, q1 = q2;
-        num = den;
-        den = rest;
-    }
-    if (!p1 || !q1)
-        return;
-    r->a = (uint32_t)q1;
-    r->b = (uint32_t)p1;
-    r->c = (uint32_t)VMC_APIC_TIMER_HZ;
-}
-
-static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs *r)
+static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, VmcCpuidRegs *r)
 {
     switch (leaf) {
     case 0x0:
@@ -180,7 +134,7 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
         r->a = 0x00ff0001; /* descriptor FFH: caches are in leaf 4 */
         break;
     case 0x4:
-        leaf_4(c, sub, r);
+        vmc_cpu_model_caches(c->vm->n_cpus, sub, r);
         break;
     case 0x6:
         r->a = BIT(2); /* ARAT */
@@ -203,7 +157,7 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
         leaf_d(c, sub, r);
         break;
     case 0x15:
-        leaf_15(c, r);
+        vmc_cpu_model_crystal(c->vm->tsc_hz, VMC_APIC_TIMER_HZ, r);
         break;
     case 0x16:
         r->a = r->b = (uint32_t)((c->vm->tsc_hz + 500000) / 1000000);
@@ -212,7 +166,7 @@ static void basic_leaf(const VmcCpu *c, uint32_t leaf, uint32_t sub, struct regs
     }
 }
 
-static void extended_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
+static void extended_leaf(const VmcCpu *c, uint32_t leaf, VmcCpuidRegs *r)
 {
     static const char brand[49] = "Espalier virtual x86-64 processor";
     switch (leaf) {
@@ -242,7 +196,7 @@ static void extended_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
     }
 }
 
-static void hypervisor_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
+static void hypervisor_leaf(const VmcCpu *c, uint32_t leaf, VmcCpuidRegs *r)
 {
     if (leaf == 0x40000000) {
         r->a = 0x40000010;
@@ -256,13 +210,14 @@ static void hypervisor_leaf(const VmcCpu *c, uint32_t leaf, struct regs *r)
 void vmc_cpuid(VmcCpu *c)
 {
     uint32_t leaf = (uint32_t)c->gpr[VMC_RAX], sub = (uint32_t)c->gpr[VMC_RCX];
-    struct regs r = {0};
+    VmcCpuidRegs r = {0};
     if (leaf >= 0x40000000 && leaf <= 0x40000010)
         hypervisor_leaf(c, leaf, &r);
     else if (leaf >= 0x80000000 && leaf <= 0x80000008)
         extended_leaf(c, leaf, &r);
     else
-        basic_leaf(c, leaf <= 0x16 ? leaf : 0x16, sub, &r); /* beyond the last leaf: as the last one */
+        basic_leaf(c, leaf = MIN(leaf, 0x16), sub, &r); /* beyond the last leaf: as the last one */
+    vmc_cpu_model_cpuid(&c->vm->model, c->index, leaf, sub, &r);
     c->gpr[VMC_RAX] = r.a;
     c->gpr[VMC_RBX] = r.b;
     c->gpr[VMC_RCX] = r.c;

@@ -54,6 +54,22 @@ uint32_t vmc_features_of_host(void)
     return features;
 }
 
+uint32_t vmc_features_of_model(uint32_t features, const VmcCpuModelParams *model)
+{
+    VmcCpuidRegs one = {.c = UINT32_MAX}, seven = {.b = UINT32_MAX}, extended = {.c = UINT32_MAX};
+    uint32_t kept = 0;
+
+    vmc_cpu_model_cpuid(model, 0, 1, 0, &one);
+    vmc_cpu_model_cpuid(model, 0, 7, 0, &seven);
+    vmc_cpu_model_cpuid(model, 0, 0x80000001, 0, &extended);
+    const uint32_t words[VMC_FEATURE_WORDS] = {
+        [VMC_CPUID_1_ECX] = one.c, [VMC_CPUID_7_EBX] = seven.b, [VMC_CPUID_EXT1_ECX] = extended.c};
+    for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
+        if (words[bits[i].word] >> bits[i].bit & 1)
+            kept |= bits[i].feature;
+    return features & kept;
+}
+
 uint32_t vmc_features_shown(uint32_t features, enum vmc_feature_word word)
 {
     uint32_t shown = 0;

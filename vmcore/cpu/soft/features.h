@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "cpu/model.h"
+
 enum {
     VMC_HAS_MOVBE = 1 << 0,
     VMC_HAS_LZCNT = 1 << 1,
@@ -25,5 +27,7 @@ enum vmc_feature_word { VMC_CPUID_1_ECX, VMC_CPUID_7_EBX, VMC_CPUID_EXT1_ECX, VM
 
 /* VMC_HAS_* of this host, AVX only with an operating system that keeps its registers. Thread-safe. */
 uint32_t vmc_features_of_host(void);
+/* Those of `features` that a guest of the model sees and so may use. */
+uint32_t vmc_features_of_model(uint32_t features, const VmcCpuModelParams *model);
 /* The bits that show `features` in a register of CPUID. */
 uint32_t vmc_features_shown(uint32_t features, enum vmc_feature_word word);

@@ -234,7 +234,7 @@ bool vmc_msr_read(VmcCpu *c, uint32_t msr, uint64_t *value)
         *value = c->seg[VMC_GS].base;
         return true;
     }
-    return false;
+    return vmc_cpu_model_read_msr(&c->vm->model, msr, value);
 }
 
 /* ---- writing ---- */
@@ -320,7 +320,7 @@ bool vmc_msr_write(VmcCpu *c, uint32_t msr, uint64_t value)
     case MSR_GS_BASE:
         return write_base(c, VMC_GS, value);
     }
-    return false;
+    return vmc_cpu_model_write_msr(&c->vm->model, msr);
 }
 
 void vmc_msr_reset(VmcCpu *c)

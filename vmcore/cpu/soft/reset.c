@@ -177,7 +177,7 @@ void vmc_soft_reset(VmcCpu *c, bool init)
     if (init)
         vmc_fx_leave(c); /* INIT comes while running: the floating-point state may be in the host */
     vmc_cpu_state_reset(&s);
-    s.gpr[VMC_RDX] = VMC_CPUID_SIGNATURE;
+    s.gpr[VMC_RDX] = vmc_cpu_model_signature(&c->vm->model);
     s.apic_base = apic_base(c, &s);
     s.wait_for_sipi = c->index != 0;
     if (init) {

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "cpu/cpu.h"
+#include "cpu/model.h"
 
 struct vmc_block;
 struct vmc_uop;
@@ -387,6 +388,7 @@ struct VmcCpuVm {
     unsigned code_cache_kib, block_arena_kib; /* of each CPU; what is too little is rounded up */
     unsigned translate_after; /* how often a block is interpreted before it is worth translating */
     uint32_t features;        /* VMC_HAS_* (features.h) */
+    VmcCpuModelParams model;
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
     uint64_t tsc_start;   /* host TSC that is guest 0 */

@@ -56,6 +56,7 @@ typedef enum VmcDeviceKind {
     VMC_DEVICE_USB_STORAGE,
     VMC_DEVICE_SPICE_AGENT,  /* clipboard and more, on the port com.redhat.spice.0 */
     VMC_DEVICE_SPICE_WEBDAV, /* a folder, on the port org.spice-space.webdav.0 */
+    VMC_DEVICE_APPLE_SMC,    /* the system management controller that macOS asks for */
     VMC_DEVICE_KINDS
 } VmcDeviceKind;
 
@@ -164,6 +165,11 @@ typedef struct VmcAgentConfig {
     VmcClipboard clipboard;
 } VmcAgentConfig;
 
+typedef struct VmcSmcConfig {
+    char
+        *key_file; /* with the 64 characters of its key; NULL: this computer's SMC is asked, if it is a Mac */
+} VmcSmcConfig;
+
 typedef struct VmcDeviceConfig {
     VmcDeviceKind kind;
     union {
@@ -176,6 +182,7 @@ typedef struct VmcDeviceConfig {
         VmcDisplayConfig display;   /* VIRTIO_GPU, VGA */
         VmcKeyboardConfig keyboard; /* USB_KEYBOARD */
         VmcAgentConfig agent;       /* SPICE_AGENT */
+        VmcSmcConfig smc;           /* APPLE_SMC */
     };
 } VmcDeviceConfig;
 
@@ -183,6 +190,7 @@ typedef struct VmcConfig {
     unsigned cpus;   /* 1..VMC_CPUS_MAX */
     uint64_t memory; /* bytes, a multiple of 1 MiB, at least VMC_MEMORY_MIN */
     VmcCpuKind cpu;
+    VmcCpuModel cpu_model;
     VmcSoftCpuConfig soft;
     VmcBootConfig boot;
     GPtrArray *devices; /* of VmcDeviceConfig, owned */

@@ -19,6 +19,20 @@ const char *vmc_cpu_engine_name(VmcCpuEngine engine);
 /* False: there is none of that name. */
 bool vmc_cpu_engine_from_name(const char *name, VmcCpuEngine *engine);
 
+/* What CPU the guest sees, on any backend; never one that can do more than what it runs on. */
+typedef enum VmcCpuModel {
+    VMC_CPU_MODEL_HOST,      /* all that the backend offers on this computer */
+    VMC_CPU_MODEL_X86_64_V2, /* as far as programs see: the level of the psABI, the same on every computer */
+    VMC_CPU_MODEL_X86_64_V3, /* the next one, with AVX2 */
+    VMC_CPU_MODEL_MACOS,     /* one that macOS knows */
+    VMC_CPU_MODELS
+} VmcCpuModel;
+
+/* "host", "x86-64-v2", "x86-64-v3", "macos"; NULL: there is no such model. */
+const char *vmc_cpu_model_name(VmcCpuModel model);
+/* False: there is none of that name. */
+bool vmc_cpu_model_from_name(const char *name, VmcCpuModel *model);
+
 /* Host code that the translator keeps, in MiB. */
 #define VMC_CODE_CACHE_MIN     8u
 #define VMC_CODE_CACHE_MAX     1024u

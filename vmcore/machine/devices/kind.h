@@ -60,6 +60,7 @@ extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
 extern const VmcDeviceKindOps vmc_kind_fs, vmc_kind_9p;
 extern const VmcDeviceKindOps vmc_kind_sound;
 extern const VmcDeviceKindOps vmc_kind_e1000;
+extern const VmcDeviceKindOps vmc_kind_smc;
 extern const VmcDeviceKindOps vmc_kind_agent, vmc_kind_webdav;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */

@@ -22,6 +22,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_SOUND] = &vmc_kind_sound,
     [VMC_DEVICE_SPICE_AGENT] = &vmc_kind_agent,
     [VMC_DEVICE_SPICE_WEBDAV] = &vmc_kind_webdav,
+    [VMC_DEVICE_APPLE_SMC] = &vmc_kind_smc,
 };
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind)
