@@ -3,7 +3,7 @@
  * can be made larger while requests are under way, and is found by io_uring or by worker threads.
  *
  * covers: vmcore/virtio/block.c vmcore/virtio/block_request.c vmcore/block/engine.c
- * vmcore/virtio/linger.c
+ * vmcore/block/change.c vmcore/virtio/linger.c
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -268,7 +268,7 @@ static gpointer resize_thread(gpointer data)
 {
     Resize *resize = data;
 
-    vmc_virtio_block_resize(resize->m->dev, resize->size, NULL);
+    vmc_disk_change_size(vmc_virtio_block_changes(resize->m->dev), resize->size, NULL);
     resize->done = true;
     return NULL;
 }

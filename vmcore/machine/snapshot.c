@@ -80,7 +80,7 @@ static bool take_all(VmcGuest *guest, const GArray *disks, const char *name, GEr
 {
     for (guint i = 0; i < disks->len; i++) {
         VmcPciDevice *device = guest->pci_devices[g_array_index(disks, guint, i)];
-        if (!vmc_virtio_block_take_snapshot(device, name, error)) {
+        if (!vmc_disk_change_to_snapshot(vmc_virtio_block_changes(device), name, error)) {
             add_taken(guest, disks, i, name, error);
             return false;
         }

@@ -109,13 +109,14 @@ static bool act_on_block(VmcGuest *guest, guint index, unsigned action, const ch
     guint64 mib;
 
     if (action == ACTION_SNAPSHOT)
-        return vmc_virtio_block_take_snapshot(guest->pci_devices[index], arguments[0], error);
+        return vmc_disk_change_to_snapshot(vmc_virtio_block_changes(guest->pci_devices[index]), arguments[0],
+                                           error);
     if (!g_ascii_string_to_unsigned(arguments[0], 10, 1, UINT64_MAX >> 20, &mib, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     "“%s” is no size of a disk; give a number of MiB, more than it has", arguments[0]);
         return false;
     }
-    return vmc_virtio_block_resize(guest->pci_devices[index], mib << 20, error);
+    return vmc_disk_change_size(vmc_virtio_block_changes(guest->pci_devices[index]), mib << 20, error);
 }
 
 static const VmcAction block_actions[] = {
