@@ -447,7 +447,6 @@ VmcPciDevice *vmc_nvme_new(const VmcNvmeParams *params)
     }
     nvme->changes = (VmcDiskChanges){nvme->io, nvme->disk, nvme->engine, idle, changed, nvme, .change = NULL};
     finish_reset(nvme);
-    nvme->resets = 0;
     return &nvme->pci;
 }
 

@@ -83,6 +83,8 @@ void vmc_nvme_doorbell(Nvme *nvme, unsigned index, uint32_t value)
     unsigned queue = index / 2;
     uint64_t why;
 
+    if (!(atomic_load(&nvme->csts) & CSTS_RDY))
+        return; /* s3.1.24: not before it is ready */
     if (queue >= nvme->pairs) {
         why = RUNG_BAD_REGISTER;
     } else if (index & 1) {
@@ -353,21 +355,22 @@ static bool may_take(Nvme *nvme)
 void vmc_nvme_serve(void *data)
 {
     Nvme *nvme = data;
-    uint64_t rung = atomic_exchange(&nvme->rung, 0);
+    uint64_t rung = atomic_exchange(&nvme->rung, 0), resets = nvme->resets;
     bool any = true;
 
     vmc_nvme_settle(nvme);
     if (nvme->resetting || !(atomic_load(&nvme->csts) & CSTS_RDY))
         return;
-    take_doorbells(nvme, rung);
+    if (nvme->resets == resets) /* else those were of other queues */
+        take_doorbells(nvme, rung);
     if (!may_take(nvme))
         return;
-    vmc_nvme_deliver_events(nvme);
     for (unsigned turn = 0; any && turn < TURNS; turn++) {
         any = false;
         for (unsigned id = 0; id < nvme->pairs; id++)
             any |= serve_queue(nvme, id);
     }
+    vmc_nvme_deliver_events(nvme);
     vmc_nvme_notify(nvme);
     if (any)
         vmc_nvme_ring_control(nvme);
