@@ -56,7 +56,7 @@ static void finish_reset(Nvme *nvme)
         vmc_nvme_release(nvme, &nvme->requests[i]);
     nvme->kept = NULL;
     nvme->kept_tail = &nvme->kept;
-    nvme->report.asked = false;
+    nvme->resumed = nvme->report.asked = false;
     nvme->n_aers = 0;
     nvme->events = nvme->masked_types = 0;
     nvme->namespace_changed = false;
@@ -299,7 +299,11 @@ static void pci_reset(VmcPciDevice *pci)
 
 static void resume(void *data)
 {
-    vmc_nvme_resumed(data);
+    Nvme *nvme = data;
+
+    nvme->report.asked = false;
+    nvme->resumed = true;
+    vmc_nvme_serve(nvme);
 }
 
 static void pci_resumed(VmcPciDevice *pci)

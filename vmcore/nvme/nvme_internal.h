@@ -196,6 +196,7 @@ typedef struct Nvme {
     NvmeRequest requests[NVME_REQUESTS_MAX];
     NvmeRequest *unused;
     NvmeRequest *kept, **kept_tail; /* writes, until there is room on the host's disk */
+    bool resumed;                   /* so the user may have seen to that */
     unsigned in_engine;
     uint64_t size; /* of the disk, bytes: what commands are held against */
 
@@ -265,8 +266,8 @@ uint16_t vmc_nvme_command(Nvme *nvme, NvmeRequest *req);
 
 /* A request of the engine's has come back. */
 void vmc_nvme_io_done(void *nvme, VmcBlockRequest *io);
-/* The machine goes on: what waited for room is tried again. */
-void vmc_nvme_resumed(Nvme *nvme);
+/* What waited for room on the host's disk is tried again. */
+void vmc_nvme_retry_kept(Nvme *nvme);
 /* Gives a request to the engine. */
 void vmc_nvme_submit(Nvme *nvme, VmcBlockRequest *io);
 

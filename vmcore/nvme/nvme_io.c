@@ -229,20 +229,17 @@ static void keep(Nvme *nvme, NvmeRequest *req)
     nvme->kept_tail = &req->next;
 }
 
-void vmc_nvme_resumed(Nvme *nvme)
+void vmc_nvme_retry_kept(Nvme *nvme)
 {
     NvmeRequest *req = nvme->kept, *next;
 
-    nvme->report.asked = false;
-    if (nvme->resetting)
-        return;
     nvme->kept = NULL;
     nvme->kept_tail = &nvme->kept;
     for (; req; req = next) {
         next = req->next;
         vmc_nvme_submit(nvme, &req->io);
     }
-    vmc_nvme_ring_control(nvme);
+    vmc_block_engine_run(nvme->engine);
 }
 
 /* s4.6.1.2.3 */

@@ -365,6 +365,9 @@ void vmc_nvme_serve(void *data)
         take_doorbells(nvme, rung);
     if (!may_take(nvme))
         return;
+    if (nvme->resumed)
+        vmc_nvme_retry_kept(nvme);
+    nvme->resumed = false;
     for (unsigned turn = 0; any && turn < TURNS; turn++) {
         any = false;
         for (unsigned id = 0; id < nvme->pairs; id++)
