@@ -82,6 +82,7 @@ static void test_every_device(void **state)
         {"uart,stdio", VMC_DEVICE_UART},
         {"virtio-gpu", VMC_DEVICE_VIRTIO_GPU},
         {"virtio-blk,path=x", VMC_DEVICE_VIRTIO_BLOCK},
+        {"nvme,path=x", VMC_DEVICE_NVME},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(devices); i++) {
