@@ -76,9 +76,10 @@ typedef struct NvmeCommand {
     uint8_t opcode, flags; /* FUSE and PSDT */
     uint16_t cid;
     uint32_t nsid;
-    uint32_t dw2, dw3;
+    uint32_t reserved[2];
     uint64_t mptr, prp1, prp2;
-    uint32_t dw10, dw11, dw12, dw13, dw14, dw15;
+    uint32_t dw10, dw11, dw12, dw13;
+    uint32_t unused[2];
 } NvmeCommand;
 
 _Static_assert(sizeof(NvmeCommand) == NVME_SQE_BYTES, "as in s4.2");

@@ -86,12 +86,19 @@ static uint64_t firmware_log(uint8_t *p)
     return 512;
 }
 
-/* s5.14.1.4: reading it is what ends the change. */
-static uint64_t namespace_log(Nvme *nvme, bool retain, uint8_t *p)
+/* s5.14.1.4: a list. */
+static uint64_t namespace_log(const Nvme *nvme, uint8_t *p)
 {
     p[0] = nvme->namespace_changed ? NVME_NSID : 0;
-    nvme->namespace_changed &= retain;
     return NVME_PAGE;
+}
+
+/* It has been read. */
+static void end_page(Nvme *nvme, unsigned page)
+{
+    if (page == LOG_NAMESPACES)
+        nvme->namespace_changed = false;
+    vmc_nvme_acknowledge(nvme, page);
 }
 
 uint16_t vmc_nvme_get_log_page(Nvme *nvme, NvmeRequest *req)
@@ -115,7 +122,7 @@ uint16_t vmc_nvme_get_log_page(Nvme *nvme, NvmeRequest *req)
         size = firmware_log(data);
         break;
     case LOG_NAMESPACES:
-        size = namespace_log(nvme, retain, data);
+        size = namespace_log(nvme, data);
         break;
     default:
         return NVME_INVALID_LOG_PAGE;
@@ -125,6 +132,6 @@ uint16_t vmc_nvme_get_log_page(Nvme *nvme, NvmeRequest *req)
     /* What lies behind the page is not written at all. */
     status = vmc_nvme_reply(nvme, req, data + offset, MIN(wanted, size - offset));
     if (!status && !retain)
-        vmc_nvme_acknowledge(nvme, page);
+        end_page(nvme, page);
     return status;
 }

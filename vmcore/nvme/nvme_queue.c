@@ -283,8 +283,10 @@ static NvmeCommand read_command(const NvmeSq *sq)
     cmd.nsid = GUINT32_FROM_LE(cmd.nsid);
     cmd.prp1 = GUINT64_FROM_LE(cmd.prp1);
     cmd.prp2 = GUINT64_FROM_LE(cmd.prp2);
-    for (uint32_t *dw = &cmd.dw10; dw <= &cmd.dw15; dw++)
-        *dw = GUINT32_FROM_LE(*dw);
+    cmd.dw10 = GUINT32_FROM_LE(cmd.dw10);
+    cmd.dw11 = GUINT32_FROM_LE(cmd.dw11);
+    cmd.dw12 = GUINT32_FROM_LE(cmd.dw12);
+    cmd.dw13 = GUINT32_FROM_LE(cmd.dw13);
     return cmd;
 }
 
