@@ -13,6 +13,8 @@
  */
 #include "nvme/nvme_internal.h"
 
+#include <string.h>
+
 #define REGISTERS_BAR  0u
 #define MSIX_BAR       4u
 #define REGISTERS_SIZE 0x4000u
@@ -452,6 +454,14 @@ VmcPciDevice *vmc_nvme_new(const VmcNvmeParams *params)
     nvme->changes = (VmcDiskChanges){nvme->io, nvme->disk, nvme->engine, idle, changed, nvme, .change = NULL};
     finish_reset(nvme);
     return &nvme->pci;
+}
+
+uint64_t vmc_nvme_eui64(VmcPciDevice *dev)
+{
+    uint64_t eui64;
+
+    memcpy(&eui64, ((Nvme *)dev)->eui64, sizeof(eui64));
+    return GUINT64_FROM_BE(eui64);
 }
 
 VmcDiskChanges *vmc_nvme_changes(VmcPciDevice *dev)

@@ -33,6 +33,9 @@ typedef struct VmcNvmeParams {
 /* NULL: the host has no file descriptor or thread left. */
 VmcPciDevice *vmc_nvme_new(const VmcNvmeParams *params);
 
+/* The namespace's identifier, its first octet in the highest bits. `dev` is such a device. Any thread. */
+uint64_t vmc_nvme_eui64(VmcPciDevice *dev);
+
 /* For making the disk larger, of which the driver hears (s5.2), or keeping it as it is, while the machine
  * runs or is paused. NULL: it is no such device. Any thread. */
 VmcDiskChanges *vmc_nvme_changes(VmcPciDevice *dev);

@@ -267,6 +267,13 @@ static bool make_nvme(VmcGuest *guest, guint index, GError **error)
     return params.disk && vmc_guest_add_pci(guest, index, vmc_nvme_new(&params), error);
 }
 
+/* A namespace and its EUI-64. OVMF (QemuBootOrderLib) takes the controller for what it is only by the name of
+ * QEMU's, whatever stands in configuration space. */
+static char *nvme_boot_rest(VmcGuest *guest, guint index)
+{
+    return g_strdup_printf("/namespace@1,%" G_GINT64_MODIFIER "x", vmc_nvme_eui64(guest->pci_devices[index]));
+}
+
 const VmcDeviceKindOps vmc_kind_nvme = {
     .info = {.name = "nvme",
              .key = "NVMExpress",
@@ -274,6 +281,8 @@ const VmcDeviceKindOps vmc_kind_nvme = {
              VMC_FIELDS(disk_fields),
              VMC_ACTIONS(disk_actions)},
     .pci = true,
+    .boot_node = {.name = "pci8086,5845"},
+    .boot_rest = nvme_boot_rest,
     .check = check_nvme,
     .make = make_nvme,
     .act = act_on_disk,

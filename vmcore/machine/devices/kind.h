@@ -31,6 +31,9 @@ typedef struct VmcDeviceKindOps {
     struct {
         const char *name, *rest;
     } boot_node;
+    /* What stands for boot_node.rest where that is not the same for all of the kind; or NULL. The caller
+     * frees it. */
+    char *(*boot_rest)(VmcGuest *guest, guint index);
     /* All of the kind are in one function. */
     bool shared;
     /* Adds what is wrong with the device, also together with those before it in the list. May be NULL. */
