@@ -328,7 +328,7 @@ static void describe_config(EspVmSession *session, GString *text)
     for (guint i = 0; i < config->devices->len; i++) {
         const VmcDeviceConfig *device = config->devices->pdata[i];
         g_string_append_printf(text, " %s", vmc_device_kind_name(device->kind));
-        if (device->kind == VMC_DEVICE_VIRTIO_BLOCK)
+        if (device->kind == VMC_DEVICE_VIRTIO_BLOCK || device->kind == VMC_DEVICE_NVME)
             g_string_append_printf(text, " (%s)", device->block.path ? device->block.path : "no path");
     }
     g_string_append_c(text, '\n');

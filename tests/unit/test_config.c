@@ -411,6 +411,54 @@ static void test_disks(void **state)
     assert_fault(config, "devices[0].deviceId", "at most 20");
 }
 
+static VmcDeviceConfig *add_nvme(VmcConfig *config, const char *path, const char *id)
+{
+    VmcDeviceConfig *device = add_disk(config, path, true);
+
+    device->kind = VMC_DEVICE_NVME;
+    device->block.id = g_strdup(id);
+    return device;
+}
+
+static void test_nvme_disks(void **state)
+{
+    static const char *const bad[] = {"", " x", "x ", "\xc3\xa4", "a\tb"};
+    static const unsigned queues[] = {1, 17, UINT32_MAX};
+    Files *files = *state;
+    VmcConfig *config = good(files);
+
+    /* Twice the same disk, with serial numbers of its own; and one that is only virtio-blk's. */
+    add_nvme(config, files->disk, "Serial 12345");
+    add_nvme(config, files->disk, NULL);
+    add_nvme(config, files->disk, "one")->kind = VMC_DEVICE_VIRTIO_BLOCK;
+    add_nvme(config, files->disk, "one")->block.queues = 2;
+    assert_good(config);
+    config = good(files);
+    add_nvme(config, files->disk, "one");
+    add_nvme(config, files->disk, "one");
+    assert_fault(config, "devices[1].deviceId", "already that of devices[0]");
+    config = good(files);
+    add_nvme(config, files->disk, NULL);
+    add_nvme(config, files->disk, NULL);
+    assert_fault(config, "devices[1].deviceId", "already that of devices[0]");
+    config = good(files);
+    add_nvme(config, files->disk, "123456789012345678901");
+    assert_fault(config, "devices[0].deviceId", "at most 20");
+    config = good(files);
+    add_nvme(config, NULL, NULL);
+    assert_fault(config, "devices[0].path", "no disk is given");
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        config = good(files);
+        add_nvme(config, files->disk, bad[i]);
+        assert_fault(config, "devices[0].deviceId", "no serial number");
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(queues); i++) {
+        config = good(files);
+        add_nvme(config, files->disk, NULL)->block.queues = queues[i];
+        assert_fault(config, "devices[0].queues", "2 to 16");
+    }
+}
+
 static void test_a_disk_that_another_machine_uses(void **state)
 {
     Files *files = *state;
@@ -705,6 +753,7 @@ int main(void)
         TEST(test_a_truncated_initrd_is_noticed),
         TEST(test_initrds_that_are_not_there),
         TEST(test_disks),
+        TEST(test_nvme_disks),
         TEST(test_a_disk_that_another_machine_uses),
         TEST(test_the_same_disk_twice),
         TEST(test_serial_lines),

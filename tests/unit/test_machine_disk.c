@@ -177,16 +177,17 @@ static char *make_qcow2(Rig *rig, const char *name)
     return path;
 }
 
-static void add_disk(VmcConfig *config, const char *path, VmcDiskFormat format, bool readonly)
+static void add_disk(VmcConfig *config, VmcDeviceKind kind, const char *path, VmcDiskFormat format,
+                     bool readonly)
 {
-    VmcDeviceConfig *device = vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BLOCK);
+    VmcDeviceConfig *device = vmc_config_add_device(config, kind);
 
     device->block.path = g_strdup(path);
     device->block.format = format;
     device->block.readonly = readonly;
 }
 
-/* Starts another machine in place of the first, with two qcow2 disks and a raw one. */
+/* Starts another machine in place of the first, with two qcow2 disks of different kinds and a raw one. */
 static void restart_with_disks(Rig *rig, const char *a, const char *b, bool raw_readonly)
 {
     VmcConfig *config = vmc_config_copy(vmc_machine_get_config(rig->machine));
@@ -194,9 +195,9 @@ static void restart_with_disks(Rig *rig, const char *a, const char *b, bool raw_
 
     g_object_unref(rig->machine);
     g_ptr_array_set_size(config->devices, 0);
-    add_disk(config, a, VMC_DISK_QCOW2, false);
-    add_disk(config, rig->disk, VMC_DISK_RAW, raw_readonly);
-    add_disk(config, b, VMC_DISK_QCOW2, false);
+    add_disk(config, VMC_DEVICE_VIRTIO_BLOCK, a, VMC_DISK_QCOW2, false);
+    add_disk(config, VMC_DEVICE_VIRTIO_BLOCK, rig->disk, VMC_DISK_RAW, raw_readonly);
+    add_disk(config, VMC_DEVICE_NVME, b, VMC_DISK_QCOW2, false);
     rig->machine = vmc_machine_new(config, &error);
     vmc_config_free(config);
     assert_null(error);

@@ -84,6 +84,7 @@ static void test_every_device(void **state)
         {"virtio-blk,path=x", VMC_DEVICE_VIRTIO_BLOCK},
         {"apple-smc", VMC_DEVICE_APPLE_SMC},
         {"apple-smc,keyFile=x", VMC_DEVICE_APPLE_SMC},
+        {"nvme,path=x", VMC_DEVICE_NVME},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(devices); i++) {

@@ -206,7 +206,7 @@ static void test_resize_while_running(void **state)
     unsigned interrupts = b->rig.interrupts[0];
 
     assert_int_equal(request(b, VIRTIO_BLK_T_IN, SECTORS, 512), VIRTIO_BLK_S_IOERR);
-    assert_true(vmc_virtio_block_resize(b->rig.dev, 1 << 20, &error));
+    assert_true(vmc_disk_change_size(vmc_virtio_block_changes(b->rig.dev), 1 << 20, &error));
     assert_null(error);
     assert_int_equal(capacity(b), (1 << 20) / 512);
     assert_int_equal(b->rig.interrupts[0], interrupts + 1);
@@ -225,7 +225,7 @@ static void expect_no_resize(Block *b, uint64_t size, int code, const char *what
     uint64_t before = capacity(b);
     GError *error = NULL;
 
-    assert_false(vmc_virtio_block_resize(b->rig.dev, size, &error));
+    assert_false(vmc_disk_change_size(vmc_virtio_block_changes(b->rig.dev), size, &error));
     assert_true(g_error_matches(error, VMC_ERROR, code));
     if (!strstr(error->message, what) || !strstr(error->message, b->path))
         fail_msg("“%s” should name “%s” and say “%s”", error->message, b->path, what);
@@ -241,7 +241,7 @@ static void test_sizes_that_cannot_be(void **state)
     expect_no_resize(b, SECTORS * 512 + 1, VMC_ERROR_CONFIG, "whole number of sectors");
     expect_no_resize(b, 0, VMC_ERROR_CONFIG, "whole number of sectors");
     expect_no_resize(b, UINT64_MAX - 511, VMC_ERROR_RESOURCE, g_strerror(EFBIG));
-    assert_true(vmc_virtio_block_resize(b->rig.dev, SECTORS * 512, NULL));
+    assert_true(vmc_disk_change_size(vmc_virtio_block_changes(b->rig.dev), SECTORS * 512, NULL));
     assert_int_equal(b->rig.interrupts[0], 0); /* nothing has changed */
     Block *readonly = block_new(true);
     expect_no_resize(readonly, 1 << 20, VMC_ERROR_CONFIG, "read-only");
@@ -258,7 +258,8 @@ static gpointer resize_thread(gpointer data)
     Resizing *resizing = data;
 
     for (unsigned i = 1; i <= 50; i++)
-        resizing->good &= vmc_virtio_block_resize(resizing->b->rig.dev, (SECTORS + i) * 512, NULL);
+        resizing->good &=
+            vmc_disk_change_size(vmc_virtio_block_changes(resizing->b->rig.dev), (SECTORS + i) * 512, NULL);
     return NULL;
 }
 
@@ -282,7 +283,7 @@ static gpointer one_resize_thread(gpointer data)
 {
     Resizing *resizing = data;
 
-    resizing->good = vmc_virtio_block_resize(resizing->b->rig.dev, 1 << 20, NULL);
+    resizing->good = vmc_disk_change_size(vmc_virtio_block_changes(resizing->b->rig.dev), 1 << 20, NULL);
     return NULL;
 }
 

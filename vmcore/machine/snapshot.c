@@ -17,7 +17,8 @@
 
 static bool is_kept(const VmcDeviceConfig *device)
 {
-    return device->kind == VMC_DEVICE_VIRTIO_BLOCK && !device->block.readonly;
+    return (device->kind == VMC_DEVICE_VIRTIO_BLOCK || device->kind == VMC_DEVICE_NVME) &&
+           !device->block.readonly;
 }
 
 static bool check_disk(const char *path, VmcDiskFormat format, const char *name, GError **error)
@@ -79,8 +80,8 @@ static void add_taken(const VmcGuest *guest, const GArray *disks, guint taken, c
 static bool take_all(VmcGuest *guest, const GArray *disks, const char *name, GError **error)
 {
     for (guint i = 0; i < disks->len; i++) {
-        VmcPciDevice *device = guest->pci_devices[g_array_index(disks, guint, i)];
-        if (!vmc_virtio_block_take_snapshot(device, name, error)) {
+        VmcDiskChanges *disk = vmc_guest_disk_changes(guest, g_array_index(disks, guint, i));
+        if (!vmc_disk_change_to_snapshot(disk, name, error)) {
             add_taken(guest, disks, i, name, error);
             return false;
         }

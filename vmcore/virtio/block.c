@@ -13,14 +13,13 @@
  * A write for which the host has no room is kept until the machine is resumed, and tried again; all other
  * errors are the guest's to know (S_IOERR), and the user's: see block/report.h.
  *
- * Resizing (s5.2.5): no new requests are taken, those under way come back, a worker makes the disk larger,
- * the configuration changes.
+ * The disk may be made larger under the driver (s5.2.5) or become a layer: see block/change.h.
  *
  * Threads: everything on the I/O thread, except that vCPUs read the configuration (`config_lock`) and write
- * `writeback`, and that resize waits on its own thread.
+ * `writeback`.
  */
-#include "block/layers.h"
 #include "base/seeded.h"
+#include "block/change.h"
 #include "block/report.h"
 #include "virtio/block.h"
 
@@ -29,7 +28,6 @@
 #include "virtio/devices.h"
 #include "virtio/linger.h"
 #include "virtio/virtio_pci.h"
-#include "vmcore/error.h"
 
 #define QUEUE_SIZE   256u
 #define REQUESTS_MAX 128u
@@ -59,15 +57,6 @@ typedef struct __attribute__((packed)) BlockConfig {
 
 _Static_assert(sizeof(BlockConfig) == 60 && offsetof(BlockConfig, num_queues) == 34, "as in s5.2.4");
 
-/* One call of vmc_virtio_block_resize, or of take_snapshot, on its stack. */
-typedef struct Resize {
-    struct Block *block;
-    VmcBlockRequest io;
-    bool begun, done;
-    GMutex lock;
-    GCond cond;
-} Resize;
-
 typedef struct Block {
     VmcVirtioDevice dev;
     VmcDisk *disk;
@@ -88,10 +77,10 @@ typedef struct Block {
     uint64_t size; /* what requests are held against, bytes */
     uint64_t features;
     bool resetting;   /* reset waits for `out` to become 0 */
-    uint32_t starved; /* queues that wait for an unused request, or for the end of a resize; a bit each */
+    uint32_t starved; /* queues that wait for an unused request, or for the end of a change; a bit each */
     uint32_t pushed;  /* queues with something the driver has not been told of */
     VmcLinger linger[VMC_VIRTIO_BLOCK_QUEUES_MAX];
-    Resize *resize;
+    VmcDiskChanges changes;
 } Block;
 
 /* ---- requests that come back ---- */
@@ -152,15 +141,13 @@ static void drop_kept(Block *block)
     }
 }
 
-static void finish_resize(Block *block);
-
 static void request_done(void *opaque, VmcBlockRequest *io)
 {
     Block *block = opaque;
     VmcVirtioBlockRequest *req = (VmcVirtioBlockRequest *)io;
 
-    if (block->resize && io == &block->resize->io) {
-        finish_resize(block);
+    if (vmc_disk_change_finish(&block->changes, io)) {
+        return;
     } else if (io->error && can_be_kept(block, io) && vmc_disk_ask_for_room(&block->report, io->error)) {
         keep(block, req);
     } else if (!io->error && vmc_virtio_block_next_segment(req)) {
@@ -241,7 +228,7 @@ static void wake_starved(Block *block)
 {
     uint32_t starved = block->starved;
 
-    if (!starved || !block->unused || block->resize)
+    if (!starved || !block->unused || vmc_disk_change_pending(&block->changes))
         return;
     block->starved = 0;
     for (unsigned queue = 0; queue < block->dev.n_queues; queue++)
@@ -266,7 +253,7 @@ static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
 
     vmc_virtqueue_set_notification(vq, false);
     do {
-        if (block->resize || !block->unused) {
+        if (vmc_disk_change_pending(&block->changes) || !block->unused) {
             block->starved |= 1u << queue; /* somebody comes back and sees to it */
             return;
         }
@@ -279,14 +266,12 @@ static void queue_notified(VmcVirtioDevice *dev, unsigned queue)
         vmc_virtio_kick(dev, queue);
 }
 
-static void begin_grow(Block *block);
-
 /* Some requests have come back by themselves. */
 static void batch_done(void *opaque)
 {
     Block *block = opaque;
 
-    begin_grow(block);
+    vmc_disk_change_begin(&block->changes);
     if (block->resetting && !block->out) {
         block->resetting = false;
         vmc_virtio_reset_done(&block->dev);
@@ -309,142 +294,35 @@ static void resumed(VmcVirtioDevice *dev)
         batch_done(block);
 }
 
-/* ---- resizing ---- */
+/* ---- changes to the disk ---- */
 
-/* When nothing is in flight any more. */
-static void begin_grow(Block *block)
+static bool is_idle(void *opaque)
 {
-    Resize *resize = block->resize;
+    const Block *block = opaque;
 
-    if (!resize || resize->begun || block->out != block->n_kept)
-        return;
-    resize->begun = true;
-    vmc_block_engine_submit(block->engine, &resize->io);
+    return block->out == block->n_kept;
 }
 
-/* The waiter may be gone as soon as the lock is. */
-static void wake_resize(Resize *resize, int err)
+static void disk_changed(void *opaque)
 {
-    g_mutex_lock(&resize->lock);
-    resize->io.error = err;
-    resize->done = true;
-    g_cond_signal(&resize->cond);
-    g_mutex_unlock(&resize->lock);
-}
-
-static void finish_resize(Block *block)
-{
-    Resize *resize = block->resize;
-    bool changed = block->size != block->disk->size;
+    Block *block = opaque;
+    bool larger = block->size != block->disk->size;
 
     block->size = block->disk->size;
     g_mutex_lock(&block->config_lock);
     block->config.capacity = GUINT64_TO_LE(block->size / VMC_DISK_SECTOR);
     g_mutex_unlock(&block->config_lock);
-    if (changed)
+    if (larger)
         vmc_virtio_config_changed(&block->dev);
-    block->resize = NULL;
-    wake_resize(resize, resize->io.error);
-}
-
-static void begin_resize(void *data)
-{
-    Resize *resize = data;
-    Block *block = resize->block;
-
-    if (block->resize) {
-        wake_resize(resize, -EALREADY);
-    } else if (resize->io.op == VMC_BLOCK_GROW && resize->io.length < block->size) {
-        wake_resize(resize, -ERANGE);
-    } else {
-        block->resize = resize;
-        begin_grow(block);
-    }
-}
-
-static void wait_for_resize(Resize *resize)
-{
-    g_mutex_init(&resize->lock);
-    g_cond_init(&resize->cond);
-    vmc_io_call(resize->block->dev.io, begin_resize, resize);
-    g_mutex_lock(&resize->lock);
-    while (!resize->done)
-        g_cond_wait(&resize->cond, &resize->lock);
-    g_mutex_unlock(&resize->lock);
-    g_cond_clear(&resize->cond);
-    g_mutex_clear(&resize->lock);
-}
-
-static bool resize_error(const Block *block, uint64_t size, int err, GError **error)
-{
-    if (!err)
-        return true;
-    if (err == -EALREADY)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "Disk “%s” is being resized already; wait until that is done",
-                    vmc_disk_name(block->disk));
-    else if (err == -ERANGE)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "Disk “%s” cannot be made smaller, to %" G_GUINT64_FORMAT
-                    " bytes: guests lose what lies behind; give more than it has",
-                    vmc_disk_name(block->disk), size);
-    else
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be made %" G_GUINT64_FORMAT " bytes large: %s",
-                    vmc_disk_name(block->disk), size, g_strerror(-err));
-    return false;
 }
 
 static const VmcVirtioOps block_ops;
 
-bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error)
+VmcDiskChanges *vmc_virtio_block_changes(VmcPciDevice *dev)
 {
     Block *block = (Block *)vmc_virtio_pci_device(dev, &block_ops);
-    Resize resize = {.block = block, .io = {.op = VMC_BLOCK_GROW, .length = size}};
 
-    g_return_val_if_fail(block && !vmc_io_on_thread(block->dev.io), false);
-    if (!size || size % VMC_DISK_SECTOR || !vmc_disk_can_grow(block->disk)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    size && size % VMC_DISK_SECTOR == 0
-                        ? "Disk “%s” cannot be resized: it is read-only or of a format with a fixed size"
-                        : "Disk “%s” has to have a whole number of sectors of 512 bytes, at least one",
-                    vmc_disk_name(block->disk));
-        return false;
-    }
-    wait_for_resize(&resize);
-    return resize_error(block, size, resize.io.error, error);
-}
-
-typedef struct TakeSnapshot {
-    const char *name;
-    GError *error;
-} TakeSnapshot;
-
-/* On a worker thread, with nothing in flight. */
-static int take_snapshot(VmcDisk *disk, void *data)
-{
-    TakeSnapshot *take = data;
-
-    return vmc_disk_take_snapshot(disk, take->name, &take->error) ? 0 : -EIO;
-}
-
-bool vmc_virtio_block_take_snapshot(VmcPciDevice *dev, const char *name, GError **error)
-{
-    Block *block = (Block *)vmc_virtio_pci_device(dev, &block_ops);
-    TakeSnapshot take = {.name = name};
-    Resize wait = {.block = block, .io = {.op = VMC_BLOCK_CALL, .call = take_snapshot, .call_data = &take}};
-
-    g_return_val_if_fail(block && !vmc_io_on_thread(block->dev.io), false);
-    wait_for_resize(&wait);
-    if (!wait.io.error)
-        return true;
-    if (take.error)
-        g_propagate_error(error, take.error);
-    else
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "Disk “%s” is being changed already; wait until that is done",
-                    vmc_disk_name(block->disk));
-    return false;
+    return block ? &block->changes : NULL;
 }
 
 /* ---- configuration (vCPUs) ---- */
@@ -487,7 +365,7 @@ static bool reset(VmcVirtioDevice *dev)
     vmc_block_engine_cancel(block->engine, true);
     drop_kept(block);
     vmc_block_engine_run(block->engine);
-    begin_grow(block);
+    vmc_disk_change_begin(&block->changes);
     block->starved = block->pushed = 0;
     block->report.asked = false;
     atomic_store(&block->writeback, block->cache != VMC_CACHE_WRITE_THROUGH);
@@ -605,5 +483,7 @@ VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlo
         block_free(&block->dev);
         return NULL;
     }
+    block->changes =
+        (VmcDiskChanges){host->io, block->disk, block->engine, is_idle, disk_changed, block, NULL};
     return vmc_virtio_pci_new(&block->dev);
 }

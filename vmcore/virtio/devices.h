@@ -16,7 +16,7 @@
 #include "base/input.h"
 #include "base/io.h"
 #include "base/memory.h"
-#include "block/disk.h"
+#include "block/change.h"
 #include "net/cable.h"
 #include "display/vga.h"
 #include "fs/share.h"
@@ -59,16 +59,9 @@ typedef struct VmcVirtioBlockParams {
 #define VMC_VIRTIO_BLOCK_QUEUES_MAX 16u
 
 VmcPciDevice *vmc_virtio_block_new(const VmcVirtioHost *host, const VmcVirtioBlockParams *params);
-/* Makes the disk larger while the machine runs or is paused, and tells the driver (s5.2.5). `size` is in
- * bytes, a multiple of VMC_DISK_SECTOR and not less than it is. Any thread but a vCPU's and the I/O thread;
- * waits for requests in flight and for the host's disk. False with `error` set (VMC_ERROR_CONFIG: such a size
- * cannot be; VMC_ERROR_STATE: it is being done already; VMC_ERROR_RESOURCE: the host cannot) and nothing
- * changed. */
-bool vmc_virtio_block_resize(VmcPciDevice *dev, uint64_t size, GError **error);
-/* Keeps a qcow2 disk as it is, in a snapshot of that name (vmcore/disk.h); the guest, which may go on,
- * notices a pause at most. What it has not flushed may be in it or not, as after a power failure. Any thread
- * that may wait, but not the I/O thread, with the I/O thread running. */
-bool vmc_virtio_block_take_snapshot(VmcPciDevice *dev, const char *name, GError **error);
+/* For making the disk larger, of which the driver hears (s5.2.5), or keeping it as it is, while the machine
+ * runs or is paused (block/change.h). NULL: it is no such device. Any thread. */
+VmcDiskChanges *vmc_virtio_block_changes(VmcPciDevice *dev);
 
 /* A source of random numbers (s5.4). */
 VmcPciDevice *vmc_virtio_rng_new(const VmcVirtioHost *host);

@@ -39,6 +39,7 @@ typedef enum VmcDeviceKind {
     VMC_DEVICE_UART,           /* 16550 at COM1.. in the order of the list */
     VMC_DEVICE_VIRTIO_CONSOLE, /* hvc0.., or a named port */
     VMC_DEVICE_VIRTIO_BLOCK,
+    VMC_DEVICE_NVME, /* a disk for guests without virtio */
     VMC_DEVICE_VIRTIO_RNG,
     VMC_DEVICE_VIRTIO_KEYBOARD,
     VMC_DEVICE_VIRTIO_TABLET, /* absolute pointer */
@@ -174,7 +175,7 @@ typedef struct VmcDeviceConfig {
     VmcDeviceKind kind;
     union {
         VmcSerialConfig serial;     /* UART, VIRTIO_CONSOLE */
-        VmcDiskConfig block;        /* VIRTIO_BLOCK, USB_STORAGE */
+        VmcDiskConfig block;        /* VIRTIO_BLOCK, NVME, USB_STORAGE */
         VmcNetConfig net;           /* VIRTIO_NET, E1000 */
         VmcShareConfig share;       /* VIRTIO_FS, VIRTIO_9P, SPICE_WEBDAV */
         VmcVsockConfig vsock;       /* VIRTIO_VSOCK */

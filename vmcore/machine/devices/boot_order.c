@@ -36,9 +36,11 @@ static void add_path(GString *paths, VmcGuest *guest, guint device)
     const VmcDeviceKindOps *ops = vmc_device_kind_ops(vmc_guest_config(guest, device)->kind);
     const VmcPciDevice *pci = ops->usb ? guest->usb : guest->pci_devices[device];
 
-    if (pci && ops->boot_node.name)
-        g_string_append_printf(paths, "%s/pci@i0cf8/%s@%x%s", paths->len ? "\n" : "", ops->boot_node.name,
-                               pci->devfn >> 3, ops->boot_node.rest);
+    if (!pci || !ops->boot_node.name)
+        return;
+    g_autofree char *rest = ops->boot_rest ? ops->boot_rest(guest, device) : g_strdup(ops->boot_node.rest);
+    g_string_append_printf(paths, "%s/pci@i0cf8/%s@%x%s", paths->len ? "\n" : "", ops->boot_node.name,
+                           pci->devfn >> 3, rest);
 }
 
 void vmc_guest_set_boot_order(VmcGuest *guest)

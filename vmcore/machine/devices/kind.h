@@ -31,6 +31,9 @@ typedef struct VmcDeviceKindOps {
     struct {
         const char *name, *rest;
     } boot_node;
+    /* What stands for boot_node.rest where that is not the same for all of the kind; or NULL. The caller
+     * frees it. */
+    char *(*boot_rest)(VmcGuest *guest, guint index);
     /* All of the kind are in one function. */
     bool shared;
     /* Adds what is wrong with the device, also together with those before it in the list. May be NULL. */
@@ -61,6 +64,7 @@ extern const VmcDeviceKindOps vmc_kind_fs, vmc_kind_9p;
 extern const VmcDeviceKindOps vmc_kind_sound;
 extern const VmcDeviceKindOps vmc_kind_e1000;
 extern const VmcDeviceKindOps vmc_kind_smc;
+extern const VmcDeviceKindOps vmc_kind_nvme;
 extern const VmcDeviceKindOps vmc_kind_agent, vmc_kind_webdav;
 
 const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
@@ -87,6 +91,12 @@ void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device);
 
 /* Opens what a disk's configuration names. */
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error);
+/* What a guest that has to be told a serial number reads: the user's, or one that stays what it is while the
+ * disk's path does. Free with g_free. */
+char *vmc_guest_disk_serial(const VmcDiskConfig *config);
+/* For growing or keeping the index-th device of the configuration, which was made; NULL: it is no disk of
+ * which that can be done. */
+VmcDiskChanges *vmc_guest_disk_changes(VmcGuest *guest, guint index);
 
 /* Adds a fault if no socket can be made at `path`. `name`: of the setting. */
 void vmc_check_socket_path(VmcCheck *check, const char *name, const char *path);

@@ -5,6 +5,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_UART] = &vmc_kind_uart,
     [VMC_DEVICE_VIRTIO_CONSOLE] = &vmc_kind_console,
     [VMC_DEVICE_VIRTIO_BLOCK] = &vmc_kind_block,
+    [VMC_DEVICE_NVME] = &vmc_kind_nvme,
     [VMC_DEVICE_VIRTIO_RNG] = &vmc_kind_rng,
     [VMC_DEVICE_VIRTIO_BALLOON] = &vmc_kind_balloon,
     [VMC_DEVICE_VIRTIO_VSOCK] = &vmc_kind_vsock,

@@ -161,10 +161,7 @@ static bool make_storage(VmcGuest *guest, guint index, GError **error)
     if (!disk)
         return false;
     /* Two sticks are told apart by their serial numbers, which are to stay what they are. */
-    id = config->id ? g_strdup(config->id)
-                    : g_compute_checksum_for_string(G_CHECKSUM_SHA256, config->path, -1);
-    if (!config->id)
-        id[16] = '\0';
+    id = vmc_guest_disk_serial(config);
     dev = vmc_usb_storage_new(disk, config->cdrom, id);
     vmc_usb_storage_set_hooks(dev, &guest->hooks);
     return add_usb(guest, index, dev, error);
