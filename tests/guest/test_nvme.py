@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""NVMe disks, with Linux's own driver: queues, data, caches, deallocating, growing, errors, resets; and with the
-wire instead of messages.
+"""NVMe disks, with Linux's own driver: queues, data, caches, deallocating, growing, errors, resets; with the wire
+instead of messages; and with UEFI firmware's.
 
 time-limit: 600
 """
@@ -9,7 +9,9 @@ import os
 import re
 
 from disks import MIB, content, disk, space, waits_for_room, zero_program
-from guest import CTL, PEER, Failure, Skip, boot_devices, check, equal, host, main, need, scratch
+from guest import CPU, CTL, PEER, Failure, Process, Skip, boot_devices, check, equal, host, main, need, scratch
+
+FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 
 def host_sum(data):
     return hashlib.sha256(data).hexdigest()
@@ -170,8 +172,34 @@ def restarts():
             equal(guest.run("dd if=/dev/nvme0n1 bs=4 count=1 2> /dev/null").strip(), "kept", "the first bytes")
 
 
+def firmware_reads_it():
+    """OVMF's own driver, and its boot order: the second disk is tried first, then the shell runs a script from the
+    first. Neither has a boot loader."""
+    if PEER:
+        raise Skip("only for espalierctl")
+    need("mkfs.vfat", "mcopy")
+    if not os.path.exists(FIRMWARE):
+        raise Skip("ovmf is not installed")
+    with scratch() as folder:
+        first, second = disk(folder, "first.img", 40), disk(folder, "second.img", 40)
+        script = os.path.join(folder, "startup.nsh")
+        with open(script, "w", encoding="ascii") as file:
+            file.write("echo from-the-first-disk\r\n")
+        for path in (first, second):
+            host("mkfs.vfat", "-F", "32", path)
+        host("mcopy", "-i", first, script, "::")
+        with Process([CTL, "run", "--cpu", CPU, "--memory", "256", "--bootloader",
+                      f"efi,variable-store={folder}/variables,create", "--device", "uart,stdio",
+                      "--device", f"nvme,path={first},deviceId=first",
+                      "--device", f"nvme,path={second},deviceId=second,bootIndex=1"]) as guest:
+            guest.expect('failed to load Boot0001 "UEFI Espalier NVMe second 1" from', 200)
+            guest.expect('failed to load Boot0002 "UEFI Espalier NVMe first 1" from', 60)
+            guest.expect("echo from-the-first-disk", 100)
+            guest.expect("from-the-first-disk", 60)
+
+
 def a_full_disk_of_the_host_pauses_the_machine():
     waits_for_room("nvme", "nvme0n1")
 
 
-main(disks_with_everything, without_messages, restarts, a_full_disk_of_the_host_pauses_the_machine)
+main(disks_with_everything, without_messages, restarts, firmware_reads_it, a_full_disk_of_the_host_pauses_the_machine)

@@ -302,7 +302,7 @@ static void test_what_cannot_be_enabled(void **state)
     expect_failure(n, NR_ENABLE, 7 << 16 | 7, asq, RIG_ROM);
     expect_failure(n, NR_ENABLE, 7 << 16 | 7, n->bar, acq);
     expect_failure(n, NR_ENABLE, 0xfff << 16 | 7, asq, RIG_RAM - 4096);
-    expect_failure(n, NR_ENABLE, 0xffff << 16 | 0xffff, UINT64_MAX, UINT64_MAX);
+    expect_failure(n, NR_ENABLE, 0xffffu << 16 | 0xffff, UINT64_MAX, UINT64_MAX);
     expect_failure(n, NR_ENABLE | 1 << 7, 7 << 16 | 7, asq, acq);  /* pages of 8 KiB */
     expect_failure(n, NR_ENABLE | 6 << 4, 7 << 16 | 7, asq, acq);  /* another command set */
     expect_failure(n, NR_ENABLE | 1 << 11, 7 << 16 | 7, asq, acq); /* weighted round robin */
