@@ -84,7 +84,7 @@ def to_the_languages(machine, name):
     """From GRUB's menu to the installer's list of languages, in which keys move the selection."""
     machine.read(name + "-menu", r"Install", 180)
     machine.press(KEY_ENTER)
-    machine.read(name, r"(?s)Select a language.*English", 600)
+    machine.read(name, r"(?s)Select a language.*Language:", 600)
     until("a screen that stands still", lambda: machine.picture(name) == machine.picture(name), 60)
     before = machine.picture(name)
     machine.press(KEY_DOWN)
