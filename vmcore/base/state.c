@@ -167,12 +167,12 @@ bool vmc_state_reader_finish(const VmcStateReader *r, GError **error)
 }
 
 /* "In the saved state, section “board/pit”: WHAT" */
-static void fail(VmcStateReader *r, const char *format, ...)
+bool vmc_state_fail(VmcStateReader *r, const char *format, ...)
 {
     va_list args;
 
     if (r->failure)
-        return;
+        return false;
     g_autoptr(GString) text = g_string_new("In the saved state, ");
     if (r->depth)
         g_string_append(text, "section “");
@@ -184,6 +184,7 @@ static void fail(VmcStateReader *r, const char *format, ...)
     g_string_append_vprintf(text, format, args);
     va_end(args);
     r->failure = g_string_free(g_steal_pointer(&text), FALSE);
+    return false;
 }
 
 /* The next `n` bytes, or NULL. */
@@ -192,7 +193,7 @@ static const uint8_t *take(VmcStateReader *r, size_t n)
     if (r->failure)
         return NULL;
     if (n > r->end - r->at) {
-        fail(r, "it ends too early");
+        vmc_state_fail(r, "it ends too early");
         return NULL;
     }
     const uint8_t *bytes = r->data + r->at;
@@ -213,16 +214,17 @@ unsigned vmc_state_enter(VmcStateReader *r, const char *name, unsigned newest)
     if (r->failure)
         return 0;
     if (!vmc_state_next_is(r, name) || r->depth == VMC_STATE_DEPTH_MAX) {
-        fail(r, "“%s” is missing where it should be", name);
+        vmc_state_fail(r, "“%s” is missing where it should be", name);
         return 0;
     }
     r->at += 1 + strlen(name);
     unsigned version = vmc_state_get_u16(r);
     uint32_t n = vmc_state_get_u32(r);
     if (!r->failure && (!version || version > newest))
-        fail(r, "“%s” is of version %u, and only versions up to %u can be read", name, version, newest);
+        vmc_state_fail(r, "“%s” is of version %u, and only versions up to %u can be read", name, version,
+                       newest);
     if (!r->failure && n > r->end - r->at)
-        fail(r, "“%s” is longer than what it is in", name);
+        vmc_state_fail(r, "“%s” is longer than what it is in", name);
     if (r->failure)
         return 0;
     g_strlcpy(r->sections[r->depth].name, name, sizeof(r->sections[0].name));
@@ -237,7 +239,7 @@ bool vmc_state_leave(VmcStateReader *r)
         return false;
     g_return_val_if_fail(r->depth, false);
     if (r->at != r->end) {
-        fail(r, "it has %zu bytes too many", r->end - r->at);
+        vmc_state_fail(r, "it has %zu bytes too many", r->end - r->at);
         return false;
     }
     r->end = r->sections[--r->depth].outer_end;
@@ -284,7 +286,8 @@ static uint64_t at_most(VmcStateReader *r, uint64_t value, uint64_t max)
 {
     if (value <= max)
         return value;
-    fail(r, "a number is %" G_GUINT64_FORMAT " and can be %" G_GUINT64_FORMAT " at most", value, max);
+    vmc_state_fail(r, "a number is %" G_GUINT64_FORMAT " and can be %" G_GUINT64_FORMAT " at most", value,
+                   max);
     return 0;
 }
 
@@ -342,6 +345,6 @@ char *vmc_state_get_string(VmcStateReader *r, size_t max)
 bool vmc_state_check(VmcStateReader *r, bool good, const char *what)
 {
     if (!good)
-        fail(r, "%s is not one there can be", what);
+        vmc_state_fail(r, "%s is not one there can be", what);
     return vmc_state_ok(r);
 }

@@ -106,6 +106,8 @@ char *vmc_state_get_string(VmcStateReader *r, size_t max);
 /* `good` has to be true of what was read; `what` is wrong otherwise, as in "the counter's mode". Returns
  * vmc_state_ok. */
 bool vmc_state_check(VmcStateReader *r, bool good, const char *what);
+/* The same for what needs a sentence of its own; it follows a colon. Returns false. */
+bool vmc_state_fail(VmcStateReader *r, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* Nothing was wrong so far. */
 bool vmc_state_ok(const VmcStateReader *r);
 /* The same, as an error (VMC_ERROR_IMAGE). */

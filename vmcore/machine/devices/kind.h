@@ -89,6 +89,8 @@ const VmcDeviceConfig *vmc_check_device(const VmcCheck *check, guint n);
 /* A disk that other disks of the machine use too, where one of them writes. */
 void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device);
 
+/* Whether it is a disk: device->block says which. */
+bool vmc_device_is_disk(const VmcDeviceConfig *device);
 /* Opens what a disk's configuration names. */
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error);
 /* What a guest that has to be told a serial number reads: the user's, or one that stays what it is while the
