@@ -85,6 +85,8 @@ static GPtrArray *parts_of(const VmcGuest *guest)
              g_strdup_printf(config->cpus == 1 ? "%u CPU" : "%u CPUs", config->cpus));
     add_part(parts, g_strdup("memory"),
              g_strdup_printf("%" G_GUINT64_FORMAT " MiB of memory", config->memory >> 20));
+    add_part(parts, g_strdup("firmware"),
+             g_strdup(config->boot.kind == VMC_BOOT_EFI ? "UEFI firmware" : "no firmware"));
     add_part(parts, g_strdup("processor"), guest->backend->describe(guest->vm));
     for (guint i = 0; i < config->devices->len; i++)
         add_part(parts, g_strdup_printf("device %u", i), phrase_of_device(guest, i));
@@ -292,16 +294,32 @@ static uint64_t away_since(uint64_t saved_at_us)
     return MIN(ns, AWAY_MAX_NS);
 }
 
-static bool load_state(VmcGuest *guest, GBytes *state, GError **error)
+/* Up to where the state of the parts begins. */
+static bool compare_parts(const VmcGuest *guest, GBytes *state, VmcStateReader *r, GError **error)
 {
-    VmcStateReader r;
     gsize n;
     const void *bytes = g_bytes_get_data(state, &n);
 
-    vmc_state_reader_init(&r, bytes, n);
-    bool good = check_disks(guest->config, &r, error);
-    vmc_state_enter(&r, "machine", 1);
-    good = good && load_parts(guest, &r, error);
+    vmc_state_reader_init(r, bytes, n);
+    bool same = check_disks(guest->config, r, error);
+    vmc_state_enter(r, "machine", 1);
+    return same && load_parts(guest, r, error);
+}
+
+static bool does_fit(const VmcGuest *guest, GBytes *state, GError **error)
+{
+    VmcStateReader r;
+    bool fits = compare_parts(guest, state, &r, error);
+
+    vmc_state_reader_clear(&r);
+    return fits;
+}
+
+static bool load_state(VmcGuest *guest, GBytes *state, GError **error)
+{
+    VmcStateReader r;
+    bool good = compare_parts(guest, state, &r, error);
+
     if (good) {
         uint64_t away = away_since(vmc_state_get_u64(&r));
         good = load_cpus(guest, away, &r) && vmc_board_load(guest->board, &r) && vmc_state_leave(&r);
@@ -347,10 +365,12 @@ static void do_restore(void *data)
 {
     VmcSaving *saving = data;
     VmcGuest *guest = saving->guest;
+    GBytes *state = vmc_saved_state_get(saving->saved);
     GError *error = NULL;
 
-    if (vmc_saved_state_load_memory(saving->saved, guest->memory, saving->cancellable, &error))
-        load_state(guest, vmc_saved_state_get(saving->saved), &error);
+    if (does_fit(guest, state, &error) &&
+        vmc_saved_state_load_memory(saving->saved, guest->memory, saving->cancellable, &error))
+        load_state(guest, state, &error);
     tell_owner(saving, error);
 }
 

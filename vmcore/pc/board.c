@@ -589,6 +589,8 @@ void vmc_board_save(VmcBoard *board, VmcStateWriter *w)
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_save(board->uarts[i], w);
     vmc_pci_bus_save(board->pci, w);
+    if (board->firmware)
+        vmc_firmware_save(board->firmware, w);
     vmc_state_end(w);
 }
 
@@ -609,5 +611,6 @@ bool vmc_board_load(VmcBoard *board, VmcStateReader *r)
     for (unsigned i = 0; i < board->n_uarts; i++)
         if (!vmc_uart_load(board->uarts[i], r))
             return false;
-    return vmc_pci_bus_load(board->pci, r) && vmc_state_leave(r);
+    return vmc_pci_bus_load(board->pci, r) && (!board->firmware || vmc_firmware_load(board->firmware, r)) &&
+           vmc_state_leave(r);
 }
