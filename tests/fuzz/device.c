@@ -838,7 +838,9 @@ static void step_save(FuzzMachine *m, FuzzInput *in)
     if (!good && !spoilt)
         fuzz_finding("the device does not take its own state: %s", r.failure);
     vmc_state_reader_clear(&r);
-    if (!good)
+    if (good)
+        vmc_pci_bus_release(m->pci);
+    else
         vmc_pci_bus_reset(m->pci);
     fuzz_settle(m);
 }

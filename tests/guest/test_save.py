@@ -164,24 +164,32 @@ def virtio_devices_go_on():
         check("before" in text and "after" in text, f"the console's log has {text!r}")
 
 
-def usb_and_e1000_go_on():
+def usb_e1000_and_nvme_go_on():
     with scratch() as folder:
+        disk = os.path.join(folder, "disk")
+        with open(disk, "wb") as file:
+            file.write(os.urandom(8 * MIB))
         stick = os.path.join(folder, "stick")
         with open(stick, "wb") as file:
             file.write(os.urandom(8 * MIB))
-        devices = (f"usb-mass-storage,path={stick}", "usb-keyboard", "usb-tablet", "e1000,nat", "vga")
+        devices = (f"usb-mass-storage,path={stick}", "usb-keyboard", "usb-tablet", "e1000,nat", "vga",
+                   f"nvme,path={disk}")
         options = dict(initrd=DEVICES, devices=devices)
         with machine(folder, **options) as guest:
+            guest.run("modprobe nvme; until [ -b /dev/nvme0n1 ]; do sleep 0.2; done; md5sum /dev/nvme0n1 > /tmp/nvme")
             guest.run("modprobe -a usb-storage sd_mod; until [ -b /dev/sda ]; do sleep 0.2; done; md5sum /dev/sda > /tmp/sum")
             guest.run(NETWORK)
             guest.send(BACKGROUND.format("sda"))
+            guest.send(BACKGROUND.format("nvme0n1"))
             guest.run("sleep 1")
             save(folder, guest)
         with restored(folder, **options) as guest:
             wait_for_prompt(guest)
-            guest.run("kill %1; echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum")
+            guest.run("kill %1 %2; echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum; md5sum -c /tmp/nvme")
+            guest.run("dd if=/dev/urandom of=/tmp/new bs=64k count=8; dd if=/tmp/new of=/dev/nvme0n1 bs=64k oflag=direct; "
+                      "dd if=/dev/nvme0n1 bs=64k count=8 iflag=direct | cmp - /tmp/new")
             guest.run("sleep 3; ping -c 2 -W 5 10.0.2.2 >/dev/null", 90)
-            check("reset" not in guest.run("dmesg | grep 'usb.*reset' || true"), guest.tail())
+            equal(guest.run("dmesg | grep -i 'usb.*reset\\|nvme.*timeout\\|nvme.*abort' || true").strip(), "", "complaints")
             power_off(guest)
 
 
@@ -292,7 +300,7 @@ main(
     a_gigabyte_is_saved_and_restored_quickly_and_small,
     the_clock_is_right_afterwards,
     virtio_devices_go_on,
-    usb_and_e1000_go_on,
+    usb_e1000_and_nvme_go_on,
     shared_folders_go_on,
     what_does_not_fit_is_refused,
     a_machine_may_go_on_after_it_was_saved,

@@ -4,6 +4,7 @@
  */
 #include "tests/unit/pc_rig.h"
 
+#include "pc/hpet.h"
 #include "pc/ioapic.h"
 #include "pc/lapic.h"
 #include "pc/legacy.h"
@@ -11,12 +12,14 @@
 #include "pc/pit.h"
 #include "pc/pm.h"
 #include "pc/rtc.h"
+#include "pc/smc.h"
 #include "pc/wires.h"
 
 /* A chip on a bench of its own. */
 typedef struct Bench {
     Rig rig;
     VmcLapics *lapics; /* of the chips that need them */
+    VmcWires *wires;
     void *chip;
 } Bench;
 
@@ -256,6 +259,86 @@ static void wires_unsettle(Bench *b)
     vmc_irq_set(&ninth, true);
 }
 
+/* ---- HPET ---- */
+
+CHIP(hpet, VmcHpet)
+
+static void ignore_message(void *opaque, uint64_t address, uint32_t data)
+{
+}
+
+static void hpet_make(Bench *b)
+{
+    b->wires = vmc_wires_new(ignore_gsi, NULL);
+    VmcHpetParams params = {.mmio = b->rig.mmio, .clock = b->rig.clock, .wires = b->wires};
+    params.msi = (VmcMsi){ignore_message, b};
+    b->chip = vmc_hpet_new(&params);
+    VmcIrq wire = vmc_wires_add(b->wires, 8);
+    vmc_hpet_gate(b->chip, VMC_HPET_GATE_RTC, &wire);
+    vmc_hpet_gate(b->chip, VMC_HPET_GATE_PIT, &wire);
+}
+
+static void hpet_write(Bench *b, unsigned reg, uint64_t value)
+{
+    vmc_bus_write(b->rig.mmio, VMC_HPET_BASE + reg, 8, value);
+}
+
+/* Timer 0 is periodic and far away, 1 keeps its wire high, 2 is a message half programmed. */
+static void hpet_unsettle(Bench *b)
+{
+    hpet_write(b, 0xf0, 1ull << 40);
+    hpet_write(b, 0x100, 0x4c);
+    hpet_write(b, 0x108, (1ull << 40) + 10000000000);
+    hpet_write(b, 0x108, 5000000);
+    hpet_write(b, 0x120, 21 << 9 | 6);
+    hpet_write(b, 0x128, (1ull << 40) - 5);
+    hpet_write(b, 0x140, 0x4104);
+    hpet_write(b, 0x150, 0xfee0000000004031);
+    hpet_write(b, 0x10, 1);
+    vmc_bus_read(b->rig.mmio, VMC_HPET_BASE + 0x20, 8);
+}
+
+static void hpet_use(Bench *b)
+{
+    for (unsigned value = 0; value < 0x10000; value += 0x1111)
+        for (unsigned reg = 0; reg < 0x160; reg += 8) {
+            vmc_bus_read(b->rig.mmio, VMC_HPET_BASE + reg, 8);
+            hpet_write(b, reg, value);
+        }
+}
+
+/* ---- SMC ---- */
+
+CHIP(smc, VmcSmc)
+
+static void smc_make(Bench *b)
+{
+    static const char osk[VMC_SMC_OSK_SIZE] =
+        "sixty-four letters that are nobody's, and of no use to anybody";
+    b->chip = vmc_smc_new(b->rig.pio, osk);
+}
+
+/* Half way through an answer, with a key that has been written. */
+static void smc_unsettle(Bench *b)
+{
+    static const uint8_t bytes[] = "NATJ\1\7";
+    out8(&b->rig, VMC_SMC_BASE + 4, 0x11);
+    for (unsigned i = 0; i < 6; i++)
+        out8(&b->rig, VMC_SMC_BASE, bytes[i]);
+    out8(&b->rig, VMC_SMC_BASE + 4, 0x10);
+    for (unsigned i = 0; i < 5; i++)
+        out8(&b->rig, VMC_SMC_BASE, (uint8_t) "REV \6"[i]);
+    in8(&b->rig, VMC_SMC_BASE);
+    assert_int_equal(in8(&b->rig, VMC_SMC_BASE), 0x13);
+}
+
+static void smc_use(Bench *b)
+{
+    for (unsigned i = 0; i < 40; i++)
+        in8(&b->rig, VMC_SMC_BASE);
+    poke_ports(b, VMC_SMC_BASE, VMC_SMC_SIZE);
+}
+
 /* ---- APICs ---- */
 
 static void make_lapics(Bench *b)
@@ -367,7 +450,8 @@ static void lapics_free(Bench *b)
 }
 
 static const Kind kinds[] = {
-    KIND(pit), KIND(pic), KIND(rtc), KIND(pm), KIND(legacy), KIND(wires), KIND(ioapic), KIND(lapics),
+    KIND(pit),   KIND(pic),    KIND(rtc),    KIND(pm),   KIND(legacy),
+    KIND(wires), KIND(ioapic), KIND(lapics), KIND(hpet), KIND(smc),
 };
 
 /* ---- what is asked of all of them ---- */
@@ -383,6 +467,8 @@ static void end(Bench *b, const Kind *kind)
 {
     kind->free(b);
     vmc_lapics_free(b->lapics);
+    if (b->wires)
+        vmc_wires_free(b->wires);
     rig_down(&b->rig);
 }
 

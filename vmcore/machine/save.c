@@ -450,6 +450,7 @@ static void end_restore(VmcMachine *machine, VmcGuest *guest, GError **error)
     if (!*error && vmc_guest_start_paused(guest, error)) {
         machine->engine = guest->backend->engine ? guest->backend->engine(guest->vm) : VMC_ENGINE_DEFAULT;
         vmc_machine_set_guest(machine, guest);
+        vmc_board_release(guest->board);
         vmc_machine_set_state(machine, VMC_MACHINE_PAUSED);
         return;
     }

@@ -340,7 +340,6 @@ static bool load(VmcPciDevice *pci, VmcStateReader *r)
     if (!vmc_state_leave(r))
         return false;
     tell_link(card);
-    bus_master(pci, pci->config[4] & 4);
     return true;
 }
 

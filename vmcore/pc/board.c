@@ -583,12 +583,15 @@ void vmc_board_save(VmcBoard *board, VmcStateWriter *w)
         vmc_lapics_save(board->lapics, w);
         vmc_pit_save(board->pit, w);
     }
+    vmc_hpet_save(board->hpet, w);
     vmc_rtc_save(board->rtc, w);
     vmc_pm_save(board->pm, w);
     vmc_legacy_save(board->legacy, w);
     for (unsigned i = 0; i < board->n_uarts; i++)
         vmc_uart_save(board->uarts[i], w);
     vmc_pci_bus_save(board->pci, w);
+    if (board->smc)
+        vmc_smc_save(board->smc, w);
     if (board->firmware)
         vmc_firmware_save(board->firmware, w);
     vmc_state_end(w);
@@ -606,11 +609,12 @@ bool vmc_board_load(VmcBoard *board, VmcStateReader *r)
     if (board->lapics && (!vmc_pic_load(board->pic, r) || !vmc_ioapic_load(board->ioapic, r) ||
                           !vmc_lapics_load(board->lapics, r) || !vmc_pit_load(board->pit, r)))
         return false;
-    if (!vmc_rtc_load(board->rtc, r) || !vmc_pm_load(board->pm, r) || !vmc_legacy_load(board->legacy, r))
+    if (!vmc_hpet_load(board->hpet, r) || !vmc_rtc_load(board->rtc, r) || !vmc_pm_load(board->pm, r) ||
+        !vmc_legacy_load(board->legacy, r))
         return false;
     for (unsigned i = 0; i < board->n_uarts; i++)
         if (!vmc_uart_load(board->uarts[i], r))
             return false;
-    return vmc_pci_bus_load(board->pci, r) && (!board->firmware || vmc_firmware_load(board->firmware, r)) &&
-           vmc_state_leave(r);
+    return vmc_pci_bus_load(board->pci, r) && (!board->smc || vmc_smc_load(board->smc, r)) &&
+           (!board->firmware || vmc_firmware_load(board->firmware, r)) && vmc_state_leave(r);
 }

@@ -53,8 +53,9 @@ typedef struct VmcPciDeviceOps {
     void (*release)(VmcPciDevice *dev);
     /* Everything but what pci.c knows (configuration space, BARs, INTx, MSI-X), on the I/O thread between
      * hold and release; and the same back into a device that was just made and reset, vCPUs stand still and
-     * guest memory is there: base/state.h. Configuration space is loaded already; hooks were not called.
-     * False is vmc_state_ok's, and the device is thrown away then. NULL: a machine with it cannot be saved.
+     * guest memory is there: base/state.h. Configuration space is loaded already; hooks were not called, and
+     * the device does nothing before release, since what is loaded later may yet turn out to be wrong. False
+     * is vmc_state_ok's, and the device is thrown away then. NULL: a machine with it cannot be saved.
      */
     void (*save)(VmcPciDevice *dev, VmcStateWriter *w);
     bool (*load)(VmcPciDevice *dev, VmcStateReader *r);

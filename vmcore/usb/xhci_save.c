@@ -283,11 +283,8 @@ bool xhci_load(VmcPciDevice *pci, VmcStateReader *r)
     bool good = load_all(xhci, devices, r);
     if (good) {
         xhci_arm_wrap(xhci);
-        xhci->dma = pci->config[4] & 4;
     }
     g_mutex_unlock(&xhci->lock);
-    if (good)
-        vmc_doorbell_ring(xhci->bell);
     return good;
 }
 

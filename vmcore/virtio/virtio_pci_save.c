@@ -134,8 +134,5 @@ bool vmc_virtio_pci_load(VmcPciDevice *pci, VmcStateReader *r)
         return false;
     dev->features = ready ? vp->driver_features : 0;
     dev->running = running;
-    if (!dev->ops->load(dev, r) || !vmc_state_leave(r))
-        return false;
-    vmc_virtio_pci_bus_master(pci, pci->config[4] & 4);
-    return true;
+    return dev->ops->load(dev, r) && vmc_state_leave(r);
 }
