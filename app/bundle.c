@@ -261,6 +261,18 @@ bool esp_bundle_save(EspBundle *bundle, GError **error)
     return ok;
 }
 
+bool esp_bundle_keep_pci_slots(EspBundle *bundle, const VmcConfig *running, GError **error)
+{
+    VmcConfig *config = esp_bundle_get_config(bundle, error);
+    if (!config)
+        return false;
+    bool news = vmc_config_take_pci_slots(config, running);
+    if (news)
+        esp_bundle_set_config(bundle, config);
+    vmc_config_free(config);
+    return !news || esp_bundle_save(bundle, error);
+}
+
 bool esp_bundle_add_disk(EspBundle *bundle, const char *basename, uint64_t size, GError **error)
 {
     g_autofree char *file = esp_bundle_file(bundle, basename);

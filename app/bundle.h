@@ -61,6 +61,9 @@ VmcConfig *esp_bundle_get_config(EspBundle *bundle, GError **error);
  * part of a bundle and are left out. */
 void esp_bundle_set_config(EspBundle *bundle, const VmcConfig *config);
 bool esp_bundle_save(EspBundle *bundle, GError **error);
+/* Keeps the PCI slots that a machine made from the bundle has given to its devices, so that they stay where
+ * they are when others come. `running` is that machine's configuration. */
+bool esp_bundle_keep_pci_slots(EspBundle *bundle, const VmcConfig *running, GError **error);
 
 /* Makes a sparse raw disk of `size` bytes in the bundle; fails if there is a file of that name. */
 bool esp_bundle_add_disk(EspBundle *bundle, const char *basename, uint64_t size, GError **error);

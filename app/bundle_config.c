@@ -225,7 +225,7 @@ static bool read_device(plist_t dict, unsigned index, const char *dir, VmcConfig
             g_prefix_error(error, "Devices[%u].", index);
             return false;
         }
-    return true;
+    return !vmc_device_has_pci_slot(kind) || read_field(dict, dir, &vmc_pci_slot_field, device, error);
 }
 
 static bool read_devices(plist_t root, const char *dir, VmcConfig *config, GError **error)
@@ -371,6 +371,8 @@ static plist_t device_to_plist(const VmcDeviceConfig *device, plist_t old, uint3
     esp_plist_set_string(dict, "Type", info->key);
     for (unsigned i = 0; i < info->n_fields; i++)
         write_field(dict, dir, &info->fields[i], device);
+    if (device->pci_slot)
+        write_field(dict, dir, &vmc_pci_slot_field, device);
     return dict;
 }
 

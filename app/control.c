@@ -1,8 +1,8 @@
 /*
  * The control socket's server (see control.h).
  *
- * Every method is carried out at once on the owner's thread; what fails comes back as a D-Bus error with the
- * sentence of the GError. Peers that connect are held until they close.
+ * Every method is carried out at once on the owner's thread, but for Save, which takes its time; what fails
+ * comes back as a D-Bus error with the sentence of the GError. Peers that connect are held until they close.
  */
 #include "app/control.h"
 
@@ -25,6 +25,8 @@ static const char introspection[] =
     "<method name='Pause'/><method name='Resume'/>"
     /* All disks as they are now, under a name. */
     "<method name='Snapshot'><arg direction='in' type='s'/></method>"
+    /* To a file of this name; whether it goes on then. */
+    "<method name='Save'><arg direction='in' type='s'/><arg direction='in' type='b'/></method>"
     "<method name='RequestStop'/><method name='Stop'/>"
     /* Number, kind and settings of each device, and the actions it knows. */
     "<method name='Devices'><arg direction='out' type='a(ussas)'/></method>"
@@ -92,16 +94,61 @@ static void call_request_stop(EspControl *control, GVariant *parameters, GDBusMe
 }
 
 /* Answers first: stopping may end whoever owns the machine, and this with it. */
-static void call_stop(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
+static void answer_and_stop(VmcMachine *machine, GDBusMethodInvocation *invocation)
 {
     GDBusConnection *peer = g_object_ref(g_dbus_method_invocation_get_connection(invocation));
-    VmcMachine *machine = g_object_ref(control->machine);
 
+    g_object_ref(machine);
     finish(invocation, NULL);
     g_dbus_connection_flush_sync(peer, NULL, NULL);
     vmc_machine_stop(machine);
     g_object_unref(machine);
     g_object_unref(peer);
+}
+
+static void call_stop(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
+{
+    answer_and_stop(control->machine, invocation);
+}
+
+typedef struct Save {
+    GDBusMethodInvocation *invocation;
+    bool ran, keep;
+} Save;
+
+/* What ran goes on if it is to, or could not be saved. The control may be gone by now. */
+static void on_saved(GObject *source, GAsyncResult *result, gpointer data)
+{
+    VmcMachine *machine = VMC_MACHINE(source);
+    Save *save = data;
+    GError *error = NULL;
+
+    if (vmc_machine_save_finish(machine, result, &error) && !save->keep) {
+        answer_and_stop(machine, save->invocation);
+    } else {
+        if (save->ran && vmc_machine_get_state(machine) == VMC_MACHINE_PAUSED)
+            vmc_machine_resume(machine, error ? NULL : &error);
+        finish(save->invocation, error);
+    }
+    g_free(save);
+}
+
+static void call_save(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
+{
+    bool runs = vmc_machine_get_state(control->machine) == VMC_MACHINE_RUNNING;
+    GError *error = NULL;
+    gboolean keep;
+    const char *path;
+    Save *save;
+
+    g_variant_get(parameters, "(&sb)", &path, &keep);
+    if (runs && !vmc_machine_pause(control->machine, &error)) {
+        finish(invocation, error);
+        return;
+    }
+    save = g_new(Save, 1);
+    *save = (Save){invocation, runs, keep};
+    vmc_machine_save(control->machine, path, NULL, on_saved, save);
 }
 
 static void call_devices(EspControl *control, GVariant *parameters, GDBusMethodInvocation *invocation)
@@ -185,6 +232,7 @@ static const struct {
     {"Pause", call_pause},   {"Resume", call_resume},   {"RequestStop", call_request_stop},
     {"Stop", call_stop},     {"Devices", call_devices}, {"Act", call_act},
     {"Attach", call_attach}, {"Detach", call_detach},   {"Snapshot", call_snapshot},
+    {"Save", call_save},
 };
 
 static void on_call(GDBusConnection *peer, const char *sender, const char *path, const char *interface,

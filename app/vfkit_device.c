@@ -200,6 +200,8 @@ static bool take_item(VmcDeviceConfig *device, const VmcDeviceInfo *info, GPtrAr
     const EspItem *item = item_at(items, n);
     const VmcField *field = find_field(info, item->name);
 
+    if (!field && strcmp(item->name, vmc_pci_slot_field.name) == 0 && vmc_device_has_pci_slot(device->kind))
+        field = &vmc_pci_slot_field;
     if (!field)
         return unknown_item(info, item, error);
     if (needs_value(field) && (!item->value || !*item->value))

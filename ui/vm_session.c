@@ -172,6 +172,18 @@ static void offer_control(EspVmSession *session)
         add_log(session, error->message);
 }
 
+/* In the file as it is now. If it cannot be written, the machine runs all the same. */
+static void keep_pci_slots(EspVmSession *session)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(EspBundle) fresh = esp_bundle_open(session->path, &error);
+
+    if (fresh)
+        esp_bundle_keep_pci_slots(fresh, vmc_machine_get_config(session->machine), &error);
+    if (error)
+        add_log(session, error->message);
+}
+
 static bool try_start(EspVmSession *session, GError **error)
 {
     VmcConfig *config = read_config(session, error);
@@ -198,6 +210,7 @@ static bool try_start(EspVmSession *session, GError **error)
         return false;
     session->has_run = true;
     g_signal_emit(session, signals[MACHINE_CHANGED], 0);
+    keep_pci_slots(session);
     const char *why = vmc_machine_get_cpu_reason(machine);
     g_autofree char *cpu = esp_cpu_name(machine);
     g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), cpu, why ? why : "");

@@ -79,18 +79,23 @@ static bool open_target(const char *name, Target *target)
     return true;
 }
 
-static GVariant *call(Target *target, const char *method, GVariant *parameters, const char *reply)
+static GVariant *call_for(Target *target, const char *method, GVariant *parameters, const char *reply, int ms)
 {
     g_autoptr(GError) error = NULL;
     GVariant *result = g_dbus_connection_call_sync(
         target->peer, NULL, ESP_CONTROL_PATH, ESP_CONTROL_INTERFACE, method, parameters,
-        reply ? G_VARIANT_TYPE(reply) : NULL, G_DBUS_CALL_FLAGS_NONE, CALL_MS, NULL, &error);
+        reply ? G_VARIANT_TYPE(reply) : NULL, G_DBUS_CALL_FLAGS_NONE, ms, NULL, &error);
 
     if (!result) {
         g_dbus_error_strip_remote_error(error);
         esp_ctl_say("%s", error->message);
     }
     return result;
+}
+
+static GVariant *call(Target *target, const char *method, GVariant *parameters, const char *reply)
+{
+    return call_for(target, method, parameters, reply, CALL_MS);
 }
 
 /* Connects to the machine named by the first word, which has to run. */
@@ -291,6 +296,29 @@ int esp_ctl_snapshot(int argc, char **argv)
     if (!open_running("snapshot", argc, argv, &target))
         return ESP_EXIT_USAGE;
     result = call(&target, "Snapshot", g_variant_new("(s)", argv[1]), NULL);
+    target_clear(&target);
+    return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
+}
+
+int esp_ctl_save(int argc, char **argv)
+{
+    bool keep = argc > 0 && strcmp(argv[0], "--keep-running") == 0;
+    g_autoptr(GVariant) result = NULL;
+    g_autofree char *path = NULL;
+    Target target;
+
+    if (argc - keep != 2) {
+        printf("Usage: espalierctl save [--keep-running] MACHINE FILE\n"
+               "Saves a running machine to a file and stops it; espalierctl run ... --restore FILE brings it "
+               "back as it\n"
+               "was, as long as its disks are as they were. With --keep-running it goes on after it was "
+               "saved.\n");
+        return argc == 1 && strcmp(argv[0], "--help") == 0 ? ESP_EXIT_OK : ESP_EXIT_USAGE;
+    }
+    if (!open_running("save", argc - keep, argv + keep, &target))
+        return ESP_EXIT_USAGE;
+    path = g_canonicalize_filename(argv[keep + 1], NULL);
+    result = call_for(&target, "Save", g_variant_new("(sb)", path, keep), NULL, G_MAXINT);
     target_clear(&target);
     return result ? ESP_EXIT_OK : ESP_EXIT_FAILED;
 }

@@ -10,4 +10,5 @@ int esp_ctl_detach(int argc, char **argv);
 int esp_ctl_pause(int argc, char **argv);
 int esp_ctl_resume(int argc, char **argv);
 int esp_ctl_snapshot(int argc, char **argv);
+int esp_ctl_save(int argc, char **argv);
 int esp_ctl_stop(int argc, char **argv);

@@ -23,6 +23,7 @@ static const struct {
     {"pause", esp_ctl_pause, "pause a running machine"},
     {"resume", esp_ctl_resume, "let a paused machine go on"},
     {"snapshot", esp_ctl_snapshot, "keep all disks of a running machine as they are now"},
+    {"save", esp_ctl_save, "save a running machine to a file and stop it"},
     {"disk", esp_ctl_disk, "disk images, their snapshots and linked clones"},
     {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},
 };

@@ -25,6 +25,7 @@ typedef struct Run {
     EspVfkit vfkit;
     bool help, verbose, cpu_stats;
     const char *control_path; /* or NULL */
+    const char *restore_path; /* or NULL */
     EspControl *control;
     char *gdb_address; /* or NULL */
     bool gdb_wait;
@@ -59,6 +60,7 @@ static const char help_text[] =
     "too\n"
     "  --device KIND[,OPTION]...   any number of:\n"
     "%s"
+    "  --restore FILE    goes on where espalierctl save has left it, instead of booting\n"
     "  --control SOCKET  a Unix socket through which other espalierctl commands reach the machine\n"
     "  --gdb unix:FILE|tcp:PORT[,wait]\n"
     "                    lets GDB in, by a Unix socket or a port of this computer for itself: target remote "
@@ -101,6 +103,10 @@ static bool take_option(Run *run, const char *name, const char *value, GError **
         run->control_path = value;
         return true;
     }
+    if (strcmp(name, "restore") == 0) {
+        run->restore_path = value;
+        return true;
+    }
     if (strcmp(name, "gdb") == 0)
         return take_gdb(run, value, error);
     return esp_vfkit_option(&run->vfkit, name, value, error);
@@ -138,7 +144,8 @@ static bool parse_option(Run *run, int argc, char **argv, int *index, GError **e
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "--%s takes no value; leave “=%s” out", name, value);
         return false;
     }
-    if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0 && strcmp(name, "gdb") != 0) {
+    if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0 && strcmp(name, "gdb") != 0 &&
+        strcmp(name, "restore") != 0) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "there is no option --%s; see espalierctl run --help",
                     name);
         return false;
@@ -306,6 +313,40 @@ static int exit_status_of(const GError *error)
     return users ? ESP_EXIT_USAGE : ESP_EXIT_FAILED;
 }
 
+typedef struct Outcome {
+    GMainLoop *loop;
+    bool done, good;
+    GError *error;
+} Outcome;
+
+static void on_restored(GObject *machine, GAsyncResult *result, gpointer data)
+{
+    Outcome *outcome = data;
+
+    outcome->good = vmc_machine_restore_finish(VMC_MACHINE(machine), result, &outcome->error);
+    outcome->done = true;
+    g_main_loop_quit(outcome->loop);
+}
+
+/* A signal that comes meanwhile ends it: run->loop is not run yet, so its quit is for us to look at. */
+static bool restore_machine(Run *run, GError **error)
+{
+    Outcome outcome = {.loop = run->loop};
+    g_autoptr(GCancellable) cancel = g_cancellable_new();
+
+    vmc_machine_restore(run->machine, run->restore_path, cancel, on_restored, &outcome);
+    while (!outcome.done) {
+        g_main_loop_run(run->loop);
+        if (!outcome.done)
+            g_cancellable_cancel(cancel);
+    }
+    if (outcome.good && !g_cancellable_set_error_if_cancelled(cancel, error))
+        return vmc_machine_resume(run->machine, error);
+    if (outcome.error)
+        g_propagate_error(error, outcome.error);
+    return false;
+}
+
 static bool start(Run *run)
 {
     g_autoptr(GError) error = NULL;
@@ -320,10 +361,13 @@ static bool start(Run *run)
             run->control = esp_control_new(run->machine, run->control_path, &error);
         if (!error && run->gdb_address)
             run->gdb = vmc_gdb_new(run->machine, run->gdb_address, run->gdb_wait, &error);
-        if (!error && vmc_machine_start(run->machine, &error))
+        if (!error &&
+            (run->restore_path ? restore_machine(run, &error) : vmc_machine_start(run->machine, &error)))
             return true;
     }
     esp_terminal_restore();
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) /* by a signal, which says how it ends */
+        return false;
     esp_ctl_say("%s", error->message);
     run->status = exit_status_of(error);
     return false;

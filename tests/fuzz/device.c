@@ -806,6 +806,45 @@ static void step_pause(FuzzMachine *m, FuzzInput *in)
     fuzz_pause(m);
 }
 
+/* The device is saved and what it has become of itself is loaded into it after a reset, with some bytes
+ * changed if the input says so: as a machine that is restored from a file that anybody may have made. */
+static void step_save(FuzzMachine *m, FuzzInput *in)
+{
+    VmcStateWriter *w = vmc_state_writer_new();
+    unsigned spoilt = fuzz_u8(in) & 15;
+    VmcStateReader r;
+
+    fuzz_settle(m);
+    vmc_pci_bus_hold(m->pci);
+    vmc_pci_bus_save(m->pci, w);
+    g_autoptr(GBytes) state = vmc_state_writer_take(w, NULL);
+    vmc_state_writer_free(w);
+    if (!state) {
+        vmc_pci_bus_release(m->pci);
+        fuzz_settle(m);
+        return;
+    }
+    gsize n;
+    const void *bytes = g_bytes_get_data(state, &n);
+    g_autofree uint8_t *copy = g_memdup2(bytes, n);
+    for (unsigned i = 0; i < spoilt; i++) {
+        size_t at = fuzz_u32(in) % n;
+        copy[at] = fuzz_u8(in);
+    }
+    vmc_pci_bus_reset(m->pci);
+    fuzz_settle(m);
+    vmc_state_reader_init(&r, copy, n);
+    bool good = vmc_pci_bus_load(m->pci, &r);
+    if (!good && !spoilt)
+        fuzz_finding("the device does not take its own state: %s", r.failure);
+    vmc_state_reader_clear(&r);
+    if (good)
+        vmc_pci_bus_release(m->pci);
+    else
+        vmc_pci_bus_reset(m->pci);
+    fuzz_settle(m);
+}
+
 /* New ones go to the end of a row of their own, and the number of them stays: a saved input is read by it. */
 static Step *const common_steps[] = {
     step_send,           step_send,     step_send,          step_send,   step_fill,      step_kick,
@@ -821,6 +860,8 @@ static void take_step(FuzzMachine *m, FuzzInput *in)
 
     if (n & 0x80 && m->target->n_steps)
         m->target->steps[(n & 0x7f) % m->target->n_steps](m, in);
+    else if (n >= 5 * G_N_ELEMENTS(common_steps) && n < 0x80)
+        step_save(m, in);
     else
         common_steps[(n & 0x7f) % G_N_ELEMENTS(common_steps)](m, in);
 }

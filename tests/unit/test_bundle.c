@@ -263,6 +263,34 @@ static void an_engine_is_in_a_bundle_only_if_chosen(void **state)
     }
 }
 
+/* What a machine gave its devices stays theirs, and is only written where it is news. */
+static void slots_of_devices_are_kept(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path = write_bundle(
+        folder, "s.espalier",
+        "<dict><key>Version</key><integer>1</integer><key>Devices</key><array>"
+        "<dict><key>Type</key><string>VirtioEntropy</string></dict>"
+        "<dict><key>Type</key><string>VirtioBalloon</string><key>PCISlot</key><integer>9</integer></dict>"
+        "</array></dict>");
+    g_autoptr(EspBundle) bundle = esp_bundle_open(path, NULL);
+    VmcConfig *running = esp_bundle_get_config(bundle, NULL);
+    VmcDeviceConfig *entropy = running->devices->pdata[0], *balloon = running->devices->pdata[1];
+    GStatBuf before, after;
+
+    assert_int_equal(entropy->pci_slot, 0);
+    assert_int_equal(balloon->pci_slot, 9);
+    entropy->pci_slot = 4;
+    assert_true(esp_bundle_keep_pci_slots(bundle, running, NULL));
+    g_autofree char *text = read_config(path), *file = g_build_filename(path, "config.plist", NULL);
+    assert_non_null(strstr(text, "<key>PCISlot</key>\n\t\t\t<integer>4</integer>"));
+    assert_int_equal(g_stat(file, &before), 0);
+    assert_true(esp_bundle_keep_pci_slots(bundle, running, NULL));
+    assert_int_equal(g_stat(file, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    vmc_config_free(running);
+}
+
 static void what_was_not_published_leaves_nothing(void **state)
 {
     Folder *folder = *state;
@@ -460,6 +488,7 @@ int main(void)
         FOLDER_TEST(a_moved_bundle_finds_its_disks),
         FOLDER_TEST(unknown_keys_survive_a_save),
         FOLDER_TEST(an_engine_is_in_a_bundle_only_if_chosen),
+        FOLDER_TEST(slots_of_devices_are_kept),
         FOLDER_TEST(what_was_not_published_leaves_nothing),
         FOLDER_TEST(nothing_is_overwritten),
         FOLDER_TEST(a_name_stays_inside_the_folder),

@@ -716,6 +716,45 @@ static void test_too_many_devices(void **state)
     assert_fault(config, "devices", "at most 4");
 }
 
+static VmcConfig *four_in_slots(Files *files, unsigned rng, unsigned balloon, unsigned usb)
+{
+    VmcConfig *config = good(files);
+
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_RNG)->pci_slot = rng;
+    vmc_config_add_device(config, VMC_DEVICE_VIRTIO_BALLOON)->pci_slot = balloon;
+    vmc_config_add_device(config, VMC_DEVICE_USB_KEYBOARD)->pci_slot = usb;
+    vmc_config_add_device(config, VMC_DEVICE_USB_TABLET)->pci_slot = usb;
+    return config;
+}
+
+static void test_pci_slots(void **state)
+{
+    assert_good(four_in_slots(*state, 0, 0, 0));
+    assert_good(four_in_slots(*state, 3, 1, VMC_PCI_SLOT_MAX));
+    assert_good(four_in_slots(*state, 0, 1, 0));
+    assert_fault(four_in_slots(*state, 0, VMC_PCI_SLOT_MAX + 1, 0), "devices[1].pciSlot", "no PCI slot");
+    assert_fault(four_in_slots(*state, 4, 4, 5), "devices[1].pciSlot", "devices[0] has slot 4 already");
+
+    /* Both sit on one controller. */
+    VmcConfig *config = four_in_slots(*state, 0, 0, 6);
+    ((VmcDeviceConfig *)config->devices->pdata[3])->pci_slot = 7;
+    assert_fault(config, "devices[3].pciSlot", "which has slot 6");
+}
+
+static void test_slots_that_were_given_are_taken_over(void **state)
+{
+    VmcConfig *config = four_in_slots(*state, 0, 0, 0), *running = vmc_config_copy(config);
+
+    for (guint i = 0; i < running->devices->len; i++)
+        ((VmcDeviceConfig *)running->devices->pdata[i])->pci_slot = 5 + MIN(i, 2);
+    assert_true(vmc_config_take_pci_slots(config, running));
+    assert_int_equal(((VmcDeviceConfig *)config->devices->pdata[1])->pci_slot, 6);
+    assert_int_equal(((VmcDeviceConfig *)config->devices->pdata[3])->pci_slot, 7);
+    assert_false(vmc_config_take_pci_slots(config, running));
+    vmc_config_free(running);
+    assert_good(config);
+}
+
 static void test_all_faults_come_at_once(void **state)
 {
     VmcConfig *config = good(*state);
@@ -764,6 +803,8 @@ int main(void)
         TEST(test_smc),
         TEST(test_displays),
         TEST(test_too_many_devices),
+        TEST(test_pci_slots),
+        TEST(test_slots_that_were_given_are_taken_over),
         TEST(test_all_faults_come_at_once),
     };
 

@@ -435,6 +435,7 @@ static void port_free(void *opaque)
 }
 
 static const VmcPortOps port_ops = {
+    .begins_anew = true,
     .opened = opened,
     .received = received,
     .writable = writable,

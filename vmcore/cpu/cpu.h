@@ -12,9 +12,9 @@
  * Debuggers: set_debug has a CPU stop at places, at accesses or after one instruction, unseen by the guest;
  * its run then returns VMC_EXIT_DEBUG, and get_debug_event says why.
  *
- * Threads: vm_new, cpu_new, reset, get_state, set_state, get_stats, set_debug, get_debug_event, translate and
- * the frees while no CPU runs; run on the CPU's own thread; kick, notify, nmi, init, sipi, set_gsi, send_msi
- * from any.
+ * Threads: vm_new, cpu_new, reset, get_state, set_state, get_stats, set_debug, get_debug_event, translate,
+ * save, load and the frees while no CPU runs; run on the CPU's own thread; kick, notify, nmi, init, sipi,
+ * set_gsi, send_msi from any.
  */
 #pragma once
 
@@ -24,6 +24,7 @@
 
 #include "base/bus.h"
 #include "base/memory.h"
+#include "base/state.h"
 #include "vmcore/cpu.h"
 
 typedef struct VmcCpuVm VmcCpuVm; /* each backend's own struct */
@@ -95,6 +96,9 @@ typedef struct VmcCpuState {
 
 /* The state after RESET (Intel SDM vol. 3 table 9-1): real mode at F000:FFF0. */
 void vmc_cpu_state_reset(VmcCpuState *state);
+/* As bytes (state_save.c). What is loaded has not been looked at: set_state does that. */
+void vmc_cpu_state_save(const VmcCpuState *state, VmcStateWriter *w);
+bool vmc_cpu_state_load(VmcCpuState *state, VmcStateReader *r);
 
 /* ---- debugging ---- */
 
@@ -202,6 +206,18 @@ typedef struct VmcCpuBackend {
     VmcCpuEngine (*engine)(VmcCpuVm *vm);
     /* What the CPU has counted so far; false: nothing. NULL where the backend does not count. */
     bool (*get_stats)(VmcCpu *cpu, VmcCpuStats *stats);
+
+    /* Saving a machine, while no CPU runs (base/state.h): what all CPUs share, and each CPU with all a guest
+     * can notice of it. Loading goes into a VM that was just made and CPUs that were reset, the VM first,
+     * before the board. `elapsed_ns` is how long the machine was away by the wall clock, by which the TSC
+     * goes on. NULL, all of them: machines with this backend cannot be saved. */
+    void (*save_vm)(VmcCpuVm *vm, VmcStateWriter *w);
+    bool (*load_vm)(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r);
+    void (*save_cpu)(VmcCpu *cpu, VmcStateWriter *w);
+    bool (*load_cpu)(VmcCpu *cpu, VmcStateReader *r);
+    /* What processors these are, in words that differ whenever a guest would notice it if it went on with the
+     * others. The caller frees it. */
+    char *(*describe)(VmcCpuVm *vm);
 } VmcCpuBackend;
 
 extern const VmcCpuBackend vmc_cpu_soft;

@@ -494,3 +494,76 @@ void vmc_vga_free(VmcVga *vga)
     g_mutex_clear(&vga->lock);
     g_free(vga);
 }
+
+/* ---- saving ---- */
+
+static void save_indexed(const Indexed *indexed, VmcStateWriter *w)
+{
+    vmc_state_put_u8(w, indexed->index);
+    vmc_state_put_bytes(w, indexed->registers, sizeof indexed->registers);
+}
+
+static void load_indexed(Indexed *indexed, VmcStateReader *r)
+{
+    indexed->index = vmc_state_get_u8(r);
+    vmc_state_get_bytes(r, indexed->registers, sizeof indexed->registers);
+}
+
+void vmc_vga_save(VmcVga *vga, VmcStateWriter *w)
+{
+    g_mutex_lock(&vga->lock);
+    vmc_state_begin(w, "vga", 1);
+    vmc_state_put_bool(w, vga->hidden);
+    vmc_state_put_u16(w, vga->dispi_index);
+    for (unsigned i = 0; i < DISPI_REGISTERS; i++)
+        vmc_state_put_u16(w, vga->dispi[i]);
+    save_indexed(&vga->attribute, w);
+    save_indexed(&vga->sequencer, w);
+    save_indexed(&vga->graphics, w);
+    save_indexed(&vga->crtc, w);
+    vmc_state_put_bool(w, vga->attribute_data);
+    vmc_state_put_u8(w, vga->misc);
+    vmc_state_put_u8(w, vga->feature);
+    vmc_state_put_u8(w, vga->dac_mask);
+    vmc_state_put_u8(w, vga->retrace);
+    vmc_state_put_u16(w, vga->dac_read);
+    vmc_state_put_u16(w, vga->dac_write);
+    vmc_state_put_bool(w, vga->dac_reading);
+    vmc_state_put_bytes(w, vga->dac, sizeof vga->dac);
+    vmc_state_end(w);
+    g_mutex_unlock(&vga->lock);
+}
+
+static bool load_registers(VmcVga *vga, VmcStateReader *r)
+{
+    vga->hidden = vmc_state_get_bool(r);
+    vga->dispi_index = vmc_state_get_u16(r);
+    for (unsigned i = 0; i < DISPI_REGISTERS; i++)
+        vga->dispi[i] = vmc_state_get_u16(r);
+    load_indexed(&vga->attribute, r);
+    load_indexed(&vga->sequencer, r);
+    load_indexed(&vga->graphics, r);
+    load_indexed(&vga->crtc, r);
+    vga->attribute_data = vmc_state_get_bool(r);
+    vga->misc = vmc_state_get_u8(r);
+    vga->feature = vmc_state_get_u8(r);
+    vga->dac_mask = vmc_state_get_u8(r);
+    vga->retrace = vmc_state_get_u8(r);
+    vga->dac_read = vmc_state_get_u16_max(r, sizeof vga->dac - 1);
+    vga->dac_write = vmc_state_get_u16_max(r, sizeof vga->dac - 1);
+    vga->dac_reading = vmc_state_get_bool(r);
+    vmc_state_get_bytes(r, vga->dac, sizeof vga->dac);
+    return vmc_state_leave(r);
+}
+
+bool vmc_vga_load(VmcVga *vga, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "vga", 1))
+        return false;
+    g_mutex_lock(&vga->lock);
+    bool good = load_registers(vga, r);
+    if (good)
+        update(vga);
+    g_mutex_unlock(&vga->lock);
+    return good;
+}

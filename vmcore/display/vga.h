@@ -41,6 +41,10 @@ void vmc_vga_set_bar(VmcVga *vga, VmcPciDevice *pci, unsigned bar);
 uint64_t vmc_vga_mmio_read(VmcVga *vga, uint64_t offset, unsigned size);
 void vmc_vga_mmio_write(VmcVga *vga, uint64_t offset, unsigned size, uint64_t value);
 
+/* The registers as bytes (base/state.h); video memory is a slot of the machine's memory. */
+void vmc_vga_save(VmcVga *vga, VmcStateWriter *w);
+bool vmc_vga_load(VmcVga *vga, VmcStateReader *r);
+
 /* Another adapter's picture is shown from now on, or this one's again. */
 void vmc_vga_hide(VmcVga *vga, bool hidden);
 

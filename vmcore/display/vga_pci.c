@@ -34,12 +34,24 @@ static void vga_pci_free(VmcPciDevice *pci)
     g_free(pci);
 }
 
+static void save(VmcPciDevice *pci, VmcStateWriter *w)
+{
+    vmc_vga_save(((VgaPci *)pci)->vga, w);
+}
+
+static bool load(VmcPciDevice *pci, VmcStateReader *r)
+{
+    return vmc_vga_load(((VgaPci *)pci)->vga, r);
+}
+
 static const VmcPciDeviceOps ops = {
     .name = "vga",
     .bar_read = bar_read,
     .bar_write = bar_write,
     .reset = reset,
     .free = vga_pci_free,
+    .save = save,
+    .load = load,
 };
 
 VmcPciDevice *vmc_vga_pci_new(VmcVga *vga)

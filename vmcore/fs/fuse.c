@@ -519,6 +519,79 @@ bool vmc_fuse_forget(VmcFuse *fuse, VmcFuseMessage *message)
     return true;
 }
 
+/* ---- saving ---- */
+
+void vmc_fuse_save(VmcFuse *fuse, VmcStateWriter *w)
+{
+    GHashTableIter at;
+    gpointer key, value;
+
+    vmc_state_begin(w, "fuse", 1);
+    vmc_state_put_bool(w, fuse->started);
+    vmc_state_put_u64(w, vmc_share_next_id(fuse->share));
+    vmc_state_put_u64(w, fuse->next_file);
+    vmc_state_put_u32(w, g_hash_table_size(fuse->nodes));
+    g_hash_table_iter_init(&at, fuse->nodes);
+    while (g_hash_table_iter_next(&at, &key, &value)) {
+        const Known *known = value;
+        vmc_state_put_u64(w, *(const uint64_t *)key);
+        vmc_state_put_u64(w, known->count);
+        vmc_share_node_save(known->node, w);
+    }
+    vmc_state_put_u32(w, g_hash_table_size(fuse->files));
+    g_hash_table_iter_init(&at, fuse->files);
+    while (g_hash_table_iter_next(&at, &key, &value)) {
+        vmc_state_put_u64(w, *(const uint64_t *)key);
+        vmc_state_put_u64(w, vmc_share_node_id(vmc_share_file_node(value)));
+        vmc_share_file_save(value, w);
+    }
+    vmc_state_end(w);
+}
+
+/* One that is not found, or is another node of the guest's by now, is not known any more: ESTALE. */
+static void load_node(VmcFuse *fuse, VmcStateReader *r)
+{
+    uint64_t id = vmc_state_get_u64(r), count = vmc_state_get_u64(r);
+    VmcShareNode *node = vmc_share_node_load(fuse->share, r);
+
+    if (!node)
+        return;
+    if (g_hash_table_contains(fuse->nodes, &id) || id == FUSE_ROOT_ID || !vmc_share_node_renumber(node, id)) {
+        vmc_share_node_unref(node);
+        return;
+    }
+    Known *known = g_new(Known, 1);
+    *known = (Known){node, count};
+    g_hash_table_insert(fuse->nodes, number_key(id), known);
+}
+
+static void load_file(VmcFuse *fuse, VmcStateReader *r)
+{
+    uint64_t fh = vmc_state_get_u64(r), id = vmc_state_get_u64(r);
+    VmcShareNode *node = vmc_state_ok(r) ? fuse_node(fuse, id) : NULL;
+    VmcShareFile *file = vmc_share_file_load(node, r);
+
+    vmc_share_node_unref(node);
+    if (file && fh && fh <= fuse->next_file)
+        g_hash_table_insert(fuse->files, number_key(fh), file);
+    else
+        vmc_share_file_unref(file);
+}
+
+bool vmc_fuse_load(VmcFuse *fuse, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "fuse", 1))
+        return false;
+    fuse->started = vmc_state_get_bool(r);
+    vmc_share_set_next_id(fuse->share, vmc_state_get_u64_max(r, UINT64_MAX / 2));
+    fuse->next_file = vmc_state_get_u64_max(r, UINT64_MAX / 2);
+    for (uint32_t n = vmc_state_get_u32(r); n && vmc_state_ok(r); n--)
+        load_node(fuse, r);
+    for (uint32_t n = vmc_state_get_u32(r); n && vmc_state_ok(r); n--)
+        load_file(fuse, r);
+    return vmc_state_leave(r);
+}
+
 /* ---- lifecycle ---- */
 
 VmcFuse *vmc_fuse_new(VmcShare *share, VmcShareCache cache)

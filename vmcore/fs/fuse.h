@@ -37,6 +37,11 @@ typedef enum VmcFuseResult {
     VMC_FUSE_LATER, /* vmc_fuse_serve_at_once: nothing was done, vmc_fuse_serve will */
 } VmcFuseResult;
 
+/* What the guest knows and has open, as bytes (base/state.h), while no request is served. Loaded into a new
+ * session; what is not found is stale (ESTALE), and locks are gone. */
+void vmc_fuse_save(VmcFuse *fuse, VmcStateWriter *w);
+bool vmc_fuse_load(VmcFuse *fuse, VmcStateReader *r);
+
 /* The share must outlive it, and may have several. */
 VmcFuse *vmc_fuse_new(VmcShare *share, VmcShareCache cache);
 /* Gives back all nodes, files and locks. NULL is fine. */

@@ -53,6 +53,11 @@ VmcP9 *vmc_p9_new(VmcShare *share, VmcShareCaller owner);
 /* Gives back all fids, files and locks. NULL is fine. */
 void vmc_p9_free(VmcP9 *p9);
 
+/* The guest's fids, as bytes (base/state.h), while no request is served. Loaded into a new session; one whose
+ * file is not found is stale (ESTALE), and locks are gone. */
+void vmc_p9_save(VmcP9 *p9, VmcStateWriter *w);
+bool vmc_p9_load(VmcP9 *p9, VmcStateReader *r);
+
 /* Copies the header. False: there is none, or it says more than there is. */
 bool vmc_p9_read_header(VmcP9Message *message);
 /* Whether it is a Tflush, which is the caller's to answer, with vmc_p9_flushed; `oldtag`: of the request it

@@ -62,6 +62,11 @@ static void drop(VmcP9 *p9, P9Fid *fid)
         free_fid(p9, fid);
 }
 
+void p9_fid_drop(VmcP9 *p9, P9Fid *fid)
+{
+    drop(p9, fid);
+}
+
 /* ---- using one ---- */
 
 /* With the session's lock. */
@@ -84,8 +89,9 @@ static int use_any(P9Call *call, uint32_t number, P9Use *use)
         use->file = fid->file ? vmc_share_file_ref(fid->file) : NULL;
         use->xattr = fid->xattr;
     }
+    bool stale = !fid && p9->stale && g_hash_table_contains(p9->stale, GUINT_TO_POINTER(number));
     g_mutex_unlock(&p9->lock);
-    return fid ? 0 : -EBADF;
+    return fid ? 0 : stale ? -ESTALE : -EBADF;
 }
 
 int p9_use(P9Call *call, uint32_t number, P9Use *use)
@@ -160,9 +166,10 @@ int p9_give_back(P9Call *call, uint32_t number)
     g_mutex_lock(&p9->lock);
     P9Fid *fid = find(p9, number);
     g_hash_table_remove(p9->fids, GUINT_TO_POINTER(number));
+    bool stale = !fid && p9->stale && g_hash_table_remove(p9->stale, GUINT_TO_POINTER(number));
     g_mutex_unlock(&p9->lock);
     if (!fid)
-        return -EBADF;
+        return stale ? 0 : -EBADF;
     if (fid->xattr && fid->xattr->name)
         err = p9_xattr_store(fid->node, fid->xattr);
     drop(p9, fid);
@@ -177,6 +184,7 @@ void p9_start_anew(VmcP9 *p9, uint32_t msize)
     g_mutex_lock(&p9->lock);
     GHashTable *fids = p9->fids;
     p9->fids = g_hash_table_new(NULL, NULL);
+    g_clear_pointer(&p9->stale, g_hash_table_unref);
     p9->msize = msize;
     g_mutex_unlock(&p9->lock);
     if (!fids)

@@ -85,6 +85,7 @@ struct VmcP9 {
     GMutex lock;
     uint32_t msize;       /* 0: no version was agreed on */
     GHashTable *fids;     /* number -> P9Fid, a reference */
+    GHashTable *stale;    /* numbers of fids that were lost when the machine was restored; NULL: none */
     uint64_t xattr_bytes; /* of attributes in memory */
 };
 
@@ -126,6 +127,8 @@ P9Xattr *p9_use_xattr(P9Call *call, uint32_t number, P9Use *use);
 
 /* A fid for a node, whose reference is taken over; `dir` (not taken over) and `name` may be NULL. */
 P9Fid *p9_fid_new(VmcShareNode *node, VmcShareNode *dir, const char *name);
+/* Gives a reference back that has no number; what was written to an attribute is lost. */
+void p9_fid_drop(VmcP9 *p9, P9Fid *fid);
 /* One more for the file of that in `use`, not open. */
 P9Fid *p9_fid_clone(P9Call *call, const P9Use *use);
 /* Gives it a number; takes it over. -EBADF: the number is in use; -EMFILE: there are too many. */

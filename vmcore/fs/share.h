@@ -38,6 +38,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "base/state.h"
+
 #define VMC_SHARE_NAME_MAX  255u
 #define VMC_SHARE_XATTR_MAX 65536u /* bytes of a value, as Linux has it */
 
@@ -232,3 +234,18 @@ int vmc_share_getlk(VmcShareNode *node, VmcShareLock *lock);
 void vmc_share_unlock_owner(VmcShareNode *node, const void *session, uint64_t owner);
 /* flock(2): LOCK_SH, LOCK_EX or LOCK_UN; belongs to the open file. Does not wait: -EAGAIN. */
 int vmc_share_flock(VmcShareFile *file, int operation);
+
+/* ---- saving (save.c); may wait, nothing else is done with the share ---- */
+
+/* Where a node is, and what it is, as bytes. */
+void vmc_share_node_save(VmcShareNode *node, VmcStateWriter *w);
+/* The same file, as a new reference; NULL: it is not there any more, or something was wrong with what was
+ * read. */
+VmcShareNode *vmc_share_node_load(VmcShare *share, VmcStateReader *r);
+/* Numbers of nodes: that a new one gets next, and the one a node had. False: it may not have that. */
+uint64_t vmc_share_next_id(VmcShare *share);
+void vmc_share_set_next_id(VmcShare *share, uint64_t id);
+bool vmc_share_node_renumber(VmcShareNode *node, uint64_t id);
+/* How a file was opened; and again, of a node that may be NULL. NULL: that is not possible any more. */
+void vmc_share_file_save(VmcShareFile *file, VmcStateWriter *w);
+VmcShareFile *vmc_share_file_load(VmcShareNode *node, VmcStateReader *r);

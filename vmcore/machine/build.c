@@ -145,10 +145,11 @@ static bool start_vcpus(VmcGuest *guest, GError **error)
 {
     if (guest->vcpus.holds)
         vmc_board_pause(guest->board); /* guest time begins when they are let go */
-    return vmc_vcpus_start(&guest->vcpus, error);
+    return vmc_vcpus_start(&guest->vcpus, false, error);
 }
 
-VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error)
+/* Everything but the boot image and the threads. */
+static VmcGuest *assemble(VmcMachine *machine, uint64_t started_at, GError **error)
 {
     VmcGuest *guest = g_new0(VmcGuest, 1);
 
@@ -170,12 +171,39 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
         return NULL;
     }
     vmc_guest_set_boot_order(guest);
-    if (!reset_board(guest, error) || !start_vcpus(guest, error)) {
+    return guest;
+}
+
+VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error)
+{
+    VmcGuest *guest = assemble(machine, started_at, error);
+
+    if (guest && (!reset_board(guest, error) || !start_vcpus(guest, error))) {
         vmc_guest_free(guest);
         return NULL;
     }
-    guest->started = true;
+    if (guest)
+        guest->started = true;
     return guest;
+}
+
+VmcGuest *vmc_guest_new_empty(VmcMachine *machine, uint64_t started_at, GError **error)
+{
+    VmcGuest *guest = assemble(machine, started_at, error);
+
+    if (!guest)
+        return NULL;
+    vmc_board_pause(guest->board);
+    if (vmc_board_reset(guest->board, error))
+        return guest;
+    vmc_guest_free(guest);
+    return NULL;
+}
+
+bool vmc_guest_start_paused(VmcGuest *guest, GError **error)
+{
+    guest->started = vmc_vcpus_start(&guest->vcpus, true, error);
+    return guest->started;
 }
 
 /* The CPUs' figures outlive them. */

@@ -33,8 +33,7 @@ VmcMachineState vmc_machine_get_state(VmcMachine *machine)
     return (VmcMachineState)atomic_load(&machine->state);
 }
 
-/* Announces it. False: a handler has changed it again. */
-static bool set_state(VmcMachine *machine, VmcMachineState state)
+bool vmc_machine_set_state(VmcMachine *machine, VmcMachineState state)
 {
     atomic_store(&machine->state, (int)state);
     g_object_notify_by_pspec(G_OBJECT(machine), properties[PROP_STATE]);
@@ -42,7 +41,7 @@ static bool set_state(VmcMachine *machine, VmcMachineState state)
     return vmc_machine_get_state(machine) == state;
 }
 
-static bool check_state(VmcMachine *machine, VmcMachineState wanted, const char *what, GError **error)
+bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const char *what, GError **error)
 {
     VmcMachineState state = vmc_machine_get_state(machine);
 
@@ -59,7 +58,7 @@ static bool interrupted(const char *what, GError **error)
     return false;
 }
 
-static void set_guest(VmcMachine *machine, VmcGuest *guest)
+void vmc_machine_set_guest(VmcMachine *machine, VmcGuest *guest)
 {
     g_mutex_lock(&machine->guest_lock);
     machine->guest = guest;
@@ -71,9 +70,10 @@ static void take_apart(VmcMachine *machine)
 {
     VmcGuest *guest = machine->guest;
 
+    vmc_saving_abandon(machine);
     if (!guest)
         return;
-    set_guest(machine, NULL);
+    vmc_machine_set_guest(machine, NULL);
     machine->start_latency = atomic_load(&guest->vcpus.start_latency);
     vmc_guest_free(guest);
 }
@@ -90,9 +90,9 @@ static void set_error(VmcMachine *machine, const GError *error)
 static void end_run(VmcMachine *machine, VmcStopReason reason)
 {
     g_object_ref(machine);
-    if (set_state(machine, VMC_MACHINE_STOPPING)) {
+    if (vmc_machine_set_state(machine, VMC_MACHINE_STOPPING)) {
         take_apart(machine);
-        set_state(machine, VMC_MACHINE_STOPPED);
+        vmc_machine_set_state(machine, VMC_MACHINE_STOPPED);
         g_signal_emit(machine, signals[SIGNAL_STOPPED], 0, (int)reason);
     }
     g_object_unref(machine);
@@ -102,7 +102,7 @@ static void fail_run(VmcMachine *machine, const GError *error)
 {
     take_apart(machine);
     set_error(machine, error);
-    set_state(machine, VMC_MACHINE_ERROR);
+    vmc_machine_set_state(machine, VMC_MACHINE_ERROR);
     g_signal_emit(machine, signals[SIGNAL_STOPPED], 0, (int)VMC_STOP_ERROR);
 }
 
@@ -148,19 +148,26 @@ void vmc_machine_on_event(VmcMachine *machine, VmcEventKind kind, unsigned run, 
     }
 }
 
+void vmc_machine_begin_run(VmcMachine *machine)
+{
+    machine->run++;
+    machine->start_latency = 0;
+    g_clear_pointer(&machine->cpu_stats, g_free);
+    g_free(machine->cpu_reason);
+    machine->backend = vmc_choose_cpu(machine->config->cpu, &machine->cpu_reason);
+    machine->engine = VMC_ENGINE_DEFAULT;
+}
+
 static bool start_guest(VmcMachine *machine, uint64_t started_at, GError **error)
 {
     VmcGuest *guest;
 
-    machine->run++;
-    g_free(machine->cpu_reason);
-    machine->backend = vmc_choose_cpu(machine->config->cpu, &machine->cpu_reason);
-    machine->engine = VMC_ENGINE_DEFAULT;
+    vmc_machine_begin_run(machine);
     guest = vmc_guest_new(machine, started_at, error);
     if (!guest)
         return false;
     machine->engine = guest->backend->engine ? guest->backend->engine(guest->vm) : VMC_ENGINE_DEFAULT;
-    set_guest(machine, guest);
+    vmc_machine_set_guest(machine, guest);
     return true;
 }
 
@@ -171,19 +178,17 @@ bool vmc_machine_start(VmcMachine *machine, GError **error)
     GError *failure = NULL;
     bool ok = true;
 
-    if (state != VMC_MACHINE_ERROR && !check_state(machine, VMC_MACHINE_STOPPED, "start", error))
+    if (state != VMC_MACHINE_ERROR && !vmc_machine_check_state(machine, VMC_MACHINE_STOPPED, "start", error))
         return false;
     g_object_ref(machine);
-    machine->start_latency = 0;
-    g_clear_pointer(&machine->cpu_stats, g_free);
     set_error(machine, NULL);
-    if (!set_state(machine, VMC_MACHINE_STARTING)) {
+    if (!vmc_machine_set_state(machine, VMC_MACHINE_STARTING)) {
         ok = interrupted("start", error);
     } else if (start_guest(machine, started_at, &failure)) {
-        set_state(machine, VMC_MACHINE_RUNNING);
+        vmc_machine_set_state(machine, VMC_MACHINE_RUNNING);
     } else {
         set_error(machine, failure);
-        set_state(machine, VMC_MACHINE_ERROR);
+        vmc_machine_set_state(machine, VMC_MACHINE_ERROR);
         g_propagate_error(error, failure);
         ok = false;
     }
@@ -195,13 +200,13 @@ bool vmc_machine_pause(VmcMachine *machine, GError **error)
 {
     bool ok = true;
 
-    if (!check_state(machine, VMC_MACHINE_RUNNING, "pause", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING, "pause", error))
         return false;
     g_object_ref(machine);
-    if (set_state(machine, VMC_MACHINE_PAUSING)) {
+    if (vmc_machine_set_state(machine, VMC_MACHINE_PAUSING)) {
         vmc_vcpus_hold(&machine->guest->vcpus);
         vmc_board_pause(machine->guest->board);
-        set_state(machine, VMC_MACHINE_PAUSED);
+        vmc_machine_set_state(machine, VMC_MACHINE_PAUSED);
     } else {
         ok = interrupted("pause", error);
     }
@@ -213,14 +218,14 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
 {
     bool ok = true;
 
-    if (!check_state(machine, VMC_MACHINE_PAUSED, "resume", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_PAUSED, "resume", error))
         return false;
     g_object_ref(machine);
-    if (set_state(machine, VMC_MACHINE_RESUMING)) {
+    if (vmc_machine_set_state(machine, VMC_MACHINE_RESUMING)) {
         if (!vmc_vcpus_debug_held(&machine->guest->vcpus))
             vmc_board_resume(machine->guest->board);
         vmc_vcpus_release(&machine->guest->vcpus);
-        set_state(machine, VMC_MACHINE_RUNNING);
+        vmc_machine_set_state(machine, VMC_MACHINE_RUNNING);
     } else {
         ok = interrupted("resume", error);
     }
@@ -230,7 +235,7 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
 
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error)
 {
-    if (!check_state(machine, VMC_MACHINE_RUNNING, "be asked to stop", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING, "be asked to stop", error))
         return false;
     vmc_board_power_button(machine->guest->board);
     return true;
@@ -243,7 +248,7 @@ void vmc_machine_stop(VmcMachine *machine)
     case VMC_MACHINE_STOPPING: /* called by a handler of that very change: it goes on after the handler */
         return;
     case VMC_MACHINE_ERROR: /* nothing runs any more */
-        set_state(machine, VMC_MACHINE_STOPPED);
+        vmc_machine_set_state(machine, VMC_MACHINE_STOPPED);
         return;
     default:
         end_run(machine, VMC_STOP_REQUESTED);

@@ -89,8 +89,8 @@ struct VmcVcpus {
     _Atomic uint64_t start_latency; /* ns to the first entry into a vCPU, 0 before */
 };
 
-/* The threads start at once. False: none runs. */
-bool vmc_vcpus_start(VmcVcpus *group, GError **error);
+/* The threads start at once, with `paused` held as by vmc_vcpus_hold. False: none runs. */
+bool vmc_vcpus_start(VmcVcpus *group, bool paused, GError **error);
 /* Holds all vCPUs and waits until none runs guest code. */
 void vmc_vcpus_hold(VmcVcpus *group);
 void vmc_vcpus_release(VmcVcpus *group);
@@ -130,6 +130,10 @@ typedef struct VmcGuest {
 /* Builds all of it for the machine's config, backend and run, and starts the vCPU threads; `started_at` is
  * when the user asked for that. NULL: nothing is left behind. */
 VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error);
+/* In two steps, for a guest whose memory and state come from elsewhere: everything after a reset of the
+ * board, with its time standing still and memory all zero; then the vCPU threads, paused. */
+VmcGuest *vmc_guest_new_empty(VmcMachine *machine, uint64_t started_at, GError **error);
+bool vmc_guest_start_paused(VmcGuest *guest, GError **error);
 /* Stops the vCPUs, drains the devices, frees everything. NULL is fine. */
 void vmc_guest_free(VmcGuest *guest);
 
@@ -173,6 +177,22 @@ struct _VmcMachine {
         bool wait;
     } debugger;
 
-    GMutex guest_lock; /* guards the pointer against callers from other threads */
-    VmcGuest *guest;   /* NULL when stopped */
+    GMutex guest_lock;        /* guards the pointer against callers from other threads */
+    VmcGuest *guest;          /* NULL when stopped */
+    struct VmcSaving *saving; /* a save or restore under way (save.c), or NULL */
 };
+
+/* ---- machine.c, for save.c ---- */
+
+/* Announces a state. False: a handler has changed it again. */
+bool vmc_machine_set_state(VmcMachine *machine, VmcMachineState state);
+bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const char *what, GError **error);
+void vmc_machine_set_guest(VmcMachine *machine, VmcGuest *guest);
+/* Another run of the machine begins: chooses who runs its CPUs. */
+void vmc_machine_begin_run(VmcMachine *machine);
+
+/* ---- save.c ---- */
+
+/* Ends a save or restore that is under way, and waits until nobody works on the guest any more; whoever asked
+ * for it is told later. Before the guest is freed. */
+void vmc_saving_abandon(VmcMachine *machine);

@@ -201,6 +201,26 @@ const VmcDeviceConfig *vmc_check_device(const VmcCheck *check, guint n)
     return g_ptr_array_index(check->config->devices, n);
 }
 
+/* What is in one function may say the same slot more than once, and all say the same. */
+static void check_slot(VmcCheck *check, const VmcDeviceConfig *device)
+{
+    if (!device->pci_slot)
+        return;
+    if (device->pci_slot > VMC_PCI_SLOT_MAX)
+        vmc_check_fault(check, vmc_pci_slot_field.name, "there is no PCI slot %u; give 1 to %u, or none",
+                        device->pci_slot, VMC_PCI_SLOT_MAX);
+    for (guint i = 0; i < check->index; i++) {
+        const VmcDeviceConfig *before = vmc_check_device(check, i);
+        bool together = vmc_device_same_function(before->kind, device->kind);
+
+        if (before->pci_slot && together != (before->pci_slot == device->pci_slot))
+            vmc_check_fault(check, vmc_pci_slot_field.name,
+                            together ? "it is in one with devices[%u], which has slot %u; give that or none"
+                                     : "devices[%u] has slot %u already; give another or none",
+                            i, before->pci_slot);
+    }
+}
+
 static void check_device(GPtrArray *faults, const VmcConfig *config, guint index)
 {
     VmcCheck check = {config, index, faults};
@@ -212,6 +232,7 @@ static void check_device(GPtrArray *faults, const VmcConfig *config, guint index
                         (int)device->kind);
     else if (ops->check)
         ops->check(&check, device);
+    check_slot(&check, device);
 }
 
 static bool is_display(VmcDeviceKind kind)

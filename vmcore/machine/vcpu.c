@@ -185,7 +185,7 @@ static gpointer vcpu_thread(gpointer data)
 }
 
 /* No CPU enters the guest before all threads are there, so a start that fails half way has run nothing. */
-bool vmc_vcpus_start(VmcVcpus *group, GError **error)
+bool vmc_vcpus_start(VmcVcpus *group, bool paused, GError **error)
 {
     group->holds |= VMC_HOLD_PAUSE;
     for (unsigned i = 0; i < group->n; i++) {
@@ -197,7 +197,8 @@ bool vmc_vcpus_start(VmcVcpus *group, GError **error)
             return false;
         }
     }
-    vmc_vcpus_release(group);
+    if (!paused)
+        vmc_vcpus_release(group);
     return true;
 }
 

@@ -268,6 +268,81 @@ static void pci_reset(VmcPciDevice *pci)
     vmc_io_call_sync(card->io, reset_and_work, card);
 }
 
+/* ---- saving ---- */
+
+static void pci_hold(VmcPciDevice *pci)
+{
+    atomic_store(&((E1000 *)pci)->dma, false);
+}
+
+static void pci_release(VmcPciDevice *pci)
+{
+    bus_master(pci, pci->config[4] & 4);
+}
+
+static void save(VmcPciDevice *pci, VmcStateWriter *w)
+{
+    E1000 *card = (E1000 *)pci;
+
+    vmc_state_begin(w, "e1000", 1);
+    g_mutex_lock(&card->lock);
+    vmc_state_put_bytes(w, card->mac, VMC_MAC_BYTES);
+    vmc_state_put_bool(w, atomic_load(&card->plugged));
+    for (unsigned i = 0; i < G_N_ELEMENTS(card->regs); i++)
+        vmc_state_put_u32(w, card->regs[i]);
+    vmc_state_put_u32(w, card->io_address);
+    vmc_state_put_bool(w, card->stop);
+    vmc_state_put_u32(w, card->microwire.bits_in);
+    vmc_state_put_u32(w, card->microwire.bits_out);
+    vmc_state_put_u16(w, card->microwire.shifted);
+    vmc_state_put_u16(w, card->microwire.data);
+    vmc_state_put_bool(w, card->microwire.out);
+    for (unsigned i = 0; i < G_N_ELEMENTS(card->phy); i++)
+        vmc_state_put_u16(w, card->phy[i]);
+    g_mutex_unlock(&card->lock);
+    vmc_e1000_tx_save(card, w);
+    vmc_state_end(w);
+}
+
+static void load_registers(E1000 *card, VmcStateReader *r)
+{
+    static const unsigned short_registers[] = {E1000_RDH, E1000_RDT, E1000_TDH, E1000_TDT};
+
+    vmc_state_get_bytes(r, card->mac, VMC_MAC_BYTES);
+    atomic_store(&card->plugged, vmc_state_get_bool(r));
+    for (unsigned i = 0; i < G_N_ELEMENTS(card->regs); i++)
+        card->regs[i] = vmc_state_get_u32(r);
+    for (unsigned i = 0; i < G_N_ELEMENTS(short_registers); i++)
+        *e1000_reg(card, short_registers[i]) &= 0xffff;
+    card->io_address = vmc_state_get_u32(r);
+    card->stop = vmc_state_get_bool(r);
+    card->microwire.bits_in = vmc_state_get_u32(r);
+    card->microwire.bits_out = vmc_state_get_u32(r);
+    card->microwire.shifted = vmc_state_get_u16(r);
+    card->microwire.data = vmc_state_get_u16(r);
+    card->microwire.out = vmc_state_get_bool(r);
+    for (unsigned i = 0; i < G_N_ELEMENTS(card->phy); i++)
+        card->phy[i] = vmc_state_get_u16(r);
+}
+
+/* The cable is another one: the driver is told so, by its link. */
+static bool load(VmcPciDevice *pci, VmcStateReader *r)
+{
+    E1000 *card = (E1000 *)pci;
+
+    if (!vmc_state_enter(r, "e1000", 1))
+        return false;
+    g_mutex_lock(&card->lock);
+    load_registers(card, r);
+    vmc_e1000_eeprom_init(card);
+    g_mutex_unlock(&card->lock);
+    vmc_e1000_tx_load(card, r);
+    if (!vmc_state_leave(r))
+        return false;
+    tell_link(card);
+    return true;
+}
+
 static void pci_free(VmcPciDevice *pci)
 {
     E1000 *card = (E1000 *)pci;
@@ -286,6 +361,10 @@ static const VmcPciDeviceOps pci_ops = {
     .bus_master = bus_master,
     .reset = pci_reset,
     .free = pci_free,
+    .hold = pci_hold,
+    .release = pci_release,
+    .save = save,
+    .load = load,
 };
 
 VmcPciDevice *vmc_e1000_new(VmcMemory *memory, VmcIo *io, VmcCable *cable, const uint8_t mac[VMC_MAC_BYTES])

@@ -144,6 +144,9 @@ void vmc_e1000_phy_link(E1000 *card, bool up);
 /* The rings, on the I/O thread, without the lock. */
 void vmc_e1000_tx_run(E1000 *card);
 void vmc_e1000_tx_reset(E1000 *card);
+/* The packet in the making, as bytes (base/state.h). */
+void vmc_e1000_tx_save(const E1000 *card, VmcStateWriter *w);
+void vmc_e1000_tx_load(E1000 *card, VmcStateReader *r);
 bool vmc_e1000_receive(void *nic, const struct iovec *iov, unsigned n_iov, const VmcFrameInfo *info);
 /* Whether a receive descriptor is there to be filled. */
 bool vmc_e1000_can_receive(E1000 *card);

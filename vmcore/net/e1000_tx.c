@@ -336,3 +336,62 @@ void vmc_e1000_tx_run(E1000 *card)
     if (n == RUN_MAX)
         vmc_doorbell_ring(card->bell);
 }
+
+/* ---- saving ---- */
+
+void vmc_e1000_tx_save(const E1000 *card, VmcStateWriter *w)
+{
+    const E1000Tx *tx = &card->tx;
+    const bool flags[] = {tx->too_long, tx->started, tx->tse, tx->vlan, tx->tcp, tx->ipv4, tx->waiting};
+    const uint8_t bytes[] = {tx->popts, tx->ipcss,  tx->ipcso,      tx->tucss,
+                             tx->tucso, tx->hdrlen, tx->info.flags, tx->info.gso_type};
+    const uint16_t words[] = {tx->tag,
+                              tx->ipcse,
+                              tx->mss,
+                              tx->info.hdr_len,
+                              tx->info.gso_size,
+                              tx->info.csum_start,
+                              tx->info.csum_offset};
+
+    vmc_state_put_blob(w, tx->packet, tx->len);
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        vmc_state_put_bool(w, flags[i]);
+    vmc_state_put_bytes(w, bytes, sizeof(bytes));
+    for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
+        vmc_state_put_u16(w, words[i]);
+    vmc_state_put_u64(w, tx->last.address);
+    vmc_state_put_u32(w, tx->last.lower);
+    vmc_state_put_u32(w, tx->last.upper);
+    vmc_state_put_u64(w, tx->last_at);
+}
+
+void vmc_e1000_tx_load(E1000 *card, VmcStateReader *r)
+{
+    E1000Tx *tx = &card->tx;
+    bool *flags[] = {&tx->too_long, &tx->started, &tx->tse, &tx->vlan, &tx->tcp, &tx->ipv4, &tx->waiting};
+    uint8_t *bytes[] = {&tx->popts, &tx->ipcss,  &tx->ipcso,      &tx->tucss,
+                        &tx->tucso, &tx->hdrlen, &tx->info.flags, &tx->info.gso_type};
+    uint16_t *words[] = {&tx->tag,
+                         &tx->ipcse,
+                         &tx->mss,
+                         &tx->info.hdr_len,
+                         &tx->info.gso_size,
+                         &tx->info.csum_start,
+                         &tx->info.csum_offset};
+    size_t n;
+    const uint8_t *packet = vmc_state_get_blob(r, sizeof(tx->packet), &n);
+
+    if (packet)
+        memcpy(tx->packet, packet, n);
+    tx->len = n;
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        *flags[i] = vmc_state_get_bool(r);
+    for (unsigned i = 0; i < G_N_ELEMENTS(bytes); i++)
+        *bytes[i] = vmc_state_get_u8(r);
+    for (unsigned i = 0; i < G_N_ELEMENTS(words); i++)
+        *words[i] = vmc_state_get_u16(r);
+    tx->last.address = vmc_state_get_u64(r);
+    tx->last.lower = vmc_state_get_u32(r);
+    tx->last.upper = vmc_state_get_u32(r);
+    tx->last_at = vmc_state_get_u64(r);
+}

@@ -12,6 +12,10 @@
  * as they are once the checksum is there. It is never given a frame that is shorter than its headers need or
  * longer than an IP packet can be.
  *
+ * A saved machine comes back to a NAT that knows none of its connections, since their other ends are sockets
+ * of a process that is gone (libslirp's own slirp_state_save keeps none of them either): the guest is told so by
+ * a reset as soon as it sends. Its address and forwarded ports are as before, and what it hears first is ARP.
+ *
  * Threads: the I/O thread, libslirp's callbacks included.
  */
 #include "net/attach.h"

@@ -342,6 +342,10 @@ static const VmcPciDeviceOps pci_ops = {
     .reset = pci_reset,
     .resumed = pci_resumed,
     .free = pci_free,
+    .hold = vmc_nvme_hold,
+    .release = vmc_nvme_unhold,
+    .save = vmc_nvme_save,
+    .load = vmc_nvme_load,
 };
 
 /* s2.3: power management, of which a driver sees the states and nothing happens; s2.5: PCI Express, as an

@@ -19,7 +19,7 @@ enum {
     OP_ABORT = 0x08,
     OP_SET_FEATURES = 0x09,
     OP_GET_FEATURES = 0x0a,
-    OP_EVENT_REQUEST = 0x0c,
+    OP_EVENT_REQUEST = NVME_OP_EVENT_REQUEST,
 };
 
 #define QUEUE_CONTIGUOUS 1u /* s5.3, s5.4: PC and IEN in Dword 11 */

@@ -124,6 +124,7 @@ struct NvmeRequest {
 typedef struct NvmeSq {
     bool there;
     const uint8_t *entries; /* guest memory */
+    uint64_t gpa;
     unsigned size, cq, head, tail;
     unsigned in_flight;    /* commands taken off it and not completed */
     NvmeRequest *deletion; /* waits for those */
@@ -222,6 +223,13 @@ void vmc_nvme_if_idle(Nvme *nvme);
 /* The flush of a shutdown has come back. */
 void vmc_nvme_shutdown_done(Nvme *nvme);
 
+/* ---- nvme_save.c: as in VmcPciDeviceOps ---- */
+
+void vmc_nvme_hold(VmcPciDevice *pci);
+void vmc_nvme_unhold(VmcPciDevice *pci);
+void vmc_nvme_save(VmcPciDevice *pci, VmcStateWriter *w);
+bool vmc_nvme_load(VmcPciDevice *pci, VmcStateReader *r);
+
 /* ---- nvme_queue.c ---- */
 
 /* vCPUs: a write to doorbell `index` (s3.1.24, s3.1.25). */
@@ -279,6 +287,7 @@ bool vmc_nvme_is_hot(const Nvme *nvme);
 void vmc_nvme_log_error(Nvme *nvme, const NvmeRequest *req, uint16_t status);
 
 /* Asynchronous events (nvme_admin.c). */
+#define NVME_OP_EVENT_REQUEST 0x0cu
 void vmc_nvme_raise(Nvme *nvme, NvmeEvent event);
 void vmc_nvme_deliver_events(Nvme *nvme);
 /* A log page was read that tells of events. */

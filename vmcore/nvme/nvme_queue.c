@@ -140,6 +140,7 @@ bool vmc_nvme_make_sq(Nvme *nvme, unsigned id, uint64_t gpa, unsigned size, unsi
         return false;
     sq->there = true;
     sq->entries = entries;
+    sq->gpa = gpa;
     sq->size = size;
     sq->cq = cq;
     sq->head = sq->tail = 0;

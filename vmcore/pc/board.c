@@ -550,3 +550,71 @@ void vmc_board_resume(VmcBoard *board)
     vmc_clock_resume(board->clock);
     vmc_pci_bus_resumed(board->pci);
 }
+
+bool vmc_board_reset(VmcBoard *board, GError **error)
+{
+    VmcCpuState state;
+
+    vmc_cpu_state_reset(&state);
+    reset_board(board);
+    return set_cpu_states(board, &state, error);
+}
+
+/* ---- saving ---- */
+
+void vmc_board_hold(VmcBoard *board)
+{
+    vmc_pci_bus_hold(board->pci);
+}
+
+void vmc_board_release(VmcBoard *board)
+{
+    vmc_pci_bus_release(board->pci);
+}
+
+void vmc_board_save(VmcBoard *board, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "board", 1);
+    vmc_clock_save(board->clock, w);
+    vmc_wires_save(board->wires, w);
+    if (board->lapics) {
+        vmc_pic_save(board->pic, w);
+        vmc_ioapic_save(board->ioapic, w);
+        vmc_lapics_save(board->lapics, w);
+        vmc_pit_save(board->pit, w);
+    }
+    vmc_hpet_save(board->hpet, w);
+    vmc_rtc_save(board->rtc, w);
+    vmc_pm_save(board->pm, w);
+    vmc_legacy_save(board->legacy, w);
+    for (unsigned i = 0; i < board->n_uarts; i++)
+        vmc_uart_save(board->uarts[i], w);
+    vmc_pci_bus_save(board->pci, w);
+    if (board->smc)
+        vmc_smc_save(board->smc, w);
+    if (board->firmware)
+        vmc_firmware_save(board->firmware, w);
+    vmc_state_end(w);
+}
+
+/* Time first, by which all else is measured; then from the CPUs outwards, so that whoever drives a wire finds
+ * the other end as it left it. */
+bool vmc_board_load(VmcBoard *board, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "board", 1))
+        return false;
+    vmc_clock_load(board->clock, r);
+    if (!vmc_wires_load(board->wires, r))
+        return false;
+    if (board->lapics && (!vmc_pic_load(board->pic, r) || !vmc_ioapic_load(board->ioapic, r) ||
+                          !vmc_lapics_load(board->lapics, r) || !vmc_pit_load(board->pit, r)))
+        return false;
+    if (!vmc_hpet_load(board->hpet, r) || !vmc_rtc_load(board->rtc, r) || !vmc_pm_load(board->pm, r) ||
+        !vmc_legacy_load(board->legacy, r))
+        return false;
+    for (unsigned i = 0; i < board->n_uarts; i++)
+        if (!vmc_uart_load(board->uarts[i], r))
+            return false;
+    return vmc_pci_bus_load(board->pci, r) && (!board->smc || vmc_smc_load(board->smc, r)) &&
+           (!board->firmware || vmc_firmware_load(board->firmware, r)) && vmc_state_leave(r);
+}

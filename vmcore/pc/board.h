@@ -87,6 +87,16 @@ void vmc_board_set_boot_order(VmcBoard *board, const char *paths);
 
 /* ACPI power button (any thread). */
 void vmc_board_power_button(VmcBoard *board);
+/* Saving a board whose clock is paused, with all its devices, and loading one that was just made and reset
+ * (vmc_board_reset) and whose clock is paused, after its CPUs: base/state.h. Hold and release are for the
+ * owner's thread, save and load for the I/O thread; see pci/pci.h. */
+void vmc_board_hold(VmcBoard *board);
+void vmc_board_release(VmcBoard *board);
+void vmc_board_save(VmcBoard *board, VmcStateWriter *w);
+bool vmc_board_load(VmcBoard *board, VmcStateReader *r);
+/* Everything but memory back to power-on: devices, chips and CPUs, which do not run. */
+bool vmc_board_reset(VmcBoard *board, GError **error);
+
 /* Stops guest-visible time sources while paused (PIT, RTC, LAPIC timers) and lets them go on, with the
  * devices told so. */
 void vmc_board_pause(VmcBoard *board);

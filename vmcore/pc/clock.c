@@ -152,3 +152,36 @@ void vmc_clock_timer_disarm(VmcClockTimer *timer)
     vmc_timer_disarm(timer->timer);
     g_mutex_unlock(&timer->clock->lock);
 }
+
+void vmc_clock_save(VmcClock *clock, VmcStateWriter *w)
+{
+    vmc_state_put_u64(w, vmc_clock_now(clock));
+}
+
+/* A guest may run for 146 years. */
+void vmc_clock_load(VmcClock *clock, VmcStateReader *r)
+{
+    uint64_t now = vmc_state_get_u64_max(r, UINT64_MAX / 4);
+
+    g_return_if_fail(atomic_load(&clock->frozen) != RUNNING);
+    g_mutex_lock(&clock->lock);
+    atomic_store(&clock->frozen, now);
+    g_mutex_unlock(&clock->lock);
+}
+
+void vmc_clock_timer_save(VmcClockTimer *timer, VmcStateWriter *w)
+{
+    g_mutex_lock(&timer->clock->lock);
+    vmc_state_put_u64(w, timer->deadline);
+    g_mutex_unlock(&timer->clock->lock);
+}
+
+void vmc_clock_timer_load(VmcClockTimer *timer, VmcStateReader *r)
+{
+    uint64_t deadline = vmc_state_get_u64(r);
+
+    if (vmc_state_ok(r) && deadline != NOT_ARMED)
+        vmc_clock_timer_arm(timer, deadline);
+    else
+        vmc_clock_timer_disarm(timer);
+}

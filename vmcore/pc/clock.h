@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/io.h"
+#include "base/state.h"
 
 typedef struct VmcClock VmcClock;
 typedef struct VmcClockTimer VmcClockTimer;
@@ -35,6 +36,13 @@ VmcClockTimer *vmc_clock_timer_new(VmcClock *clock, void (*func)(void *data), vo
 void vmc_clock_timer_free(VmcClockTimer *timer);
 void vmc_clock_timer_arm(VmcClockTimer *timer, uint64_t deadline);
 void vmc_clock_timer_disarm(VmcClockTimer *timer);
+
+/* The time, of a clock that is paused; and the same of a timer, which waits in a machine that was restored as
+ * it did in the one that was saved. */
+void vmc_clock_save(VmcClock *clock, VmcStateWriter *w);
+void vmc_clock_load(VmcClock *clock, VmcStateReader *r);
+void vmc_clock_timer_save(VmcClockTimer *timer, VmcStateWriter *w);
+void vmc_clock_timer_load(VmcClockTimer *timer, VmcStateReader *r);
 
 /* value * mul / div without overflow in between; saturates at UINT64_MAX. `div` is not 0. */
 static inline uint64_t vmc_muldiv64(uint64_t value, uint64_t mul, uint64_t div)

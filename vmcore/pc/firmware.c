@@ -257,3 +257,15 @@ VmcFwCfg *vmc_firmware_fw_cfg(VmcFirmware *firmware)
 {
     return firmware->fw_cfg;
 }
+
+/* What was half a line on the debug port is not told. */
+void vmc_firmware_save(VmcFirmware *firmware, VmcStateWriter *w)
+{
+    vmc_fw_cfg_save(firmware->fw_cfg, w);
+    vmc_flash_save(firmware->variables, w);
+}
+
+bool vmc_firmware_load(VmcFirmware *firmware, VmcStateReader *r)
+{
+    return vmc_fw_cfg_load(firmware->fw_cfg, r) && vmc_flash_load(firmware->variables, r);
+}

@@ -9,6 +9,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "base/state.h"
 #include "base/bus.h"
 #include "base/host.h"
 #include "base/io.h"
@@ -44,3 +45,7 @@ void vmc_firmware_free(VmcFirmware *firmware); /* NULL is fine. The variables ar
 void vmc_firmware_reset(VmcFirmware *firmware);
 /* For more files. */
 VmcFwCfg *vmc_firmware_fw_cfg(VmcFirmware *firmware);
+
+/* Saving and loading, while no CPU runs: base/state.h. */
+void vmc_firmware_save(VmcFirmware *firmware, VmcStateWriter *w);
+bool vmc_firmware_load(VmcFirmware *firmware, VmcStateReader *r);

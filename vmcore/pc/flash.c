@@ -412,3 +412,61 @@ void vmc_flash_free(VmcFlash *flash)
     g_mutex_clear(&flash->lock);
     g_free(flash);
 }
+
+/* ---- saving ---- */
+
+static char *sum_of(const VmcFlash *flash)
+{
+    return g_compute_checksum_for_data(G_CHECKSUM_SHA256, flash->array, flash->size);
+}
+
+/* The variables are in their file, to which the saved machine belongs as to its disks. */
+void vmc_flash_save(VmcFlash *flash, VmcStateWriter *w)
+{
+    write_back(flash);
+    g_mutex_lock(&flash->lock);
+    g_autofree char *sum = sum_of(flash);
+    vmc_state_begin(w, "flash", 1);
+    if (flash->dirty_from != flash->dirty_to)
+        vmc_state_refuse(w, "The variable store “%s” cannot be written", flash->path);
+    vmc_state_put_string(w, sum);
+    vmc_state_put_u8(w, (uint8_t)flash->mode);
+    vmc_state_put_u8(w, (uint8_t)flash->wait);
+    vmc_state_put_u8(w, flash->status);
+    vmc_state_put_u8(w, (uint8_t)MIN(flash->expected, BUFFER_BYTES));
+    vmc_state_put_u8(w, (uint8_t)flash->buffered);
+    for (unsigned i = 0; i < BUFFER_BYTES; i++) {
+        vmc_state_put_u64(w, flash->at[i]);
+        vmc_state_put_u8(w, flash->buffer[i]);
+    }
+    vmc_state_end(w);
+    g_mutex_unlock(&flash->lock);
+}
+
+static void load_chip(VmcFlash *flash, VmcStateReader *r)
+{
+    g_autofree char *saved = vmc_state_get_string(r, 64), *sum = sum_of(flash);
+
+    if (vmc_state_ok(r) && g_strcmp0(saved, sum) != 0)
+        vmc_state_fail(r, "the variable store “%s” has changed since the machine was saved", flash->path);
+    flash->mode = (Mode)vmc_state_get_u8_max(r, READ_QUERY);
+    flash->wait = (Wait)vmc_state_get_u8_max(r, BUFFER_CONFIRM);
+    flash->status = vmc_state_get_u8(r);
+    flash->expected = vmc_state_get_u8_max(r, BUFFER_BYTES);
+    flash->buffered = vmc_state_get_u8_max(r, BUFFER_BYTES);
+    for (unsigned i = 0; i < BUFFER_BYTES; i++) {
+        flash->at[i] = vmc_state_get_u64_max(r, flash->size - 1);
+        flash->buffer[i] = vmc_state_get_u8(r);
+    }
+    vmc_state_check(r, flash->wait != BUFFER_DATA || flash->buffered < flash->expected, "a buffer");
+}
+
+bool vmc_flash_load(VmcFlash *flash, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "flash", 1))
+        return false;
+    g_mutex_lock(&flash->lock);
+    load_chip(flash, r);
+    g_mutex_unlock(&flash->lock);
+    return vmc_state_leave(r);
+}

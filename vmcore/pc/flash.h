@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/state.h"
 #include "base/bus.h"
 #include "base/host.h"
 #include "base/io.h"
@@ -36,3 +37,7 @@ VmcFlash *vmc_flash_new(const VmcFlashParams *params, GError **error);
 void vmc_flash_free(VmcFlash *flash); /* NULL is fine. Before the I/O thread ends */
 /* The reset pin: back to reading the array. */
 void vmc_flash_reset(VmcFlash *flash);
+
+/* Saving and loading, while no CPU runs: base/state.h. */
+void vmc_flash_save(VmcFlash *flash, VmcStateWriter *w);
+bool vmc_flash_load(VmcFlash *flash, VmcStateReader *r);

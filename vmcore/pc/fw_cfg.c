@@ -329,3 +329,27 @@ void vmc_fw_cfg_free(VmcFwCfg *fw)
     g_rec_mutex_clear(&fw->lock);
     g_free(fw);
 }
+
+/* What is selected and how much of it has been read; items are made anew. */
+void vmc_fw_cfg_save(VmcFwCfg *fw, VmcStateWriter *w)
+{
+    g_rec_mutex_lock(&fw->lock);
+    vmc_state_begin(w, "fw_cfg", 1);
+    vmc_state_put_u16(w, fw->key);
+    vmc_state_put_u64(w, fw->offset);
+    vmc_state_put_u32(w, fw->dma_high);
+    vmc_state_end(w);
+    g_rec_mutex_unlock(&fw->lock);
+}
+
+bool vmc_fw_cfg_load(VmcFwCfg *fw, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "fw_cfg", 1))
+        return false;
+    g_rec_mutex_lock(&fw->lock);
+    select_item(fw, vmc_state_get_u16(r));
+    fw->offset = vmc_state_get_u64(r); /* one beyond the end reads as the end */
+    fw->dma_high = vmc_state_get_u32(r);
+    g_rec_mutex_unlock(&fw->lock);
+    return vmc_state_leave(r);
+}

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/state.h"
 #include "base/bus.h"
 #include "base/memory.h"
 
@@ -49,3 +50,7 @@ void vmc_fw_cfg_set_file(VmcFwCfg *fw, const char *name, GBytes *bytes);
  * contents depend on what firmware has done before: it may set files again (not from another thread, and not
  * change how long they are). */
 void vmc_fw_cfg_set_refresh(VmcFwCfg *fw, const char *name, void (*fill)(void *opaque), void *opaque);
+
+/* Saving and loading, while no CPU runs: base/state.h. */
+void vmc_fw_cfg_save(VmcFwCfg *fw_cfg, VmcStateWriter *w);
+bool vmc_fw_cfg_load(VmcFwCfg *fw_cfg, VmcStateReader *r);

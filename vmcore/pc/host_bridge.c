@@ -140,11 +140,27 @@ static void bridge_free(VmcPciDevice *dev)
     g_free(bridge);
 }
 
+static void bridge_save(VmcPciDevice *dev, VmcStateWriter *w)
+{
+    vmc_state_put_u32(w, atomic_load(&((VmcHostBridge *)dev)->address));
+}
+
+static bool bridge_load(VmcPciDevice *dev, VmcStateReader *r)
+{
+    VmcHostBridge *bridge = (VmcHostBridge *)dev;
+
+    atomic_store(&bridge->address, vmc_state_get_u32(r) & 0x80fffffc);
+    move_ecam(bridge);
+    return vmc_state_ok(r);
+}
+
 static const VmcPciDeviceOps bridge_ops = {
     .name = "host bridge",
     .config_written = bridge_config_written,
     .reset = bridge_reset,
     .free = bridge_free,
+    .save = bridge_save,
+    .load = bridge_load,
 };
 
 VmcHostBridge *vmc_host_bridge_new(VmcPciBus *pci, VmcBus *pio, VmcBus *mmio, VmcLegacy *legacy)

@@ -112,13 +112,19 @@ static bool is_level(const Timer *t)
     return (t->config & TIMER_LEVEL) && !(t->config & TIMER_BY_FSB); /* messages are edges (s2.4.6) */
 }
 
-/* After a change of what decides about a level interrupt. */
-static void update_wire(Timer *t)
+/* The wire it should keep high, or NULL. */
+static const VmcIrq *wire_to_hold(const Timer *t)
 {
     const VmcHpet *hpet = t->hpet;
     bool high = (hpet->config & CONFIG_ENABLE) && (t->config & TIMER_ENABLE) && is_level(t) &&
                 (hpet->status & status_bit(t));
-    const VmcIrq *wire = high ? route(t) : NULL;
+    return high ? route(t) : NULL;
+}
+
+/* After a change of what decides about a level interrupt. */
+static void update_wire(Timer *t)
+{
+    const VmcIrq *wire = wire_to_hold(t);
     if (t->held == wire)
         return;
     if (t->held)
@@ -412,6 +418,69 @@ void vmc_hpet_reset(VmcHpet *hpet)
     aim_all(hpet, now_tick(hpet));
     switch_legacy(hpet);
     g_mutex_unlock(&hpet->lock);
+}
+
+/* ---- saving ---- */
+
+static void save_timer(const Timer *t, VmcStateWriter *w)
+{
+    vmc_state_put_u32(w, t->config);
+    vmc_state_put_bool(w, t->fresh);
+    vmc_state_put_u64(w, t->comparator);
+    vmc_state_put_u64(w, t->period);
+    vmc_state_put_u64(w, t->fsb);
+    vmc_state_put_u64(w, t->due);
+}
+
+void vmc_hpet_save(VmcHpet *hpet, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "hpet", 1);
+    g_mutex_lock(&hpet->lock);
+    vmc_state_put_u32(w, hpet->config);
+    vmc_state_put_u32(w, hpet->status);
+    vmc_state_put_u64(w, hpet->counter);
+    vmc_state_put_u64(w, hpet->started);
+    for (unsigned i = 0; i < VMC_HPET_TIMERS; i++)
+        save_timer(&hpet->timers[i], w);
+    for (unsigned i = 0; i < VMC_HPET_GATES; i++)
+        vmc_state_put_bool(w, hpet->gates[i].level);
+    g_mutex_unlock(&hpet->lock);
+    vmc_state_end(w);
+}
+
+/* The wires are as they were already: nothing is set. */
+static void load_timer(Timer *t, VmcStateReader *r)
+{
+    t->config = vmc_state_get_u32(r);
+    vmc_state_check(r, !(t->config & ~TIMER_WRITABLE), "a timer");
+    t->fresh = vmc_state_get_bool(r);
+    t->comparator = vmc_state_get_u64(r) & width(t);
+    t->period = vmc_state_get_u64(r) & width(t);
+    t->fsb = vmc_state_get_u64(r);
+    t->due = vmc_state_get_u64(r);
+    if (!(t->hpet->config & CONFIG_ENABLE))
+        t->due = NEVER;
+    t->held = wire_to_hold(t);
+    arm(t);
+}
+
+bool vmc_hpet_load(VmcHpet *hpet, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "hpet", 1))
+        return false;
+    g_mutex_lock(&hpet->lock);
+    hpet->config = vmc_state_get_u32_max(r, CONFIG_WRITABLE);
+    hpet->status = vmc_state_get_u32_max(r, (1u << VMC_HPET_TIMERS) - 1);
+    hpet->counter = vmc_state_get_u64(r);
+    hpet->started = vmc_state_get_u64_max(r, now_tick(hpet));
+    for (unsigned i = 0; i < VMC_HPET_TIMERS; i++)
+        load_timer(&hpet->timers[i], r);
+    for (unsigned i = 0; i < VMC_HPET_GATES; i++)
+        hpet->gates[i].level = vmc_state_get_bool(r);
+    if (hpet->params.mute_pit)
+        hpet->params.mute_pit(hpet->params.opaque, hpet->config & CONFIG_LEGACY);
+    g_mutex_unlock(&hpet->lock);
+    return vmc_state_leave(r);
 }
 
 static const VmcRegionOps hpet_ops = {hpet_read, hpet_write};

@@ -9,6 +9,7 @@
 
 #include "base/bus.h"
 #include "base/irq.h"
+#include "base/state.h"
 #include "pc/clock.h"
 #include "pc/wires.h"
 
@@ -38,6 +39,9 @@ VmcHpet *vmc_hpet_new(const VmcHpetParams *params);
 /* What is behind its gates must be gone. */
 void vmc_hpet_free(VmcHpet *hpet);
 void vmc_hpet_reset(VmcHpet *hpet);
+/* base/state.h; the wires are loaded before. */
+void vmc_hpet_save(VmcHpet *hpet, VmcStateWriter *w);
+bool vmc_hpet_load(VmcHpet *hpet, VmcStateReader *r);
 
 typedef enum VmcHpetGate { VMC_HPET_GATE_PIT, VMC_HPET_GATE_RTC, VMC_HPET_GATES } VmcHpetGate;
 

@@ -191,3 +191,26 @@ void vmc_ioapic_free(VmcIoapic *ioapic)
     g_mutex_clear(&ioapic->lock);
     g_free(ioapic);
 }
+
+void vmc_ioapic_save(VmcIoapic *ioapic, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "ioapic", 1);
+    vmc_state_put_u8(w, ioapic->select);
+    vmc_state_put_u32(w, ioapic->id);
+    vmc_state_put_u32(w, ioapic->pins);
+    for (unsigned pin = 0; pin < VMC_IOAPIC_PINS; pin++)
+        vmc_state_put_u64(w, ioapic->entry[pin]);
+    vmc_state_end(w);
+}
+
+bool vmc_ioapic_load(VmcIoapic *ioapic, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "ioapic", 1))
+        return false;
+    ioapic->select = vmc_state_get_u8(r);
+    ioapic->id = vmc_state_get_u32(r) & 0x0f000000;
+    ioapic->pins = vmc_state_get_u32_max(r, (1u << VMC_IOAPIC_PINS) - 1);
+    for (unsigned pin = 0; pin < VMC_IOAPIC_PINS; pin++)
+        ioapic->entry[pin] = vmc_state_get_u64(r) & (ENTRY_WRITABLE | ENTRY_REMOTE_IRR);
+    return vmc_state_leave(r);
+}

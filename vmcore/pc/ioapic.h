@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bus.h"
+#include "base/state.h"
 #include "pc/lapic.h"
 
 #define VMC_IOAPIC_BASE 0xfec00000ull
@@ -26,3 +27,7 @@ void vmc_ioapic_set_pin(VmcIoapic *ioapic, unsigned pin, bool level);
 
 /* A local APIC has ended a level-triggered interrupt. */
 void vmc_ioapic_eoi(VmcIoapic *ioapic, uint8_t vector);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_ioapic_save(VmcIoapic *ioapic, VmcStateWriter *w);
+bool vmc_ioapic_load(VmcIoapic *ioapic, VmcStateReader *r);

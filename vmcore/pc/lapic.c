@@ -14,7 +14,7 @@
 #define VERSION 0x01050014u
 
 /* Bits of each LVT entry that can be written. */
-static const uint32_t lvt_writable[LVT_COUNT] = {
+const uint32_t vmc_lapic_lvt_writable[LVT_COUNT] = {
     [LVT_TIMER] = 0x700ff, [LVT_THERMAL] = 0x107ff, [LVT_PERF] = 0x107ff,
     [LVT_LINT0] = 0x1a7ff, [LVT_LINT1] = 0x1a7ff,   [LVT_ERROR] = 0x100ff,
 };
@@ -41,7 +41,7 @@ static bool clear_bit(_Atomic uint32_t *words, unsigned vector)
 }
 
 /* s11.8.3.1: the class of the task priority or of what is in service, whichever is higher. */
-static void update_ppr(VmcLapic *apic)
+void vmc_lapic_update_ppr(VmcLapic *apic)
 {
     int in_service = highest(apic->isr);
     unsigned tpr = atomic_load(&apic->tpr);
@@ -99,7 +99,7 @@ static int lapic_acknowledge(void *opaque)
     if (vector >= 0) {
         clear_bit(apic->irr, vector);
         set_bit(apic->isr, vector);
-        update_ppr(apic);
+        vmc_lapic_update_ppr(apic);
     }
     g_mutex_unlock(&apic->lock);
     return vector;
@@ -154,7 +154,7 @@ static void reset_locked(VmcLapic *apic)
     apic->esr = 0;
     apic->icr = apic->icr2 = 0;
     vmc_lapic_timer_reset(apic);
-    update_ppr(apic);
+    vmc_lapic_update_ppr(apic);
 }
 
 void vmc_lapic_init_reset(VmcLapic *apic)
@@ -174,7 +174,7 @@ static void end_of_interrupt(VmcLapic *apic)
         clear_bit(apic->isr, vector);
         broadcast = (atomic_load(&apic->tmr[vector >> 5]) & 1u << (vector & 31)) &&
                     !(atomic_load(&apic->svr) & SVR_NO_BROADCAST);
-        update_ppr(apic);
+        vmc_lapic_update_ppr(apic);
     }
     g_mutex_unlock(&apic->lock);
     if (broadcast && apic->all->ioapic)
@@ -187,7 +187,7 @@ static void set_tpr(VmcLapic *apic, uint32_t value)
 {
     g_mutex_lock(&apic->lock);
     atomic_store(&apic->tpr, value & 0xff);
-    update_ppr(apic);
+    vmc_lapic_update_ppr(apic);
     g_mutex_unlock(&apic->lock);
     if (deliverable(apic) >= 0)
         vmc_lapic_notify(apic);
@@ -206,7 +206,7 @@ static void set_svr(VmcLapic *apic, uint32_t value)
 
 static void set_lvt(VmcLapic *apic, unsigned n, uint32_t value)
 {
-    value &= lvt_writable[n];
+    value &= vmc_lapic_lvt_writable[n];
     if (!vmc_lapic_software_enabled(apic))
         value |= LVT_MASKED;
     g_mutex_lock(&apic->lock);
@@ -420,7 +420,7 @@ static bool x2_reserved(unsigned offset, uint64_t value)
     case LAPIC_ESR:
         return value != 0;
     case LAPIC_LVT ... LAPIC_LVT + 0x50: /* bits 12 and 14 are read-only, not reserved */
-        return value & ~(uint64_t)(lvt_writable[(offset - LAPIC_LVT) >> 4] | 0x5000);
+        return value & ~(uint64_t)(vmc_lapic_lvt_writable[(offset - LAPIC_LVT) >> 4] | 0x5000);
     case LAPIC_TIMER_INITIAL:
         return value >> 32;
     case LAPIC_TIMER_DIVIDE:
@@ -489,6 +489,13 @@ static uint64_t lapic_get_base(void *opaque)
     return atomic_load(&apic->base);
 }
 
+/* Reserved: 7:0, 9 and above 52 bits of address; x2APIC mode without the APIC is none. */
+bool vmc_lapic_base_valid(uint64_t base)
+{
+    return !(base & 0xfff00000000002ffull) &&
+           (base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) != APIC_BASE_X2APIC;
+}
+
 /* The transitions of figure 11-27: x2APIC is entered from xAPIC and left through "disabled" only. */
 static bool lapic_set_base(void *opaque, uint64_t value)
 {
@@ -497,10 +504,9 @@ static bool lapic_set_base(void *opaque, uint64_t value)
     uint64_t old = atomic_load(&apic->base);
     uint64_t from = old & mode_bits, to = value & mode_bits;
 
-    if (value & 0xfff00000000002ffull) /* reserved: 7:0, 9 and above 52 bits of address */
+    if (!vmc_lapic_base_valid(value))
         return false;
-    if (to == APIC_BASE_X2APIC || (from == 0 && to == mode_bits) ||
-        (from == mode_bits && to == APIC_BASE_ENABLE))
+    if ((from == 0 && to == mode_bits) || (from == mode_bits && to == APIC_BASE_ENABLE))
         return false;
     g_mutex_lock(&apic->lock);
     atomic_store(&apic->base, value);

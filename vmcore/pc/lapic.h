@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/state.h"
 #include "cpu/cpu.h"
 #include "pc/clock.h"
 #include "pc/pic.h"
@@ -67,6 +68,11 @@ const VmcLocalApic *vmc_lapics_get(VmcLapics *lapics, unsigned index);
 /* RESET: all of them to power-on. With `virtual_wire` the bootstrap processor's is then set up as a BIOS
  * leaves it (MP specification s3.6.2.2): enabled, LINT0 ExtINT, LINT1 NMI. While no CPU runs. */
 void vmc_lapics_reset(VmcLapics *lapics, bool virtual_wire);
+
+/* Saving and loading all of them, while no CPU runs and the clock is paused: base/state.h. CPUs are loaded
+ * before (they tell their APICs a base address and CR8) and notified by it. */
+void vmc_lapics_save(VmcLapics *lapics, VmcStateWriter *w);
+bool vmc_lapics_load(VmcLapics *lapics, VmcStateReader *r);
 
 /* Brings a message to whom it is for; true if at least one APIC took it. */
 bool vmc_lapics_deliver(VmcLapics *lapics, const VmcApicMessage *message);

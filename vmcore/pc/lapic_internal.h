@@ -121,6 +121,13 @@ void vmc_lapic_init_reset(VmcLapic *apic);
 /* lapic.c: collects an error and raises the error interrupt. */
 void vmc_lapic_error(VmcLapic *apic, uint32_t bit);
 
+/* lapic.c: bits of each LVT entry that can be written. */
+extern const uint32_t vmc_lapic_lvt_writable[LVT_COUNT];
+/* lapic.c: works out `ppr` anew. */
+void vmc_lapic_update_ppr(VmcLapic *apic);
+/* lapic.c: whether these bits may be in IA32_APIC_BASE. */
+bool vmc_lapic_base_valid(uint64_t base);
+
 /* lapic_timer.c; all but new and free with the lock held. */
 void vmc_lapic_timer_new(VmcLapic *apic);
 void vmc_lapic_timer_free(VmcLapic *apic); /* without the lock */

@@ -169,3 +169,30 @@ void vmc_legacy_free(VmcLegacy *legacy)
     vmc_bus_remove(legacy->pio, 0xb2, &apm_ops, legacy);
     g_free(legacy);
 }
+
+void vmc_legacy_save(VmcLegacy *legacy, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "legacy", 1);
+    vmc_state_put_u8(w, atomic_load(&legacy->cf9));
+    vmc_state_put_u8(w, atomic_load(&legacy->port92));
+    vmc_state_put_u8(w, atomic_load(&legacy->kbc_command));
+    for (unsigned i = 0; i < 32; i++)
+        vmc_state_put_u8(w, atomic_load(&legacy->page[i]));
+    vmc_state_put_u8(w, atomic_load(&legacy->apm[0]));
+    vmc_state_put_u8(w, atomic_load(&legacy->apm[1]));
+    vmc_state_end(w);
+}
+
+bool vmc_legacy_load(VmcLegacy *legacy, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "legacy", 1))
+        return false;
+    atomic_store(&legacy->cf9, vmc_state_get_u8(r));
+    atomic_store(&legacy->port92, vmc_state_get_u8(r));
+    atomic_store(&legacy->kbc_command, vmc_state_get_u8(r));
+    for (unsigned i = 0; i < 32; i++)
+        atomic_store(&legacy->page[i], vmc_state_get_u8(r));
+    atomic_store(&legacy->apm[0], vmc_state_get_u8(r));
+    atomic_store(&legacy->apm[1], vmc_state_get_u8(r));
+    return vmc_state_leave(r);
+}

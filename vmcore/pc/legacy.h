@@ -7,9 +7,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bus.h"
+#include "base/state.h"
 
 typedef struct VmcLegacy VmcLegacy;
 
@@ -21,3 +23,7 @@ void vmc_legacy_reset(VmcLegacy *legacy);
 /* CF9h shares its address with the middle of CONFIG_ADDRESS, so the host bridge passes byte accesses on. */
 uint8_t vmc_legacy_read_cf9(VmcLegacy *legacy);
 void vmc_legacy_write_cf9(VmcLegacy *legacy, uint8_t value);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_legacy_save(VmcLegacy *legacy, VmcStateWriter *w);
+bool vmc_legacy_load(VmcLegacy *legacy, VmcStateReader *r);

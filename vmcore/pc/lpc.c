@@ -87,11 +87,24 @@ static void lpc_free(VmcPciDevice *dev)
     g_free(lpc);
 }
 
+/* All there is to it follows from its registers and from what others drive. */
+static void lpc_save(VmcPciDevice *dev, VmcStateWriter *w)
+{
+}
+
+static bool lpc_load(VmcPciDevice *dev, VmcStateReader *r)
+{
+    apply((VmcLpc *)dev);
+    return vmc_state_ok(r);
+}
+
 static const VmcPciDeviceOps lpc_ops = {
     .name = "lpc bridge",
     .config_written = lpc_config_written,
     .reset = lpc_reset,
     .free = lpc_free,
+    .save = lpc_save,
+    .load = lpc_load,
 };
 
 static void make_registers(VmcPciDevice *dev)

@@ -403,3 +403,52 @@ void vmc_pic_free(VmcPic *pic)
     g_mutex_clear(&pic->lock);
     g_free(pic);
 }
+
+static void save_chip(const Chip *chip, VmcStateWriter *w)
+{
+    const uint8_t bytes[] = {chip->irr,  chip->isr,         chip->imr,    chip->lines,
+                             chip->elcr, chip->vector_base, chip->lowest, chip->init_step};
+    const bool flags[] = {chip->needs_icw4,   chip->single,   chip->read_isr,           chip->poll,
+                          chip->special_mask, chip->auto_eoi, chip->rotate_on_auto_eoi, chip->fully_nested,
+                          chip->output};
+
+    vmc_state_put_bytes(w, bytes, sizeof bytes);
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        vmc_state_put_bool(w, flags[i]);
+}
+
+static void load_chip(Chip *chip, VmcStateReader *r)
+{
+    uint8_t *bytes[] = {&chip->irr,  &chip->isr,         &chip->imr,    &chip->lines,
+                        &chip->elcr, &chip->vector_base, &chip->lowest, &chip->init_step};
+    bool *flags[] = {&chip->needs_icw4,   &chip->single,   &chip->read_isr,           &chip->poll,
+                     &chip->special_mask, &chip->auto_eoi, &chip->rotate_on_auto_eoi, &chip->fully_nested,
+                     &chip->output};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(bytes); i++)
+        *bytes[i] = vmc_state_get_u8(r);
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        *flags[i] = vmc_state_get_bool(r);
+    vmc_state_check(r, !(chip->elcr & ~chip->elcr_mask), "which inputs are level triggered");
+    vmc_state_check(r, !(chip->vector_base & 7), "the vector base");
+    vmc_state_check(r, chip->lowest < 8, "the lowest priority");
+    vmc_state_check(r, chip->init_step <= 4 && chip->init_step != 1, "how far it is initialised");
+}
+
+void vmc_pic_save(VmcPic *pic, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "pic", 1);
+    save_chip(&pic->chip[MASTER], w);
+    save_chip(&pic->chip[SLAVE], w);
+    vmc_state_end(w);
+}
+
+bool vmc_pic_load(VmcPic *pic, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "pic", 1))
+        return false;
+    load_chip(&pic->chip[MASTER], r);
+    load_chip(&pic->chip[SLAVE], r);
+    atomic_store(&pic->intr_level, pic->chip[MASTER].output);
+    return vmc_state_leave(r);
+}

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/bus.h"
+#include "base/state.h"
 
 typedef struct VmcPic VmcPic;
 
@@ -29,3 +30,7 @@ int vmc_pic_acknowledge(VmcPic *pic);
 
 /* What a BIOS would program: level triggering for the IRQs of `mask` (bit n is IRQ n). */
 void vmc_pic_set_elcr(VmcPic *pic, uint16_t mask);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_pic_save(VmcPic *pic, VmcStateWriter *w);
+bool vmc_pic_load(VmcPic *pic, VmcStateReader *r);

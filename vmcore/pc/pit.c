@@ -376,3 +376,62 @@ void vmc_pit_free(VmcPit *pit)
     g_mutex_clear(&pit->lock);
     g_free(pit);
 }
+
+static void save_counter(const Counter *c, VmcStateWriter *w)
+{
+    const bool flags[] = {c->bcd,        c->gate,      c->running,       c->held,
+                          c->write_high, c->read_high, c->count_latched, c->status_latched};
+
+    vmc_state_put_u8(w, c->mode);
+    vmc_state_put_u8(w, c->access);
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        vmc_state_put_bool(w, flags[i]);
+    vmc_state_put_u32(w, c->count);
+    vmc_state_put_u64(w, c->start);
+    vmc_state_put_u64(w, c->held_for);
+    vmc_state_put_u8(w, c->low_byte);
+    vmc_state_put_u16(w, c->latch);
+    vmc_state_put_u8(w, c->status);
+}
+
+static void load_counter(Counter *c, uint64_t now, VmcStateReader *r)
+{
+    bool *flags[] = {&c->bcd,        &c->gate,      &c->running,       &c->held,
+                     &c->write_high, &c->read_high, &c->count_latched, &c->status_latched};
+
+    c->mode = vmc_state_get_u8_max(r, 5);
+    c->access = vmc_state_get_u8_max(r, ACCESS_BOTH);
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        *flags[i] = vmc_state_get_bool(r);
+    c->count = vmc_state_get_u32_max(r, 65536);
+    c->start = vmc_state_get_u64_max(r, now);
+    c->held_for = vmc_state_get_u64(r);
+    c->low_byte = vmc_state_get_u8(r);
+    c->latch = vmc_state_get_u16(r);
+    c->status = vmc_state_get_u8(r);
+    vmc_state_check(r, c->access != ACCESS_LATCH, "how a counter is accessed");
+    vmc_state_check(r, c->count >= (is_periodic(c) ? 2 : 1), "what a counter counts from");
+}
+
+void vmc_pit_save(VmcPit *pit, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "pit", 1);
+    for (unsigned i = 0; i < 3; i++)
+        save_counter(&pit->counter[i], w);
+    vmc_state_put_u8(w, pit->port61);
+    vmc_clock_timer_save(pit->timer, w);
+    vmc_state_end(w);
+}
+
+bool vmc_pit_load(VmcPit *pit, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "pit", 1))
+        return false;
+    g_mutex_lock(&pit->lock);
+    for (unsigned i = 0; i < 3; i++)
+        load_counter(&pit->counter[i], now_ticks(pit), r);
+    pit->port61 = vmc_state_get_u8_max(r, 0x0f);
+    vmc_clock_timer_load(pit->timer, r);
+    g_mutex_unlock(&pit->lock);
+    return vmc_state_leave(r);
+}

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/bus.h"
+#include "base/state.h"
 #include "base/irq.h"
 #include "pc/clock.h"
 
@@ -17,3 +18,7 @@ typedef struct VmcPit VmcPit;
 VmcPit *vmc_pit_new(VmcBus *pio, VmcClock *clock, const VmcIrq *irq);
 void vmc_pit_free(VmcPit *pit);
 void vmc_pit_reset(VmcPit *pit);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_pit_save(VmcPit *pit, VmcStateWriter *w);
+bool vmc_pit_load(VmcPit *pit, VmcStateReader *r);

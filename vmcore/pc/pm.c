@@ -244,3 +244,39 @@ void vmc_pm_free(VmcPm *pm)
     g_mutex_clear(&pm->lock);
     g_free(pm);
 }
+
+/* Where the block is, the LPC bridge's registers say. */
+void vmc_pm_save(VmcPm *pm, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "pm", 1);
+    vmc_state_put_u16(w, pm->status);
+    vmc_state_put_u16(w, pm->enable);
+    vmc_state_put_u32(w, pm->control);
+    for (unsigned i = 0; i < 2; i++) {
+        vmc_state_put_u32(w, pm->gpe_status[i]);
+        vmc_state_put_u32(w, pm->gpe_enable[i]);
+    }
+    vmc_state_put_u32(w, pm->smi_enable);
+    vmc_state_put_u64(w, pm->overflows);
+    vmc_clock_timer_save(pm->timer, w);
+    vmc_state_end(w);
+}
+
+bool vmc_pm_load(VmcPm *pm, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "pm", 1))
+        return false;
+    g_mutex_lock(&pm->lock);
+    pm->status = vmc_state_get_u16(r) & EVENT_STATUS;
+    pm->enable = vmc_state_get_u16(r) & EVENT_ENABLE;
+    pm->control = vmc_state_get_u32(r) & CONTROL_WRITABLE;
+    for (unsigned i = 0; i < 2; i++) {
+        pm->gpe_status[i] = vmc_state_get_u32(r);
+        pm->gpe_enable[i] = vmc_state_get_u32(r);
+    }
+    pm->smi_enable = vmc_state_get_u32(r);
+    pm->overflows = vmc_state_get_u64(r);
+    vmc_clock_timer_load(pm->timer, r);
+    g_mutex_unlock(&pm->lock);
+    return vmc_state_leave(r);
+}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bus.h"
+#include "base/state.h"
 #include "base/irq.h"
 #include "pc/clock.h"
 
@@ -42,3 +43,7 @@ void vmc_pm_reset(VmcPm *pm);
 /* Puts the block at a port, or takes it away. */
 void vmc_pm_map(VmcPm *pm, uint16_t base, bool enabled);
 void vmc_pm_power_button(VmcPm *pm);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_pm_save(VmcPm *pm, VmcStateWriter *w);
+bool vmc_pm_load(VmcPm *pm, VmcStateReader *r);

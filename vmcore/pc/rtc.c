@@ -356,3 +356,38 @@ void vmc_rtc_free(VmcRtc *rtc)
     g_mutex_clear(&rtc->lock);
     g_free(rtc);
 }
+
+/* The wall clock goes on while a machine is saved: what is kept is how far it is from the host's. */
+void vmc_rtc_save(VmcRtc *rtc, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "rtc", 1);
+    vmc_state_put_u8(w, rtc->index);
+    vmc_state_put_bool(w, rtc->nmi_masked);
+    vmc_state_put_bytes(w, rtc->cmos, sizeof rtc->cmos);
+    vmc_state_put_u64(w, (uint64_t)rtc->offset_us);
+    vmc_state_put_u64(w, (uint64_t)rtc->update_second);
+    vmc_state_put_u64(w, rtc->periodic_from);
+    vmc_clock_timer_save(rtc->timer, w);
+    vmc_state_end(w);
+}
+
+bool vmc_rtc_load(VmcRtc *rtc, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "rtc", 1))
+        return false;
+    g_mutex_lock(&rtc->lock);
+    rtc->index = vmc_state_get_u8_max(r, sizeof rtc->cmos - 1);
+    rtc->nmi_masked = vmc_state_get_bool(r);
+    vmc_state_get_bytes(r, rtc->cmos, sizeof rtc->cmos);
+    rtc->offset_us = (int64_t)vmc_state_get_u64(r);
+    rtc->update_second = (int64_t)vmc_state_get_u64(r);
+    rtc->periodic_from = vmc_state_get_u64_max(r, vmc_clock_now(rtc->clock));
+    vmc_clock_timer_load(rtc->timer, r);
+    /* The century register goes to 16665 or so. */
+    bool good =
+        vmc_state_check(r, ABS(rtc->offset_us >> 20) < 1ll << 40, "how far its time is from the host's");
+    if (!good)
+        rtc->offset_us = 0;
+    g_mutex_unlock(&rtc->lock);
+    return vmc_state_leave(r);
+}

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/bus.h"
+#include "base/state.h"
 #include "base/irq.h"
 #include "pc/clock.h"
 
@@ -21,3 +22,7 @@ void vmc_rtc_reset(VmcRtc *rtc);
 /* Writes the memory sizes (bytes below and above 4 GiB) and the number of CPUs where firmware looks for them.
  */
 void vmc_rtc_set_memory(VmcRtc *rtc, uint64_t low, uint64_t high, unsigned n_cpus);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_rtc_save(VmcRtc *rtc, VmcStateWriter *w);
+bool vmc_rtc_load(VmcRtc *rtc, VmcStateReader *r);

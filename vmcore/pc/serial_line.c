@@ -334,3 +334,20 @@ void vmc_serial_line_free(VmcSerialLine *line)
     g_free(line->ring);
     g_free(line);
 }
+
+void vmc_serial_line_save(VmcSerialLine *line, VmcStateWriter *w)
+{
+    vmc_state_put_blob(w, line->kept, line->n_kept);
+}
+
+void vmc_serial_line_load(VmcSerialLine *line, VmcStateReader *r)
+{
+    size_t n;
+    const uint8_t *bytes = vmc_state_get_blob(r, sizeof line->kept, &n);
+
+    if (!vmc_state_ok(r))
+        return;
+    memcpy(line->kept, bytes, n);
+    line->n_kept = n;
+    vmc_doorbell_ring(line->bell);
+}

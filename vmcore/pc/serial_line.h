@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/io.h"
+#include "base/state.h"
 
 typedef struct VmcSerialLine VmcSerialLine;
 
@@ -39,3 +40,8 @@ bool vmc_serial_line_space(VmcSerialLine *line, size_t wanted);
 
 /* The device has room again. Any thread; cheap when input is not being held back. */
 void vmc_serial_line_room(VmcSerialLine *line);
+
+/* What was read and has not been taken, on the I/O thread; loading makes the line look for room. Output is
+ * not part of it: it is the host's. */
+void vmc_serial_line_save(VmcSerialLine *line, VmcStateWriter *w);
+void vmc_serial_line_load(VmcSerialLine *line, VmcStateReader *r);

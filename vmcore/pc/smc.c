@@ -243,6 +243,66 @@ static void smc_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
     vmc_bytes_write(smc_byte_write, opaque, offset, size, value);
 }
 
+/* ---- saving ---- */
+
+/* The values of keys that can be written; all others are as ever, and OSK0 and OSK1 nobody's to keep. */
+void vmc_smc_save(VmcSmc *smc, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "smc", 1);
+    for (unsigned i = 0; i < N_KEYS; i++)
+        if (smc->keys[i].attributes & ATTRIBUTE_WRITE)
+            vmc_state_put_bytes(w, smc->keys[i].value, smc->keys[i].size);
+    vmc_state_put_u8(w, smc->command);
+    vmc_state_put_u8(w, smc->status);
+    vmc_state_put_u8(w, smc->result);
+    vmc_state_put_bytes(w, smc->argument, sizeof(smc->argument));
+    vmc_state_put_u8(w, smc->n_argument);
+    vmc_state_put_u8(w, smc->data_at);
+    vmc_state_put_bytes(w, smc->data, smc->target ? smc->data_at : 0);
+    vmc_state_put_u8(w, smc->last);
+    vmc_state_end(w);
+}
+
+/* What an answer or a write is about follows from the argument, as when it came. */
+static void load_command(VmcSmc *smc, VmcStateReader *r)
+{
+    uint8_t command = vmc_state_get_u8(r), result, data_at,
+            status = vmc_state_get_u8_max(r, STATUS_READY | STATUS_BUSY | STATUS_NEW_COMMAND);
+
+    result = vmc_state_get_u8(r);
+    vmc_state_get_bytes(r, smc->argument, sizeof(smc->argument));
+    smc->n_argument = vmc_state_get_u8_max(r, sizeof(smc->argument));
+    data_at = vmc_state_get_u8_max(r, VALUE_MAX);
+    vmc_state_check(r, command == COMMAND_NONE || (command >= COMMAND_READ && command <= COMMAND_TYPE),
+                    "a command");
+    if (!vmc_state_ok(r))
+        return;
+    smc->command = command;
+    if (command != COMMAND_NONE && smc->n_argument == sizeof(smc->argument)) {
+        execute(smc);
+        vmc_state_check(r, smc->status == status || smc->target, "how far a command is");
+        vmc_state_check(r, data_at < (smc->target ? smc->target->size : smc->n_data), "how far a command is");
+        smc->data_at = data_at;
+    }
+    if (smc->target && vmc_state_ok(r))
+        vmc_state_get_bytes(r, smc->data, data_at);
+    smc->status = status;
+    smc->result = result;
+    vmc_state_check(r, !(status & STATUS_READY) || smc->n_data > smc->data_at, "its answer");
+}
+
+bool vmc_smc_load(VmcSmc *smc, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "smc", 1))
+        return false;
+    for (unsigned i = 0; i < N_KEYS; i++)
+        if (smc->keys[i].attributes & ATTRIBUTE_WRITE)
+            vmc_state_get_bytes(r, smc->keys[i].value, smc->keys[i].size);
+    load_command(smc, r);
+    smc->last = vmc_state_get_u8(r);
+    return vmc_state_leave(r);
+}
+
 /* ---- lifecycle ---- */
 
 void vmc_smc_reset(VmcSmc *smc)

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "base/bus.h"
+#include "base/state.h"
 
 #define VMC_SMC_BASE     0x300u
 #define VMC_SMC_SIZE     0x20u
@@ -23,6 +24,9 @@ typedef struct VmcSmc VmcSmc;
 VmcSmc *vmc_smc_new(VmcBus *pio, const char osk[VMC_SMC_OSK_SIZE]);
 void vmc_smc_free(VmcSmc *smc); /* NULL is fine */
 void vmc_smc_reset(VmcSmc *smc);
+/* base/state.h; into one that was just made. */
+void vmc_smc_save(VmcSmc *smc, VmcStateWriter *w);
+bool vmc_smc_load(VmcSmc *smc, VmcStateReader *r);
 
 /* Reads the string from a file, in which there may be white space around it. `error` names the file. */
 bool vmc_smc_osk_from_file(const char *path, char osk[VMC_SMC_OSK_SIZE], GError **error);

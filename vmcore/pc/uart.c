@@ -427,3 +427,55 @@ void vmc_uart_free(VmcUart *uart)
     g_mutex_clear(&uart->lock);
     g_free(uart);
 }
+
+/* What was sent has gone to the host, or goes there before this machine ends. */
+void vmc_uart_save(VmcUart *uart, VmcStateWriter *w)
+{
+    g_mutex_lock(&uart->lock);
+    vmc_state_begin(w, "uart", 1);
+    const uint8_t bytes[] = {uart->ier, uart->fcr,        uart->lcr,   uart->mcr,
+                             uart->scr, uart->lsr_errors, uart->modem, uart->modem_delta};
+    vmc_state_put_bytes(w, bytes, sizeof bytes);
+    vmc_state_put_u16(w, uart->divisor);
+    vmc_state_put_bytes(w, uart->fifo, sizeof uart->fifo);
+    vmc_state_put_u8(w, (uint8_t)uart->first);
+    vmc_state_put_u8(w, (uint8_t)uart->count);
+    vmc_state_put_bool(w, uart->timed_out);
+    /* The transmitter of the machine this becomes is empty. */
+    vmc_state_put_bool(w, uart->tx_pending || !tx_empty(uart));
+    vmc_state_put_bool(w, uart->irq_level);
+    vmc_clock_timer_save(uart->timer, w);
+    g_mutex_unlock(&uart->lock);
+    vmc_serial_line_save(uart->line, w);
+    vmc_state_end(w);
+}
+
+static void load_registers(VmcUart *uart, VmcStateReader *r)
+{
+    uint8_t *bytes[] = {&uart->ier, &uart->fcr,        &uart->lcr,   &uart->mcr,
+                        &uart->scr, &uart->lsr_errors, &uart->modem, &uart->modem_delta};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(bytes); i++)
+        *bytes[i] = vmc_state_get_u8(r);
+    uart->divisor = vmc_state_get_u16(r);
+    vmc_state_get_bytes(r, uart->fifo, sizeof uart->fifo);
+    uart->first = vmc_state_get_u8_max(r, FIFO_SIZE - 1);
+    uart->count = vmc_state_get_u8_max(r, FIFO_SIZE);
+    uart->timed_out = vmc_state_get_bool(r);
+    uart->tx_pending = vmc_state_get_bool(r);
+    uart->irq_level = vmc_state_get_bool(r);
+    vmc_clock_timer_load(uart->timer, r);
+}
+
+bool vmc_uart_load(VmcUart *uart, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "uart", 1))
+        return false;
+    g_mutex_lock(&uart->lock);
+    load_registers(uart, r);
+    if (vmc_state_ok(r))
+        update_irq(uart);
+    g_mutex_unlock(&uart->lock);
+    vmc_serial_line_load(uart->line, r);
+    return vmc_state_leave(r);
+}

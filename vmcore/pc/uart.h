@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "base/bus.h"
+#include "base/state.h"
 #include "base/irq.h"
 #include "pc/clock.h"
 
@@ -30,3 +31,7 @@ typedef struct VmcUartParams {
 VmcUart *vmc_uart_new(const VmcUartParams *params, GError **error);
 void vmc_uart_free(VmcUart *uart); /* NULL is fine; lets queued output go first */
 void vmc_uart_reset(VmcUart *uart);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_uart_save(VmcUart *uart, VmcStateWriter *w);
+bool vmc_uart_load(VmcUart *uart, VmcStateReader *r);

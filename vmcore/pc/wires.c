@@ -53,3 +53,22 @@ void vmc_wires_free(VmcWires *wires)
     g_mutex_clear(&wires->lock);
     g_free(wires);
 }
+
+void vmc_wires_save(VmcWires *wires, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "wires", 1);
+    for (unsigned gsi = 0; gsi < VMC_GSI_COUNT; gsi++)
+        vmc_state_put_u32(w, wires->drivers[gsi]);
+    vmc_state_end(w);
+}
+
+/* The other end has its own memory of the levels. A driver that is loaded later and sets what it drives
+ * already changes nothing. */
+bool vmc_wires_load(VmcWires *wires, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "wires", 1))
+        return false;
+    for (unsigned gsi = 0; gsi < VMC_GSI_COUNT; gsi++)
+        wires->drivers[gsi] = vmc_state_get_u32_max(r, (uint32_t)((1ull << wires->n_drivers[gsi]) - 1));
+    return vmc_state_leave(r);
+}

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "base/irq.h"
+#include "base/state.h"
 
 #define VMC_GSI_COUNT 24u
 
@@ -21,3 +22,7 @@ void vmc_wires_free(VmcWires *wires);
 
 /* A new driver for a GSI (at most 32 each). */
 VmcIrq vmc_wires_add(VmcWires *wires, unsigned gsi);
+
+/* Saving and loading, while no CPU runs and the clock is paused: base/state.h. */
+void vmc_wires_save(VmcWires *wires, VmcStateWriter *w);
+bool vmc_wires_load(VmcWires *wires, VmcStateReader *r);

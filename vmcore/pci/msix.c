@@ -131,6 +131,33 @@ void vmc_msix_reset(VmcPciDevice *dev)
     vmc_msix_control_changed(dev);
 }
 
+void vmc_msix_save(const VmcPciDevice *dev, VmcStateWriter *w)
+{
+    const VmcMsix *msix = dev->msix;
+
+    for (unsigned n = 0; n < msix->vectors; n++) {
+        vmc_state_put_u64(w, msix->table[n].address);
+        vmc_state_put_u32(w, msix->table[n].data);
+        vmc_state_put_bool(w, msix->table[n].control & VMC_MSIX_ENTRY_MASKED);
+        vmc_state_put_bool(w, msix->pending[n / 64] >> (n % 64) & 1);
+    }
+}
+
+void vmc_msix_load(VmcPciDevice *dev, VmcStateReader *r)
+{
+    VmcMsix *msix = dev->msix;
+
+    for (unsigned n = 0; n < msix->vectors; n++) {
+        VmcMsixEntry *entry = &msix->table[n];
+        uint64_t bit = 1ull << (n % 64);
+        entry->address = vmc_state_get_u64(r) & ~3ull;
+        entry->data = vmc_state_get_u32(r);
+        entry->control = vmc_state_get_bool(r) ? VMC_MSIX_ENTRY_MASKED : 0;
+        msix->pending[n / 64] =
+            vmc_state_get_bool(r) ? msix->pending[n / 64] | bit : msix->pending[n / 64] & ~bit;
+    }
+}
+
 void vmc_pci_device_add_msix(VmcPciDevice *dev, unsigned bar, unsigned vectors)
 {
     g_return_if_fail(!dev->msix && vectors >= 1 && vectors <= VMC_MSIX_VECTORS_MAX);

@@ -32,6 +32,9 @@ extern const VmcRegionOps vmc_msix_region_ops; /* opaque: the VmcPciBar */
 void vmc_msix_control_changed(VmcPciDevice *dev);
 void vmc_msix_reset(VmcPciDevice *dev);
 void vmc_msix_free(VmcMsix *msix);
+/* With the interrupt lock held; after load vmc_msix_control_changed is called. */
+void vmc_msix_save(const VmcPciDevice *dev, VmcStateWriter *w);
+void vmc_msix_load(VmcPciDevice *dev, VmcStateReader *r);
 
 void vmc_pci_interrupt_lock(VmcPciBus *bus);
 void vmc_pci_interrupt_unlock(VmcPciBus *bus);

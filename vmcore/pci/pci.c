@@ -12,6 +12,7 @@
  * vmc_pci_msix_notify. Order: access before interrupt. A hook may therefore wait for the I/O thread, which
  * only ever takes the second.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "pci/msix.h"
@@ -437,6 +438,124 @@ void vmc_pci_bus_resumed(VmcPciBus *bus)
     for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++)
         if (bus->devices[i] && bus->devices[i]->ops->resumed)
             bus->devices[i]->ops->resumed(bus->devices[i]);
+}
+
+/* ---- saving ---- */
+
+void vmc_pci_bus_hold(VmcPciBus *bus)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++)
+        if (bus->devices[i] && bus->devices[i]->ops->hold)
+            bus->devices[i]->ops->hold(bus->devices[i]);
+}
+
+void vmc_pci_bus_release(VmcPciBus *bus)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++)
+        if (bus->devices[i] && bus->devices[i]->ops->release)
+            bus->devices[i]->ops->release(bus->devices[i]);
+}
+
+/* "pci 03.0" */
+static void section_name(const VmcPciDevice *dev, char name[16])
+{
+    snprintf(name, 16, "pci %02x.%u", dev->devfn >> 3 & 31, dev->devfn & 7);
+}
+
+/* Without the zeros most of a configuration space ends in. */
+static void save_config(const VmcPciDevice *dev, VmcStateWriter *w)
+{
+    size_t n = sizeof(dev->config);
+
+    while (n && !dev->config[n - 1])
+        n--;
+    vmc_state_put_blob(w, dev->config, n);
+}
+
+/* What software cannot write stays as it is: it says what the device is. */
+static void load_config(VmcPciDevice *dev, VmcStateReader *r)
+{
+    size_t n;
+    const uint8_t *saved = vmc_state_get_blob(r, sizeof(dev->config), &n);
+
+    if (!vmc_state_check(r, n >= 4 && memcmp(saved, dev->config, 4) == 0, "what device it is"))
+        return;
+    for (size_t i = 0; i < sizeof(dev->config); i++) {
+        uint8_t mask = dev->writable[i];
+        dev->config[i] = (dev->config[i] & ~mask) | ((i < n ? saved[i] : 0) & mask);
+    }
+}
+
+static void save_interrupts(VmcPciDevice *dev, VmcStateWriter *w)
+{
+    g_mutex_lock(&dev->bus->interrupt);
+    vmc_state_put_bool(w, dev->intx_level);
+    vmc_state_put_u16(w, dev->msix ? (uint16_t)dev->msix->vectors : 0);
+    if (dev->msix)
+        vmc_msix_save(dev, w);
+    g_mutex_unlock(&dev->bus->interrupt);
+}
+
+static void load_interrupts(VmcPciDevice *dev, VmcStateReader *r)
+{
+    g_mutex_lock(&dev->bus->interrupt);
+    dev->intx_level = vmc_state_get_bool(r);
+    unsigned vectors = vmc_state_get_u16(r);
+    if (vmc_state_check(r, vectors == (dev->msix ? dev->msix->vectors : 0), "how many vectors it has") &&
+        dev->msix)
+        vmc_msix_load(dev, r);
+    g_mutex_unlock(&dev->bus->interrupt);
+}
+
+void vmc_pci_bus_save(VmcPciBus *bus, VmcStateWriter *w)
+{
+    vmc_state_begin(w, "pci", 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++) {
+        VmcPciDevice *dev = bus->devices[i];
+        char name[16];
+        if (!dev)
+            continue;
+        section_name(dev, name);
+        vmc_state_begin(w, name, 1);
+        save_config(dev, w);
+        save_interrupts(dev, w);
+        if (dev->ops->save)
+            dev->ops->save(dev, w);
+        else
+            vmc_state_refuse(w, "The machine cannot be saved with a “%s” device in it (at PCI %s)",
+                             dev->ops->name, name + strlen("pci "));
+        vmc_state_end(w);
+    }
+    vmc_state_end(w);
+}
+
+/* Where it is on the buses and what it does to interrupts follows from its configuration space. */
+static bool load_device(VmcPciDevice *dev, VmcStateReader *r)
+{
+    char name[16];
+
+    section_name(dev, name);
+    if (!vmc_state_enter(r, name, 1))
+        return false;
+    load_config(dev, r);
+    load_interrupts(dev, r);
+    if (!vmc_state_ok(r))
+        return false;
+    update_bars(dev);
+    interrupts_changed(dev);
+    if (!vmc_state_check(r, dev->ops->load, "its kind") || !dev->ops->load(dev, r))
+        return false;
+    return vmc_state_leave(r);
+}
+
+bool vmc_pci_bus_load(VmcPciBus *bus, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "pci", 1))
+        return false;
+    for (unsigned i = 0; i < G_N_ELEMENTS(bus->devices); i++)
+        if (bus->devices[i] && !load_device(bus->devices[i], r))
+            return false;
+    return vmc_state_leave(r);
 }
 
 /* ---- resource assignment ---- */

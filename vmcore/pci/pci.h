@@ -19,6 +19,7 @@
 #include "base/bus.h"
 #include "base/irq.h"
 #include "base/memory.h"
+#include "base/state.h"
 
 typedef struct VmcPciBus VmcPciBus;
 typedef struct VmcPciDevice VmcPciDevice;
@@ -44,6 +45,20 @@ typedef struct VmcPciDeviceOps {
     /* The machine goes on after having been paused; vCPUs still stand (may be NULL). The owner's thread. */
     void (*resumed)(VmcPciDevice *dev);
     void (*free)(VmcPciDevice *dev);
+    /* A paused machine is about to be saved: starts nothing new, and waits until nothing it has started
+     * touches guest memory or a disk any more. The owner's thread, with the I/O thread running; vCPUs stand
+     * still. NULL: it does nothing but when a vCPU makes it. */
+    void (*hold)(VmcPciDevice *dev);
+    /* It goes on after hold, whatever became of the save. The same thread. May be NULL. */
+    void (*release)(VmcPciDevice *dev);
+    /* Everything but what pci.c knows (configuration space, BARs, INTx, MSI-X), on the I/O thread between
+     * hold and release; and the same back into a device that was just made and reset, vCPUs stand still and
+     * guest memory is there: base/state.h. Configuration space is loaded already; hooks were not called, and
+     * the device does nothing before release, since what is loaded later may yet turn out to be wrong. False
+     * is vmc_state_ok's, and the device is thrown away then. NULL: a machine with it cannot be saved.
+     */
+    void (*save)(VmcPciDevice *dev, VmcStateWriter *w);
+    bool (*load)(VmcPciDevice *dev, VmcStateReader *r);
 } VmcPciDeviceOps;
 
 typedef struct VmcPciIdentity {
@@ -87,6 +102,11 @@ void vmc_pci_bus_config_write(VmcPciBus *bus, unsigned devfn, unsigned offset, u
 void vmc_pci_bus_reset(VmcPciBus *bus);
 /* Tells every device that a paused machine is about to go on. */
 void vmc_pci_bus_resumed(VmcPciBus *bus);
+/* Saving and loading all devices; threads and order as their ops say. */
+void vmc_pci_bus_hold(VmcPciBus *bus);
+void vmc_pci_bus_release(VmcPciBus *bus);
+void vmc_pci_bus_save(VmcPciBus *bus, VmcStateWriter *w);
+bool vmc_pci_bus_load(VmcPciBus *bus, VmcStateReader *r);
 /* For firmware-less boots: gives every BAR an address from the windows, sets interrupt lines and enables
  * decoding, as a BIOS would. `irq_of_pirq` maps PIRQ A..H to the value of the Interrupt Line register. */
 void vmc_pci_bus_assign(VmcPciBus *bus, uint64_t mmio_base, uint64_t mmio_end, uint16_t io_base,

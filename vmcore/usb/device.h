@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/state.h"
 
 typedef struct VmcUsbDevice VmcUsbDevice;
 
@@ -156,11 +157,19 @@ typedef struct VmcUsbOps {
     void (*machine_resumed)(VmcUsbDevice *dev);
     /* The device behind an enabled port (1..) of a hub, or NULL. NULL: not a hub. */
     VmcUsbDevice *(*child)(VmcUsbDevice *dev, unsigned port);
+    /* The device plugged into a port (1..n_ports) of a hub, whatever state that is in, or NULL. NULL: not a
+     * hub. */
+    VmcUsbDevice *(*plugged)(VmcUsbDevice *dev, unsigned port);
+    unsigned n_ports;
     /* Waits until nobody works for the device elsewhere. May be NULL: nobody ever does. */
     void (*drain)(VmcUsbDevice *dev);
     /* The end; not on a bus any more, without the controller's lock, not on a vCPU or the I/O thread while a
      * guest runs: it may wait for a disk. Frees the device itself. */
     void (*free)(VmcUsbDevice *dev);
+    /* What standard state does not say (base/state.h), after drain; and back into a device that was just
+     * plugged in. Its endpoints are asked again afterwards. NULL: a machine with it cannot be saved. */
+    void (*save)(VmcUsbDevice *dev, VmcStateWriter *w);
+    bool (*load)(VmcUsbDevice *dev, VmcStateReader *r);
 } VmcUsbOps;
 
 struct VmcUsbDevice {

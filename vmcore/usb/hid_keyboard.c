@@ -332,6 +332,38 @@ static void reset(VmcUsbDevice *dev)
     g_mutex_unlock(&kb->lock);
 }
 
+/* Nobody holds a key down in the machine this becomes. */
+static void save(VmcUsbDevice *dev, VmcStateWriter *w)
+{
+    Keyboard *kb = (Keyboard *)dev;
+    bool any = false;
+
+    vmc_state_put_u8(w, kb->protocol);
+    vmc_state_put_u8(w, kb->idle);
+    vmc_state_put_u8(w, kb->leds);
+    vmc_state_put_bool(w, kb->listening);
+    g_mutex_lock(&kb->lock);
+    for (unsigned i = 0; i < sizeof(kb->down); i++)
+        any |= kb->down[i] != 0;
+    g_mutex_unlock(&kb->lock);
+    vmc_state_put_bool(w, any);
+}
+
+static bool load(VmcUsbDevice *dev, VmcStateReader *r)
+{
+    Keyboard *kb = (Keyboard *)dev;
+
+    kb->protocol = vmc_state_get_u8_max(r, PROTOCOL_REPORT);
+    kb->idle = vmc_state_get_u8(r);
+    kb->leds = vmc_state_get_u8(r);
+    kb->listening = vmc_state_get_bool(r);
+    g_mutex_lock(&kb->lock);
+    kb->news = vmc_state_get_bool(r);
+    g_mutex_unlock(&kb->lock);
+    arm_idle(kb);
+    return vmc_state_ok(r);
+}
+
 static void keyboard_free(VmcUsbDevice *dev)
 {
     Keyboard *kb = (Keyboard *)dev;
@@ -348,6 +380,8 @@ static const VmcUsbOps keyboard_ops = {
     .transfer = transfer,
     .reset = reset,
     .free = keyboard_free,
+    .save = save,
+    .load = load,
 };
 
 VmcUsbDevice *vmc_usb_keyboard_new(VmcIo *io, VmcUsbLayout layout, bool swap)

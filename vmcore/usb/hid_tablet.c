@@ -268,6 +268,39 @@ static void reset(VmcUsbDevice *dev)
     g_mutex_unlock(&tablet->lock);
 }
 
+/* Nobody holds a button down in the machine this becomes. */
+static void save(VmcUsbDevice *dev, VmcStateWriter *w)
+{
+    Tablet *tablet = (Tablet *)dev;
+
+    vmc_state_put_u8(w, tablet->idle);
+    vmc_state_put_bool(w, tablet->listening);
+    g_mutex_lock(&tablet->lock);
+    vmc_state_put_u8(w, tablet->last.buttons);
+    vmc_state_put_u16(w, tablet->last.x);
+    vmc_state_put_u16(w, tablet->last.y);
+    g_mutex_unlock(&tablet->lock);
+}
+
+static bool load(VmcUsbDevice *dev, VmcStateReader *r)
+{
+    Tablet *tablet = (Tablet *)dev;
+
+    tablet->idle = vmc_state_get_u8(r);
+    tablet->listening = vmc_state_get_bool(r);
+    g_mutex_lock(&tablet->lock);
+    tablet->last = (Report){0};
+    tablet->last.buttons = vmc_state_get_u8(r);
+    tablet->last.x = vmc_state_get_u16_max(r, VMC_POINTER_MAX);
+    tablet->last.y = vmc_state_get_u16_max(r, VMC_POINTER_MAX);
+    tablet->making = tablet->last;
+    tablet->making.buttons = 0;
+    if (tablet->last.buttons)
+        enqueue(tablet, &tablet->making);
+    g_mutex_unlock(&tablet->lock);
+    return vmc_state_ok(r);
+}
+
 static void tablet_free(VmcUsbDevice *dev)
 {
     vmc_usb_device_clear(dev);
@@ -281,6 +314,8 @@ static const VmcUsbOps tablet_ops = {
     .transfer = transfer,
     .reset = reset,
     .free = tablet_free,
+    .save = save,
+    .load = load,
 };
 
 VmcUsbDevice *vmc_usb_tablet_new(void)

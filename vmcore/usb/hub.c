@@ -196,6 +196,34 @@ static VmcUsbDevice *child(VmcUsbDevice *dev, unsigned number)
     return hub->ports[number - 1].dev;
 }
 
+static VmcUsbDevice *plugged(VmcUsbDevice *dev, unsigned number)
+{
+    return ((Hub *)dev)->ports[number - 1].dev;
+}
+
+static void save(VmcUsbDevice *dev, VmcStateWriter *w)
+{
+    const Hub *hub = (Hub *)dev;
+
+    for (unsigned i = 0; i < VMC_USB_HUB_PORTS; i++) {
+        vmc_state_put_u16(w, hub->ports[i].status);
+        vmc_state_put_u16(w, hub->ports[i].change);
+    }
+}
+
+static bool load(VmcUsbDevice *dev, VmcStateReader *r)
+{
+    Hub *hub = (Hub *)dev;
+
+    for (unsigned i = 0; i < VMC_USB_HUB_PORTS; i++) {
+        Port *port = &hub->ports[i];
+        port->status = vmc_state_get_u16(r);
+        port->change = vmc_state_get_u16(r);
+        vmc_state_check(r, !(port->status & PORT_CONNECTION) == !port->dev, "what is plugged into it");
+    }
+    return vmc_state_ok(r);
+}
+
 /* What is plugged in is found anew. */
 static void reset(VmcUsbDevice *dev)
 {
@@ -269,6 +297,10 @@ static const VmcUsbOps hub_ops = {
     .machine_resumed = machine_resumed,
     .child = child,
     .free = hub_free,
+    .plugged = plugged,
+    .n_ports = VMC_USB_HUB_PORTS,
+    .save = save,
+    .load = load,
 };
 
 static const VmcUsbModel hub_model = {

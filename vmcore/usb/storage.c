@@ -446,6 +446,114 @@ static void drain(VmcUsbDevice *dev)
     g_mutex_unlock(&s->lock);
 }
 
+/* ---- saving ---- */
+
+static void save_command(const Storage *s, VmcStateWriter *w)
+{
+    const VmcScsiCommand *cmd = &s->command;
+
+    vmc_state_put_u8(w, (uint8_t)cmd->kind);
+    vmc_state_put_u64(w, cmd->offset);
+    vmc_state_put_u64(w, cmd->length);
+    vmc_state_put_bool(w, cmd->flush);
+    vmc_state_put_u32(w, cmd->reply_length);
+    vmc_state_put_bytes(w, cmd->reply, sizeof(cmd->reply));
+}
+
+/* The worker has stopped; what it has done is looked at first. */
+static void save(VmcUsbDevice *dev, VmcStateWriter *w)
+{
+    Storage *s = (Storage *)dev;
+    const VmcScsiTarget *target = &s->target;
+
+    int err = settle(s) && !s->disk->readonly ? vmc_disk_flush(s->disk) : 0;
+
+    if (s->kept)
+        vmc_state_refuse(
+            w, "The machine cannot be saved while its disk “%s” waits for room on the host; make some",
+            vmc_disk_name(s->disk));
+    if (err)
+        vmc_state_refuse(w, "The disk “%s” cannot be written: %s", vmc_disk_name(s->disk), g_strerror(-err));
+    const bool flags[] = {target->ejected, target->locked, target->attention};
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        vmc_state_put_bool(w, flags[i]);
+    vmc_state_put_u8(w, target->key);
+    vmc_state_put_u8(w, target->asc);
+    vmc_state_put_u8(w, target->ascq);
+    vmc_state_put_u64(w, target->size);
+    vmc_state_put_u8(w, (uint8_t)s->phase);
+    vmc_state_put_u32(w, s->tag);
+    vmc_state_put_u32(w, s->residue);
+    vmc_state_put_u8(w, s->status);
+    save_command(s, w);
+    vmc_state_put_u64(w, s->left);
+    vmc_state_put_u64(w, s->disk_left);
+    vmc_state_put_u32(w, s->begin);
+    vmc_state_put_u32(w, s->filled);
+    if (s->command.kind != VMC_SCSI_REPLY)
+        vmc_state_put_bytes(w, s->buffer, s->filled);
+}
+
+/* Whole sectors of the disk, if the command is about any. */
+static bool command_fits(const Storage *s)
+{
+    const VmcScsiCommand *cmd = &s->command;
+    bool of_disk = cmd->kind == VMC_SCSI_READ || cmd->kind == VMC_SCSI_WRITE || cmd->kind == VMC_SCSI_VERIFY;
+
+    return cmd->kind <= VMC_SCSI_FLUSH && cmd->reply_length <= VMC_SCSI_REPLY_MAX &&
+           (!of_disk || (cmd->length <= s->target.size && cmd->offset <= s->target.size - cmd->length &&
+                         (cmd->length | cmd->offset | s->disk_left) % VMC_DISK_SECTOR == 0)) &&
+           (cmd->kind != VMC_SCSI_WRITE || !s->target.readonly) &&
+           s->disk_left <= (of_disk ? cmd->length : 0);
+}
+
+static bool buffer_fits(const Storage *s)
+{
+    uint64_t most = s->command.kind == VMC_SCSI_REPLY   ? s->command.reply_length
+                    : s->command.kind == VMC_SCSI_WRITE ? MIN(s->disk_left, BUFFER_SIZE)
+                                                        : BUFFER_SIZE;
+
+    return s->begin <= s->filled && s->filled <= most;
+}
+
+static void load_command(Storage *s, VmcStateReader *r)
+{
+    VmcScsiCommand *cmd = &s->command;
+
+    cmd->kind = (VmcScsiKind)vmc_state_get_u8(r);
+    cmd->offset = vmc_state_get_u64(r);
+    cmd->length = vmc_state_get_u64(r);
+    cmd->flush = vmc_state_get_bool(r);
+    cmd->reply_length = vmc_state_get_u32(r);
+    vmc_state_get_bytes(r, cmd->reply, sizeof(cmd->reply));
+    s->left = vmc_state_get_u64_max(r, UINT32_MAX);
+    s->disk_left = vmc_state_get_u64(r);
+    s->begin = vmc_state_get_u32(r);
+    s->filled = vmc_state_get_u32(r);
+    if (vmc_state_check(r, command_fits(s) && buffer_fits(s), "a command") && cmd->kind != VMC_SCSI_REPLY)
+        vmc_state_get_bytes(r, s->buffer, s->filled);
+}
+
+static bool load(VmcUsbDevice *dev, VmcStateReader *r)
+{
+    Storage *s = (Storage *)dev;
+    VmcScsiTarget *target = &s->target;
+    bool *flags[] = {&target->ejected, &target->locked, &target->attention};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        *flags[i] = vmc_state_get_bool(r);
+    target->key = vmc_state_get_u8(r);
+    target->asc = vmc_state_get_u8(r);
+    target->ascq = vmc_state_get_u8(r);
+    vmc_state_check(r, vmc_state_get_u64(r) == target->size, "the size of its disk");
+    s->phase = (Phase)vmc_state_get_u8_max(r, PHASE_DEAD);
+    s->tag = vmc_state_get_u32(r);
+    s->residue = vmc_state_get_u32(r);
+    s->status = vmc_state_get_u8_max(r, CSW_PHASE);
+    load_command(s, r);
+    return vmc_state_ok(r);
+}
+
 static void storage_free(VmcUsbDevice *dev)
 {
     Storage *s = (Storage *)dev;
@@ -470,6 +578,8 @@ static const VmcUsbOps storage_ops = {
     .machine_resumed = machine_resumed,
     .drain = drain,
     .free = storage_free,
+    .save = save,
+    .load = load,
 };
 
 #define MODEL(id, name)                                                                                      \

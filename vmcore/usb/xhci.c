@@ -130,7 +130,7 @@ static uint32_t mfindex(const Xhci *xhci)
     return (uint32_t)((vmc_now_ns() - xhci->started) / MFINDEX_NS) & MFINDEX_MASK;
 }
 
-static void arm_wrap(Xhci *xhci)
+void xhci_arm_wrap(Xhci *xhci)
 {
     uint64_t period = (MFINDEX_MASK + 1ull) * MFINDEX_NS;
 
@@ -149,7 +149,7 @@ static void wrapped(void *data)
     g_mutex_lock(&xhci->lock);
     if (xhci->usbcmd & CMD_EWE) {
         xhci_post(xhci, 0, &event);
-        arm_wrap(xhci);
+        xhci_arm_wrap(xhci);
     }
     g_mutex_unlock(&xhci->lock);
 }
@@ -288,7 +288,7 @@ static void write_command(Xhci *xhci, uint32_t value)
         xhci->command_running = false;
     }
     if ((xhci->usbcmd ^ old) & (CMD_RUN | CMD_EWE))
-        arm_wrap(xhci);
+        xhci_arm_wrap(xhci);
     xhci_update_interrupts(xhci);
 }
 
@@ -598,6 +598,10 @@ static const VmcPciDeviceOps xhci_ops = {
     .reset = reset,
     .resumed = resumed,
     .free = xhci_free,
+    .hold = xhci_hold,
+    .release = xhci_release,
+    .save = xhci_save,
+    .load = xhci_load,
 };
 
 VmcPciDevice *vmc_xhci_new(VmcMemory *memory, VmcIo *io)

@@ -247,6 +247,16 @@ static inline bool xhci_running(const Xhci *xhci)
 /* Something is wrong that no completion code can say (HCE): everything stops until a reset. */
 void xhci_die(Xhci *xhci);
 
+/* The wrap timer, after RUN or EWE has changed. */
+void xhci_arm_wrap(Xhci *xhci);
+
+/* ---- xhci_save.c: of the PCI device, without the lock ---- */
+
+void xhci_hold(VmcPciDevice *pci);
+void xhci_release(VmcPciDevice *pci);
+void xhci_save(VmcPciDevice *pci, VmcStateWriter *w);
+bool xhci_load(VmcPciDevice *pci, VmcStateReader *r);
+
 /* ---- xhci_rings.c ---- */
 
 /* Takes the TRB at the ring's dequeue pointer and moves that on, through links. BAD: not RAM, or links
@@ -293,6 +303,10 @@ void xhci_drop_endpoint(Xhci *xhci, unsigned slot, unsigned index);
 bool xhci_run_endpoint(Xhci *xhci, unsigned slot, unsigned index, bool rung);
 /* Stop Endpoint: tells the driver how far the transfer under way has come. */
 void xhci_stop_endpoint(Xhci *xhci, unsigned slot, unsigned index);
+
+/* Takes the transfer at the ring's dequeue pointer again, of which so many bytes have been moved. False:
+ * there is none that long. */
+bool xhci_take_again(Xhci *xhci, unsigned slot, unsigned index, uint32_t moved);
 
 /* ---- xhci_ports.c ---- */
 

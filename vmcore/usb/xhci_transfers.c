@@ -377,3 +377,29 @@ void xhci_stop_endpoint(Xhci *xhci, unsigned slot, unsigned index)
         return;
     }
 }
+
+bool xhci_take_again(Xhci *xhci, unsigned slot, unsigned index, uint32_t moved)
+{
+    XhciEndpoint *ep = &xhci->slots[slot].endpoints[index];
+    XhciTd *td = &ep->td;
+    XhciTrb bad;
+
+    if (take_td(xhci, ep, index, &bad) != XHCI_FETCH_TRB)
+        return false;
+    if (td->setup || moved > td->transfer.length) {
+        td->pending = false;
+        return false;
+    }
+    td->transfer.actual = moved;
+    while (moved && td->move_trb < td->n) {
+        const XhciTrb *trb = &td->trbs[td->move_trb];
+        uint32_t size = has_data(trb) ? TRB_LENGTH(trb->status) : 0, here = MIN(moved, size);
+        moved -= here;
+        td->move_offset = here;
+        if (here == size) {
+            td->move_trb++;
+            td->move_offset = 0;
+        }
+    }
+    return true;
+}

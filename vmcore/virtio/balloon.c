@@ -280,6 +280,31 @@ static bool reset(VmcVirtioDevice *dev)
     return true;
 }
 
+/* The buffer for statistics is taken anew, and read. */
+static unsigned kept(VmcVirtioDevice *dev, unsigned queue)
+{
+    return queue == QUEUE_STATS && ((Balloon *)dev)->stats_held;
+}
+
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    const Balloon *balloon = (Balloon *)dev;
+
+    vmc_state_put_u32(w, balloon->num_pages);
+    vmc_state_put_u32(w, balloon->actual);
+    vmc_state_put_u32(w, balloon->poison_val);
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    Balloon *balloon = (Balloon *)dev;
+
+    balloon->num_pages = vmc_state_get_u32_max(r, (uint32_t)MIN(balloon->memory >> PFN_SHIFT, UINT32_MAX));
+    balloon->actual = vmc_state_get_u32(r);
+    balloon->poison_val = vmc_state_get_u32(r);
+    return vmc_state_ok(r);
+}
+
 static void balloon_free(VmcVirtioDevice *dev)
 {
     Balloon *balloon = (Balloon *)dev;
@@ -303,6 +328,9 @@ static const VmcVirtioOps balloon_ops = {
     .queue_notified = queue_notified,
     .reset = reset,
     .free = balloon_free,
+    .kept = kept,
+    .save = save,
+    .load = load,
 };
 
 VmcPciDevice *vmc_virtio_balloon_new(const VmcVirtioHost *host, uint64_t memory)

@@ -378,6 +378,58 @@ static void drain(VmcVirtioDevice *dev)
     vmc_block_engine_drain(((Block *)dev)->engine);
 }
 
+/* ---- saving ---- */
+
+/* A request may have more to do when a part of it has come back. */
+static void settle(VmcVirtioDevice *dev)
+{
+    Block *block = (Block *)dev;
+
+    vmc_block_engine_run(block->engine);
+    while (block->out != block->n_kept) {
+        vmc_block_engine_drain(block->engine);
+        vmc_block_engine_run(block->engine);
+    }
+    batch_done(block);
+}
+
+static unsigned kept(VmcVirtioDevice *dev, unsigned queue)
+{
+    unsigned n = 0;
+
+    for (const VmcVirtioBlockRequest *req = ((Block *)dev)->kept; req; req = req->next)
+        n += req->queue == queue;
+    return n;
+}
+
+/* What the guest has written is on the disk, whose state of now the saved machine belongs to. */
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    Block *block = (Block *)dev;
+    int err = block->disk->readonly ? 0 : vmc_disk_flush(block->disk);
+
+    if (block->n_kept)
+        vmc_state_refuse(
+            w, "The machine cannot be saved while its disk “%s” waits for room on the host; make some",
+            vmc_disk_name(block->disk));
+    if (err)
+        vmc_state_refuse(w, "The disk “%s” cannot be written: %s", vmc_disk_name(block->disk),
+                         g_strerror(-err));
+    vmc_state_put_u64(w, block->size);
+    vmc_state_put_bool(w, atomic_load(&block->writeback));
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    Block *block = (Block *)dev;
+
+    vmc_state_check(r, vmc_state_get_u64(r) == block->size, "the size of its disk");
+    atomic_store(&block->writeback, vmc_state_get_bool(r));
+    block->features = dev->features;
+    vmc_block_engine_cancel(block->engine, false);
+    return vmc_state_ok(r);
+}
+
 static void block_free(VmcVirtioDevice *dev)
 {
     Block *block = (Block *)dev;
@@ -405,6 +457,10 @@ static const VmcVirtioOps block_ops = {
     .reset = reset,
     .drain = drain,
     .free = block_free,
+    .settle = settle,
+    .kept = kept,
+    .save = save,
+    .load = load,
 };
 
 static void offer(Block *block)

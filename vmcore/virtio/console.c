@@ -103,6 +103,42 @@ static bool reset(VmcVirtioDevice *dev)
     return true;
 }
 
+static VmcConsolePortState *sender_of(VmcConsole *console, unsigned queue)
+{
+    for (unsigned i = 0; i < console->n_ports; i++)
+        if (console->ports[i].tx == queue)
+            return &console->ports[i];
+    return NULL;
+}
+
+static unsigned kept(VmcVirtioDevice *dev, unsigned queue)
+{
+    const VmcConsolePortState *state = sender_of((VmcConsole *)dev, queue);
+
+    return state && state->out_held;
+}
+
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    VmcConsole *console = (VmcConsole *)dev;
+
+    vmc_state_put_u8(w, (uint8_t)console->n_ports);
+    for (unsigned i = 0; i < console->n_ports; i++)
+        vmc_console_port_save(&console->ports[i], w);
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    VmcConsole *console = (VmcConsole *)dev;
+
+    vmc_state_check(r, vmc_state_get_u8(r) == console->n_ports, "how many ports it has");
+    for (unsigned i = 0; i < console->n_ports && vmc_state_ok(r); i++) {
+        vmc_console_port_load(&console->ports[i], r);
+        console->ports[i].resized = true; /* the terminal may be another one */
+    }
+    return vmc_state_ok(r);
+}
+
 static void console_free(VmcVirtioDevice *dev)
 {
     VmcConsole *console = (VmcConsole *)dev;
@@ -133,6 +169,9 @@ static const VmcVirtioOps console_ops = {
     .queue_notified = queue_notified,
     .reset = reset,
     .free = console_free,
+    .kept = kept,
+    .save = save,
+    .load = load,
 };
 
 static void add_port(VmcConsole *console, const VmcConsolePort *from)

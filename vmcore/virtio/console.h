@@ -44,8 +44,12 @@ typedef struct VmcConsolePortState {
     unsigned id, rx, tx; /* queues */
 
     VmcVirtqElement in, out;
-    bool out_held; /* `out` has been taken and not been passed on to its end */
-    bool waiting;  /* the host's side has no room; it will say when */
+    bool out_held;      /* `out` has been taken and not been passed on to its end */
+    uint64_t out_total; /* bytes it had */
+    uint64_t out_skip;  /* of the next one: they were passed on before the machine was saved */
+    bool stale;   /* the guest talks of what it began before it was saved: nobody listens until it opens the
+                     port   again */
+    bool waiting; /* the host's side has no room; it will say when */
 
     bool ready;          /* the driver knows of it */
     unsigned pending;    /* VmcConsolePending */
@@ -73,6 +77,8 @@ static inline bool vmc_console_multiport(const VmcConsole *console)
 extern const VmcPortGuest vmc_console_port_guest;
 void vmc_console_port_notified(VmcConsolePortState *state, unsigned queue);
 void vmc_console_port_reset(VmcConsolePortState *state);
+void vmc_console_port_save(VmcConsolePortState *state, VmcStateWriter *w);
+void vmc_console_port_load(VmcConsolePortState *state, VmcStateReader *r);
 
 /* console_control.c */
 void vmc_console_control_notified(VmcConsole *console, unsigned queue);

@@ -142,6 +142,8 @@ static void handle(VmcConsole *console, const Control *control)
     case EVENT_PORT_OPEN:
         if (!state)
             break;
+        if (value)
+            state->stale = false;
         vmc_port_set_guest_open(state->port, value != 0);
         vmc_port_writable(state->port);
         break;

@@ -43,9 +43,15 @@ static size_t pass_on(VmcConsolePortState *state)
 /* Takes a chain if none is being passed on. False: there is none. */
 static bool have_output(VmcConsolePortState *state)
 {
+    if (state->out_held)
+        return true;
+    state->out_held = vmc_virtio_pop(&state->console->dev, state->tx, &state->out);
     if (!state->out_held)
-        state->out_held = vmc_virtio_pop(&state->console->dev, state->tx, &state->out);
-    return state->out_held;
+        return false;
+    state->out_total = state->out.out_len;
+    vmc_virtq_element_skip(&state->out, state->stale ? state->out_total : state->out_skip);
+    state->out_skip = 0;
+    return true;
 }
 
 static void transmit(VmcConsolePortState *state)
@@ -194,6 +200,46 @@ void vmc_console_port_reset(VmcConsolePortState *state)
 {
     vmc_port_set_guest_open(state->port, false);
     state->out_held = state->waiting = false;
+    state->out_skip = 0;
+    state->stale = false;
     state->ready = false;
     state->pending = 0;
+}
+
+/* ---- saving ---- */
+
+void vmc_console_port_save(VmcConsolePortState *state, VmcStateWriter *w)
+{
+    vmc_state_put_bool(w, state->ready);
+    vmc_state_put_u8(w, (uint8_t)state->pending);
+    vmc_state_put_bool(w, vmc_port_guest_open(state->port));
+    vmc_state_put_bool(w, vmc_port_host_open(state->port));
+    vmc_state_put_bool(w, state->stale);
+    vmc_state_put_u64(w, state->out_held ? state->out_total - state->out.out_len : state->out_skip);
+}
+
+/* Whoever is on the host's side is not who it was. One that cannot go on with the conversation is closed and
+ * opened, which makes the guest begin anew; of the others the guest is told if there is somebody now and was
+ * not, or the other way round. */
+void vmc_console_port_load(VmcConsolePortState *state, VmcStateReader *r)
+{
+    const unsigned all = VMC_CONSOLE_TELL_OPEN * 2 - 1;
+
+    state->ready = vmc_state_get_bool(r);
+    state->pending = vmc_state_get_u8_max(r, all);
+    bool guest_open = vmc_state_get_bool(r), host_was = vmc_state_get_bool(r);
+    bool host_is = vmc_port_host_open(state->port);
+    state->stale = vmc_state_get_bool(r);
+    state->out_skip = vmc_state_get_u64(r);
+    if (!vmc_state_ok(r))
+        return;
+    if (vmc_port_begins_anew(state->port) && vmc_console_multiport(state->console)) {
+        state->stale = guest_open;
+        guest_open = false;
+        if (state->ready)
+            state->pending |= VMC_CONSOLE_TELL_CLOSED | (host_is ? VMC_CONSOLE_TELL_OPEN : 0u);
+    } else if (state->ready && host_is != host_was) {
+        state->pending |= host_is ? VMC_CONSOLE_TELL_OPEN : VMC_CONSOLE_TELL_CLOSED;
+    }
+    vmc_port_set_guest_open(state->port, guest_open);
 }

@@ -26,6 +26,7 @@
 
 #include "base/io.h"
 #include "base/memory.h"
+#include "base/state.h"
 #include "virtio/queue.h"
 
 #define VMC_VIRTIO_QUEUES_MAX   64u
@@ -72,6 +73,21 @@ typedef struct VmcVirtioOps {
     void (*drain)(VmcVirtioDevice *dev);
     /* After reset and drain, not on a vCPU: frees the device itself. Nothing calls it any more. */
     void (*free)(VmcVirtioDevice *dev);
+
+    /* Saving (base/state.h). For as long as that takes vmc_virtio_pop gives nothing (dma is false), as with a
+     * driver that offers nothing; afterwards queue_notified is called for every queue. */
+    /* Nothing works on a chain any more (drain): gives back what has come back. May be NULL. */
+    void (*settle)(VmcVirtioDevice *dev);
+    /* How many chains of a queue it has taken and not given back, when it has settled. They have to be the
+     * last that were taken from it: they count as not taken, and a device that is loaded takes them again.
+     * NULL: none of any queue. */
+    unsigned (*kept)(VmcVirtioDevice *dev, unsigned queue);
+    /* What the transport and the queues do not know; the device goes on after save as if nothing had been.
+     * NULL: a machine with it cannot be saved. */
+    void (*save)(VmcVirtioDevice *dev, VmcStateWriter *w);
+    /* Into a device that has been reset. Features and queues are those of the driver, `running` says whether
+     * there is one; driver_ok is not called. queue_notified will be, for every queue that is in use. */
+    bool (*load)(VmcVirtioDevice *dev, VmcStateReader *r);
 } VmcVirtioOps;
 
 /* What a transport does for a device. */
@@ -160,6 +176,18 @@ static inline void vmc_virtio_kick(VmcVirtioDevice *dev, unsigned queue)
 static inline void vmc_virtio_config_changed(VmcVirtioDevice *dev)
 {
     dev->transport->interrupt_config(dev->transport_opaque);
+}
+
+/* save and load of devices that know nothing but their queues. */
+static inline void vmc_virtio_save_nothing(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    (void)dev, (void)w;
+}
+
+static inline bool vmc_virtio_load_nothing(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    (void)dev;
+    return vmc_state_ok(r);
 }
 
 static inline void vmc_virtio_reset_done(VmcVirtioDevice *dev)

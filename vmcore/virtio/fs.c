@@ -117,6 +117,16 @@ static size_t too_many(VmcShareRequest *req)
     return vmc_fuse_fail(&((Request *)req)->message, -ENOLCK);
 }
 
+static void session_save(void *session, VmcStateWriter *w)
+{
+    vmc_fuse_save(session, w);
+}
+
+static bool session_load(void *session, VmcStateReader *r)
+{
+    return vmc_fuse_load(session, r);
+}
+
 static const VmcShareProtocol protocol = {
     .request_size = sizeof(Request),
     .lockers_max = LOCKERS_MAX,
@@ -128,6 +138,8 @@ static const VmcShareProtocol protocol = {
     .may_unlock = may_unlock,
     .interrupted = interrupted,
     .too_many = too_many,
+    .save = session_save,
+    .load = session_load,
 };
 
 /* ---- the device ---- */
@@ -150,6 +162,9 @@ static const VmcVirtioOps fs_ops = {
     .reset = vmc_share_device_reset,
     .drain = vmc_share_device_drain,
     .free = vmc_share_device_free,
+    .settle = vmc_share_device_settle,
+    .save = vmc_share_device_save,
+    .load = vmc_share_device_load,
 };
 
 VmcPciDevice *vmc_virtio_fs_new(const VmcVirtioHost *host, VmcShare *share, const char *tag,

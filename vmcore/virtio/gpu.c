@@ -39,6 +39,9 @@ typedef struct Scanout {
     VmcDisplay *display;
     uint32_t resource_id; /* 0: off */
     GpuRect rect;         /* of the resource */
+    /* The pointer, as it was last set. */
+    bool has_cursor;
+    uint32_t cursor[GPU_CURSOR_SIDE * GPU_CURSOR_SIDE], hot_x, hot_y, cursor_x, cursor_y;
 } Scanout;
 
 typedef struct Gpu {
@@ -276,26 +279,49 @@ static uint32_t transfer_to_host_2d(Gpu *gpu, const void *body, Reply *reply)
 
 /* ---- the pointer ---- */
 
+/* Has the display show the pointer as it is here. */
+static void show_cursor(const Scanout *scanout)
+{
+    VmcCursor cursor = {
+        .width = GPU_CURSOR_SIDE,
+        .height = GPU_CURSOR_SIDE,
+        .hot_x = scanout->hot_x,
+        .hot_y = scanout->hot_y,
+        .pixels = scanout->cursor,
+    };
+
+    vmc_display_set_cursor(scanout->display, scanout->has_cursor ? &cursor : NULL);
+}
+
 static void define_cursor(Gpu *gpu, Scanout *scanout, const GpuCursor *request)
 {
     const GpuResource *resource = gpu_resource_find(&gpu->resources, GUINT32_FROM_LE(request->resource_id));
-    uint32_t image[GPU_CURSOR_SIDE * GPU_CURSOR_SIDE];
+    uint32_t *image = scanout->cursor;
 
     /* s5.7.6.10: 64 by 64 pixels; another size would not be what `image` has room for. */
     if (!resource || ((resource->width != GPU_CURSOR_SIDE || resource->height != GPU_CURSOR_SIDE) &&
                       !VMC_SEEDED(CURSOR_SIZE)))
         return;
     vmc_pixels_convert(resource->format, image, resource->pixels, GPU_CURSOR_SIDE * GPU_CURSOR_SIDE);
-    for (unsigned i = 0; i < G_N_ELEMENTS(image) && !vmc_pixels_has_alpha(resource->format); i++)
+    for (unsigned i = 0; i < G_N_ELEMENTS(scanout->cursor) && !vmc_pixels_has_alpha(resource->format); i++)
         image[i] |= 0xff000000;
-    VmcCursor cursor = {
-        .width = GPU_CURSOR_SIDE,
-        .height = GPU_CURSOR_SIDE,
-        .hot_x = MIN(GUINT32_FROM_LE(request->hot_x), GPU_CURSOR_SIDE - 1),
-        .hot_y = MIN(GUINT32_FROM_LE(request->hot_y), GPU_CURSOR_SIDE - 1),
-        .pixels = image,
-    };
-    vmc_display_set_cursor(scanout->display, &cursor);
+    scanout->hot_x = MIN(GUINT32_FROM_LE(request->hot_x), GPU_CURSOR_SIDE - 1);
+    scanout->hot_y = MIN(GUINT32_FROM_LE(request->hot_y), GPU_CURSOR_SIDE - 1);
+    scanout->has_cursor = true;
+    show_cursor(scanout);
+}
+
+static void place_cursor(Scanout *scanout, const GpuCursor *request)
+{
+    scanout->cursor_x = GUINT32_FROM_LE(request->x);
+    scanout->cursor_y = GUINT32_FROM_LE(request->y);
+    vmc_display_move_cursor(scanout->display, (int)scanout->cursor_x, (int)scanout->cursor_y);
+}
+
+static void drop_cursor(Scanout *scanout)
+{
+    scanout->has_cursor = false;
+    show_cursor(scanout);
 }
 
 static uint32_t update_cursor(Gpu *gpu, const void *body, Reply *reply)
@@ -308,9 +334,8 @@ static uint32_t update_cursor(Gpu *gpu, const void *body, Reply *reply)
     if (request->resource_id)
         define_cursor(gpu, &gpu->scanouts[number], request);
     else
-        vmc_display_set_cursor(gpu->scanouts[number].display, NULL);
-    vmc_display_move_cursor(gpu->scanouts[number].display, (int)GUINT32_FROM_LE(request->x),
-                            (int)GUINT32_FROM_LE(request->y));
+        drop_cursor(&gpu->scanouts[number]);
+    place_cursor(&gpu->scanouts[number], request);
     return GPU_OK;
 }
 
@@ -321,8 +346,7 @@ static uint32_t move_cursor(Gpu *gpu, const void *body, Reply *reply)
 
     if (number >= gpu->n_scanouts)
         return GPU_ERR_SCANOUT;
-    vmc_display_move_cursor(gpu->scanouts[number].display, (int)GUINT32_FROM_LE(request->x),
-                            (int)GUINT32_FROM_LE(request->y));
+    place_cursor(&gpu->scanouts[number], request);
     return GPU_OK;
 }
 
@@ -449,7 +473,7 @@ static bool reset(VmcVirtioDevice *dev)
     for (unsigned i = 0; i < gpu->n_scanouts; i++) {
         Scanout *scanout = &gpu->scanouts[i];
 
-        vmc_display_set_cursor(scanout->display, NULL);
+        drop_cursor(scanout);
         if (i == 0)
             scanout->resource_id = 0; /* the VGA's picture follows at once */
         else
@@ -458,6 +482,92 @@ static bool reset(VmcVirtioDevice *dev)
     vmc_vga_hide(gpu->vga, false);
     gpu_resources_drop_all(&gpu->resources);
     return true;
+}
+
+/* ---- saving ---- */
+
+static void save_scanout(const Scanout *scanout, VmcStateWriter *w)
+{
+    vmc_state_put_u32(w, scanout->resource_id);
+    vmc_state_put_u32(w, scanout->rect.x);
+    vmc_state_put_u32(w, scanout->rect.y);
+    vmc_state_put_u32(w, scanout->rect.width);
+    vmc_state_put_u32(w, scanout->rect.height);
+    vmc_state_put_bool(w, scanout->has_cursor);
+    if (scanout->has_cursor)
+        vmc_state_put_bytes(w, scanout->cursor, sizeof scanout->cursor);
+    vmc_state_put_u32(w, scanout->hot_x);
+    vmc_state_put_u32(w, scanout->hot_y);
+    vmc_state_put_u32(w, scanout->cursor_x);
+    vmc_state_put_u32(w, scanout->cursor_y);
+}
+
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    Gpu *gpu = (Gpu *)dev;
+
+    vmc_vga_save(gpu->vga, w);
+    gpu_resources_save(&gpu->resources, w);
+    vmc_state_put_u32(w, gpu->events);
+    vmc_state_put_u8(w, (uint8_t)gpu->n_scanouts);
+    for (unsigned i = 0; i < gpu->n_scanouts; i++) {
+        unsigned width, height;
+        save_scanout(&gpu->scanouts[i], w);
+        get_wish(gpu, i, &width, &height);
+        vmc_state_put_u32(w, width);
+        vmc_state_put_u32(w, height);
+    }
+}
+
+/* Its picture is pushed to the display at once, as a driver would. */
+static void load_scanout(Gpu *gpu, Scanout *scanout, VmcStateReader *r)
+{
+    uint32_t id = vmc_state_get_u32(r);
+    GpuRect *rect = &scanout->rect;
+
+    rect->x = vmc_state_get_u32(r);
+    rect->y = vmc_state_get_u32(r);
+    rect->width = vmc_state_get_u32(r);
+    rect->height = vmc_state_get_u32(r);
+    scanout->has_cursor = vmc_state_get_bool(r);
+    if (scanout->has_cursor)
+        vmc_state_get_bytes(r, scanout->cursor, sizeof scanout->cursor);
+    scanout->hot_x = vmc_state_get_u32_max(r, GPU_CURSOR_SIDE - 1);
+    scanout->hot_y = vmc_state_get_u32_max(r, GPU_CURSOR_SIDE - 1);
+    scanout->cursor_x = vmc_state_get_u32(r);
+    scanout->cursor_y = vmc_state_get_u32(r);
+    const GpuResource *resource = id ? gpu_resource_find(&gpu->resources, id) : NULL;
+    if (!vmc_state_check(r, !id || (resource && gpu_rect_fits(resource, rect)), "what a display shows"))
+        return;
+    scanout->resource_id = id;
+    if (id) {
+        vmc_display_show_pushed(scanout->display, rect->width, rect->height);
+        push(scanout, resource, rect);
+    }
+    show_cursor(scanout);
+    vmc_display_move_cursor(scanout->display, (int)scanout->cursor_x, (int)scanout->cursor_y);
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    Gpu *gpu = (Gpu *)dev;
+
+    if (!vmc_vga_load(gpu->vga, r))
+        return false;
+    gpu_resources_load(&gpu->resources, r);
+    gpu->events = vmc_state_get_u32(r);
+    vmc_state_check(r, vmc_state_get_u8(r) == gpu->n_scanouts, "how many displays it has");
+    for (unsigned i = 0; i < gpu->n_scanouts && vmc_state_ok(r); i++) {
+        load_scanout(gpu, &gpu->scanouts[i], r);
+        unsigned width = vmc_state_get_u32_max(r, MAX_SIDE), height = vmc_state_get_u32_max(r, MAX_SIDE);
+        vmc_state_check(r, width >= MIN_WIDTH && height >= MIN_HEIGHT, "the size of a monitor");
+        g_mutex_lock(&gpu->lock);
+        gpu->wishes[i].width = width;
+        gpu->wishes[i].height = height;
+        g_mutex_unlock(&gpu->lock);
+    }
+    set_open(gpu, dev->running);
+    return vmc_state_ok(r);
 }
 
 static void gpu_free(VmcVirtioDevice *dev)
@@ -486,6 +596,8 @@ static const VmcVirtioOps ops = {
     .queue_notified = queue_notified,
     .reset = reset,
     .free = gpu_free,
+    .save = save,
+    .load = load,
 };
 
 static const VmcVirtioPciLayout layout = {

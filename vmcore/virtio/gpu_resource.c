@@ -50,16 +50,24 @@ GpuResource *gpu_resource_find(const GpuResources *resources, uint32_t id)
 }
 
 /* s5.7.6.8, enum virtio_gpu_formats. */
+static const struct {
+    uint32_t number;
+    VmcPixelFormat format;
+} formats[] = {
+    {1, VMC_PIXELS_BGRA},  {2, VMC_PIXELS_BGRX},  {3, VMC_PIXELS_ARGB},   {4, VMC_PIXELS_XRGB},
+    {67, VMC_PIXELS_RGBA}, {68, VMC_PIXELS_XBGR}, {121, VMC_PIXELS_ABGR}, {134, VMC_PIXELS_RGBX},
+};
+
+static uint32_t format_number(VmcPixelFormat format)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++)
+        if (formats[i].format == format)
+            return formats[i].number;
+    return 0;
+}
+
 static bool pixel_format(uint32_t number, VmcPixelFormat *format)
 {
-    static const struct {
-        uint32_t number;
-        VmcPixelFormat format;
-    } formats[] = {
-        {1, VMC_PIXELS_BGRA},  {2, VMC_PIXELS_BGRX},  {3, VMC_PIXELS_ARGB},   {4, VMC_PIXELS_XRGB},
-        {67, VMC_PIXELS_RGBA}, {68, VMC_PIXELS_XBGR}, {121, VMC_PIXELS_ABGR}, {134, VMC_PIXELS_RGBX},
-    };
-
     for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++)
         if (formats[i].number == number) {
             *format = formats[i].format;
@@ -119,7 +127,7 @@ static bool read_pieces(const GpuResources *resources, GpuPiece *pieces, unsigne
             return false;
         uint64_t address = GUINT64_FROM_LE(entry.address);
         uint32_t length = GUINT32_FROM_LE(entry.length);
-        pieces[i] = (GpuPiece){vmc_memory_host(resources->memory, address, length), *size, length};
+        pieces[i] = (GpuPiece){vmc_memory_host(resources->memory, address, length), address, *size, length};
         if (!pieces[i].host)
             return false;
         *size += length; /* GPU_ENTRIES_MAX of 32 bits stay far below 64 */
@@ -222,4 +230,71 @@ uint32_t gpu_resource_transfer(GpuResources *resources, const GpuTransfer *trans
         copy_out(resource, &piece, transfer->offset + y * stride,
                  (uint8_t *)gpu_resource_pixel(resource, rect->x, rect->y + y), row);
     return GPU_OK;
+}
+
+/* ---- saving ---- */
+
+static void save_resource(const GpuResource *resource, VmcStateWriter *w)
+{
+    vmc_state_put_u32(w, resource->id);
+    vmc_state_put_u32(w, format_number(resource->format));
+    vmc_state_put_u32(w, resource->width);
+    vmc_state_put_u32(w, resource->height);
+    vmc_state_put_bytes(w, resource->pixels, (size_t)resource->height * gpu_resource_stride(resource));
+    vmc_state_put_u32(w, resource->n_pieces);
+    for (unsigned i = 0; i < resource->n_pieces; i++) {
+        vmc_state_put_u64(w, resource->pieces[i].gpa);
+        vmc_state_put_u32(w, (uint32_t)resource->pieces[i].size);
+    }
+}
+
+void gpu_resources_save(const GpuResources *resources, VmcStateWriter *w)
+{
+    GHashTableIter iter;
+    gpointer resource;
+
+    vmc_state_put_u32(w, g_hash_table_size(resources->by_id));
+    g_hash_table_iter_init(&iter, resources->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, &resource))
+        save_resource(resource, w);
+}
+
+static void load_pieces(GpuResources *resources, GpuResource *resource, VmcStateReader *r)
+{
+    unsigned n = vmc_state_get_u32_max(r, GPU_ENTRIES_MAX);
+
+    if (!n ||
+        !vmc_state_check(r, n * sizeof(GpuPiece) <= GPU_MEMORY_MAX - resources->used, "the sum of all lists"))
+        return;
+    resource->pieces = g_new0(GpuPiece, n);
+    resource->n_pieces = n;
+    resources->used += n * sizeof(GpuPiece);
+    for (unsigned i = 0; i < n && vmc_state_ok(r); i++) {
+        uint64_t gpa = vmc_state_get_u64(r);
+        uint32_t length = vmc_state_get_u32(r);
+        resource->pieces[i] =
+            (GpuPiece){vmc_memory_host(resources->memory, gpa, length), gpa, resource->backing_size, length};
+        resource->backing_size += length;
+        vmc_state_check(r, resource->pieces[i].host, "where a picture is in memory");
+    }
+}
+
+/* The same limits as for what a guest makes. */
+void gpu_resources_load(GpuResources *resources, VmcStateReader *r)
+{
+    unsigned n = vmc_state_get_u32_max(r, GPU_RESOURCES);
+
+    for (unsigned i = 0; i < n && vmc_state_ok(r); i++) {
+        GpuCreate2d create;
+        create.resource_id = vmc_state_get_u32(r);
+        create.format = vmc_state_get_u32(r);
+        create.width = vmc_state_get_u32(r);
+        create.height = vmc_state_get_u32(r);
+        if (!vmc_state_ok(r) ||
+            !vmc_state_check(r, gpu_resource_create(resources, &create) == GPU_OK, "a picture"))
+            return;
+        GpuResource *resource = gpu_resource_find(resources, create.resource_id);
+        vmc_state_get_bytes(r, resource->pixels, (size_t)resource->height * gpu_resource_stride(resource));
+        load_pieces(resources, resource, r);
+    }
 }

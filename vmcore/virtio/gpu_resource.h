@@ -25,6 +25,7 @@
 
 typedef struct GpuPiece {
     const uint8_t *host;
+    uint64_t gpa;   /* where the guest has it */
     uint64_t start; /* of it in the whole list, bytes */
     uint64_t size;
 } GpuPiece;
@@ -55,6 +56,10 @@ uint32_t gpu_resource_unref(GpuResources *resources, uint32_t id);
 uint32_t gpu_resource_attach(GpuResources *resources, const GpuAttach *attach, VmcVirtqElement *elem);
 uint32_t gpu_resource_detach(GpuResources *resources, uint32_t id);
 uint32_t gpu_resource_transfer(GpuResources *resources, const GpuTransfer *transfer);
+
+/* All of them with their pixels, as bytes (base/state.h). */
+void gpu_resources_save(const GpuResources *resources, VmcStateWriter *w);
+void gpu_resources_load(GpuResources *resources, VmcStateReader *r);
 
 GpuResource *gpu_resource_find(const GpuResources *resources, uint32_t id); /* or NULL */
 

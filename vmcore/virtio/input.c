@@ -408,6 +408,37 @@ static bool reset(VmcVirtioDevice *dev)
     return true;
 }
 
+/* What has not been sent is of the past. What the guest takes for held down is not in the machine this
+ * becomes: it is told so. */
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    Input *input = (Input *)dev;
+
+    vmc_state_put_u8(w, input->select);
+    vmc_state_put_u8(w, input->subsel);
+    vmc_state_put_u32(w, input->leds);
+    g_mutex_lock(&input->lock);
+    for (unsigned i = 0; i < KEY_WORDS; i++)
+        vmc_state_put_u64(w, input->keys_sent[i]);
+    g_mutex_unlock(&input->lock);
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    Input *input = (Input *)dev;
+
+    input->select = vmc_state_get_u8(r);
+    input->subsel = vmc_state_get_u8(r);
+    input->leds = vmc_state_get_u32(r);
+    set_open(input, dev->running);
+    g_mutex_lock(&input->lock);
+    for (unsigned i = 0; i < KEY_WORDS; i++)
+        input->keys_sent[i] = vmc_state_get_u64(r);
+    input->lost = true;
+    g_mutex_unlock(&input->lock);
+    return vmc_state_ok(r);
+}
+
 static void input_free(VmcVirtioDevice *dev)
 {
     Input *input = (Input *)dev;
@@ -424,7 +455,7 @@ static void input_free(VmcVirtioDevice *dev)
         .name = "virtio-input", .type = VMC_VIRTIO_ID_INPUT, .pci_class = (cls),                             \
         .config_size = sizeof(InputConfig), .n_queues = 2, .queue_sizes = {64, 64},                          \
         .config_read = config_read, .config_write = config_write, .driver_ok = driver_ok,                    \
-        .queue_notified = queue_notified, .reset = reset, .free = input_free,                                \
+        .queue_notified = queue_notified, .reset = reset, .free = input_free, .save = save, .load = load,    \
     }
 
 static const VmcVirtioOps keyboard_ops = INPUT_OPS(0x090000);

@@ -594,6 +594,69 @@ static bool reset(VmcVirtioDevice *dev)
     return true;
 }
 
+/* A frame that the cable has refused is taken anew, and sent. */
+static unsigned kept(VmcVirtioDevice *dev, unsigned queue)
+{
+    const Net *net = (Net *)dev;
+
+    return queue % 2 && queue / 2 < net->max_pairs && net->senders[queue / 2].out;
+}
+
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    Net *net = (Net *)dev;
+
+    vmc_state_put_bytes(w, net->permanent_mac, VMC_MAC_BYTES);
+    g_mutex_lock(&net->lock);
+    vmc_state_put_bytes(w, net->mac, VMC_MAC_BYTES);
+    vmc_state_put_bool(w, net->plugged);
+    vmc_state_put_bool(w, net->link);
+    g_mutex_unlock(&net->lock);
+    vmc_state_put_u8(w, (uint8_t)net->pairs);
+    vmc_state_put_u32(w, net->cable->nic_takes);
+    vmc_net_filter_save(&net->filter, w);
+    vmc_state_put_bytes(w, net->flows, sizeof(net->flows));
+}
+
+/* The cable is another one, and may lead elsewhere: the driver is to announce itself there (s5.1.6.5.4). */
+static void plug_in_anew(Net *net)
+{
+    net->announces = net->dev.features & F_GUEST_ANNOUNCE && net->dev.features & F_CTRL_VQ;
+    g_mutex_lock(&net->lock);
+    atomic_store(&net->passing, net->link);
+    net->announce = net->announces && net->link;
+    bool tell = net->announce;
+    g_mutex_unlock(&net->lock);
+    if (tell)
+        vmc_virtio_config_changed(&net->dev);
+    update_link(net);
+    if (net->dev.running)
+        vmc_cable_resume(net->cable);
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    Net *net = (Net *)dev;
+
+    vmc_state_get_bytes(r, net->permanent_mac, VMC_MAC_BYTES);
+    g_mutex_lock(&net->lock);
+    vmc_state_get_bytes(r, net->mac, VMC_MAC_BYTES);
+    net->plugged = vmc_state_get_bool(r);
+    net->link = vmc_state_get_bool(r);
+    g_mutex_unlock(&net->lock);
+    net->pairs = vmc_state_get_u8_max(r, (uint8_t)net->max_pairs);
+    uint32_t takes = vmc_state_get_u32_max(r, VMC_OFFLOAD_ALL);
+    vmc_net_filter_load(&net->filter, r);
+    vmc_state_get_bytes(r, net->flows, sizeof(net->flows));
+    vmc_state_check(r, net->pairs, "how many pairs of queues it uses");
+    if (!vmc_state_check(r, !(takes & ~guest_offloads(dev->features | offload_features(0))),
+                         "what it takes unfinished"))
+        return false;
+    vmc_cable_set_offloads(net->cable, takes);
+    plug_in_anew(net);
+    return true;
+}
+
 static void net_free(VmcVirtioDevice *dev)
 {
     Net *net = (Net *)dev;
@@ -620,6 +683,9 @@ static const VmcVirtioOps net_ops = {
     .queue_notified = queue_notified,
     .reset = reset,
     .free = net_free,
+    .kept = kept,
+    .save = save,
+    .load = load,
 };
 
 VmcPciDevice *vmc_virtio_net_new(const VmcVirtioHost *host, VmcCable *cable, const VmcVirtioNetParams *params)

@@ -182,3 +182,47 @@ unsigned vmc_net_flow(const uint8_t *head, size_t len)
     hash += (uint32_t)load16(ip + ports) + load16(ip + ports + 2);
     return hash * 2654435761u >> 24;
 }
+
+/* ---- saving ---- */
+
+static void save_macs(const VmcNetMacs *macs, VmcStateWriter *w)
+{
+    vmc_state_put_bool(w, macs->overflow);
+    vmc_state_put_u32(w, macs->n);
+    vmc_state_put_bytes(w, macs->macs, macs->n * VMC_MAC_BYTES);
+}
+
+static void load_macs(VmcNetMacs *macs, VmcStateReader *r)
+{
+    macs->overflow = vmc_state_get_bool(r);
+    macs->n = vmc_state_get_u32_max(r, VMC_NET_FILTER_MACS);
+    vmc_state_get_bytes(r, macs->macs, macs->n * VMC_MAC_BYTES);
+}
+
+void vmc_net_filter_save(const VmcNetFilter *f, VmcStateWriter *w)
+{
+    const bool flags[] = {f->promiscuous, f->all_multicast, f->all_unicast,   f->no_multicast,
+                          f->no_unicast,  f->no_broadcast,  f->vlans_filtered};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        vmc_state_put_bool(w, flags[i]);
+    vmc_state_put_bytes(w, f->mac, sizeof(f->mac));
+    save_macs(&f->unicast, w);
+    save_macs(&f->multicast, w);
+    for (unsigned i = 0; i < G_N_ELEMENTS(f->vlans); i++)
+        vmc_state_put_u32(w, f->vlans[i]);
+}
+
+void vmc_net_filter_load(VmcNetFilter *f, VmcStateReader *r)
+{
+    bool *flags[] = {&f->promiscuous, &f->all_multicast, &f->all_unicast,   &f->no_multicast,
+                     &f->no_unicast,  &f->no_broadcast,  &f->vlans_filtered};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
+        *flags[i] = vmc_state_get_bool(r);
+    vmc_state_get_bytes(r, f->mac, sizeof(f->mac));
+    load_macs(&f->unicast, r);
+    load_macs(&f->multicast, r);
+    for (unsigned i = 0; i < G_N_ELEMENTS(f->vlans); i++)
+        f->vlans[i] = vmc_state_get_u32(r);
+}

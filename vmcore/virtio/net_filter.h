@@ -42,6 +42,9 @@ void vmc_net_filter_reset(VmcNetFilter *filter, const uint8_t mac[VMC_MAC_BYTES]
 /* Does a command of the classes RX, MAC and VLAN, whose data is what is left of `elem`. False: it is wrong,
  * and nothing has changed. MAC_ADDR_SET changes filter->mac. */
 bool vmc_net_filter_command(VmcNetFilter *filter, uint8_t class, uint8_t command, VmcVirtqElement *elem);
+/* As bytes (base/state.h). */
+void vmc_net_filter_save(const VmcNetFilter *filter, VmcStateWriter *w);
+void vmc_net_filter_load(VmcNetFilter *filter, VmcStateReader *r);
 /* Whether the driver wants the frame that begins with these bytes (at least VMC_FRAME_MIN, at most the first
  * 18 are looked at). */
 bool vmc_net_filter_wants(const VmcNetFilter *filter, const uint8_t *head, size_t len);

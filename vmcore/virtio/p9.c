@@ -124,6 +124,16 @@ static size_t too_many(VmcShareRequest *req)
     return vmc_p9_blocked(&((Request *)req)->message);
 }
 
+static void session_save(void *session, VmcStateWriter *w)
+{
+    vmc_p9_save(session, w);
+}
+
+static bool session_load(void *session, VmcStateReader *r)
+{
+    return vmc_p9_load(session, r);
+}
+
 static const VmcShareProtocol protocol = {
     .request_size = sizeof(Request),
     .lockers_max = LOCKERS_MAX,
@@ -134,6 +144,8 @@ static const VmcShareProtocol protocol = {
     .may_unlock = may_unlock,
     .interrupted = interrupted,
     .too_many = too_many,
+    .save = session_save,
+    .load = session_load,
     .gone = gone,
 };
 
@@ -157,6 +169,9 @@ static const VmcVirtioOps p9_ops = {
     .reset = vmc_share_device_reset,
     .drain = vmc_share_device_drain,
     .free = vmc_share_device_free,
+    .settle = vmc_share_device_settle,
+    .save = vmc_share_device_save,
+    .load = vmc_share_device_load,
 };
 
 VmcPciDevice *vmc_virtio_p9_new(const VmcVirtioHost *host, VmcShare *share, const char *tag,

@@ -113,6 +113,11 @@ size_t vmc_port_receive(VmcPort *port, const void *data, size_t len)
     return MIN(taken, len);
 }
 
+bool vmc_port_begins_anew(const VmcPort *port)
+{
+    return port->ops->begins_anew;
+}
+
 void vmc_port_writable(VmcPort *port)
 {
     if (port->guest_open && port->ops->writable)

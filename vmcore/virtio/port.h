@@ -34,6 +34,8 @@ typedef struct VmcPortOps {
     /* The guest has room again after vmc_port_write took less than it was given or vmc_port_room was 0. May
      * also be called without need. */
     void (*writable)(void *opaque);
+    /* Its talk with the guest cannot go on in a machine that was restored, where it is another one. */
+    bool begins_anew;
     /* The port goes, and with it every use of it; releases `opaque`. The last call, after opened(false) if it
      * was open. */
     void (*free)(void *opaque);
@@ -89,6 +91,8 @@ void vmc_port_attach(VmcPort *port, const VmcPortGuest *guest, void *opaque);
 void vmc_port_set_guest_open(VmcPort *port, bool open);
 /* Offers bytes to the host's side; returns how many it took. All of them if it is not open. */
 size_t vmc_port_receive(VmcPort *port, const void *data, size_t len);
+/* ops->begins_anew */
+bool vmc_port_begins_anew(const VmcPort *port);
 /* The guest has room. */
 void vmc_port_writable(VmcPort *port);
 /* The size, any thread. */

@@ -138,6 +138,29 @@ void vmc_virtqueue_stop(VmcVirtqueue *vq)
     vmc_virtqueue_init(vq, vq->memory, vq->max_size);
 }
 
+void vmc_virtqueue_save(const VmcVirtqueue *vq, unsigned kept, VmcStateWriter *w)
+{
+    if (vq->in_flight != kept)
+        vmc_state_refuse(w, "The machine cannot be saved: a device works on %u requests that should be done",
+                         vq->in_flight - kept);
+    vmc_state_put_bool(w, vq->broken);
+    vmc_state_put_bool(w, vq->notifications);
+    vmc_state_put_u16(w, (uint16_t)(vq->last_avail - kept));
+    vmc_state_put_u16(w, vq->used_idx);
+    vmc_state_put_u16(w, vq->last_signalled);
+}
+
+/* Any indexes will do: if they do not go with the guest's ring, the queue breaks as soon as it is used. */
+void vmc_virtqueue_load(VmcVirtqueue *vq, VmcStateReader *r)
+{
+    if (vmc_state_get_bool(r))
+        fault(vq, "what it was broken by when it was saved");
+    vq->notifications = vmc_state_get_bool(r);
+    vq->last_avail = vmc_state_get_u16(r);
+    vq->used_idx = vmc_state_get_u16(r);
+    vq->last_signalled = vmc_state_get_u16(r);
+}
+
 /* ---- taking chains ---- */
 
 unsigned vmc_virtqueue_available(VmcVirtqueue *vq)

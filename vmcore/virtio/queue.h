@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 
 #include "base/memory.h"
+#include "base/state.h"
 
 #define VMC_VIRTQ_SIZE_MAX 1024u
 
@@ -79,6 +80,11 @@ bool vmc_virtqueue_start(VmcVirtqueue *vq, const VmcVirtqueueSetup *setup, uint6
 /* Ends all use of guest memory by the queue; elements still out must not be pushed any more (push ignores
  * them). */
 void vmc_virtqueue_stop(VmcVirtqueue *vq);
+
+/* Where the device stands in a queue, and back again right after vmc_virtqueue_start. The last `kept` chains
+ * that were popped and not pushed count as not popped; there must be no others. */
+void vmc_virtqueue_save(const VmcVirtqueue *vq, unsigned kept, VmcStateWriter *w);
+void vmc_virtqueue_load(VmcVirtqueue *vq, VmcStateReader *r);
 
 /* Takes the next chain. POPPED: `elem` (zeroed or used before) is filled in and must be pushed or un-popped.
  * BROKEN: the ring is malformed, vq->fault says how. A queue that is not started is EMPTY. */

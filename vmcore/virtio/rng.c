@@ -70,6 +70,8 @@ static const VmcVirtioOps rng_ops = {
     .queue_sizes = {64},
     .queue_notified = queue_notified,
     .free = rng_free,
+    .save = vmc_virtio_save_nothing,
+    .load = vmc_virtio_load_nothing,
 };
 
 VmcPciDevice *vmc_virtio_rng_new(const VmcVirtioHost *host)

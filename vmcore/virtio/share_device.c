@@ -311,6 +311,38 @@ void vmc_share_device_drain(VmcVirtioDevice *virtio)
     g_mutex_unlock(&dev->lock);
 }
 
+/* Who waits for a lock is interrupted: that one has taken it in another process, or had, is not kept. */
+void vmc_share_device_settle(VmcVirtioDevice *virtio)
+{
+    Device *dev = (Device *)virtio;
+    Request *next;
+
+    reap(dev);
+    for (Request *req = dev->taken; req; req = next) {
+        next = req->next_taken;
+        if (req->waiting)
+            complete(dev, req, dev->protocol->interrupted(req));
+    }
+    for (unsigned i = 0; i < virtio->n_queues; i++)
+        vmc_virtio_notify(virtio, i);
+}
+
+void vmc_share_device_save(VmcVirtioDevice *virtio, VmcStateWriter *w)
+{
+    Device *dev = (Device *)virtio;
+
+    dev->protocol->save(dev->session, w);
+}
+
+bool vmc_share_device_load(VmcVirtioDevice *virtio, VmcStateReader *r)
+{
+    Device *dev = (Device *)virtio;
+
+    dev->cancel = false;
+    dev->used = true;
+    return dev->protocol->load(dev->session, r);
+}
+
 void vmc_share_device_free(VmcVirtioDevice *virtio)
 {
     Device *dev = (Device *)virtio;

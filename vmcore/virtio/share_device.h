@@ -62,6 +62,9 @@ typedef struct VmcShareProtocol {
     /* Answers, of that length: EINTR; and that more than lockers_max would wait. */
     size_t (*interrupted)(VmcShareRequest *request);
     size_t (*too_many)(VmcShareRequest *request);
+    /* The session as bytes, and into a new one (base/state.h). */
+    void (*save)(void *session, VmcStateWriter *w);
+    bool (*load)(void *session, VmcStateReader *r);
     /* A request that was submitted has gone back. May be NULL. */
     void (*gone)(VmcShareDevice *dev, VmcShareRequest *request);
 } VmcShareProtocol;
@@ -113,3 +116,6 @@ void vmc_share_device_queue_notified(VmcVirtioDevice *dev, unsigned queue);
 bool vmc_share_device_reset(VmcVirtioDevice *dev);
 void vmc_share_device_drain(VmcVirtioDevice *dev);
 void vmc_share_device_free(VmcVirtioDevice *dev);
+void vmc_share_device_settle(VmcVirtioDevice *dev);
+void vmc_share_device_save(VmcVirtioDevice *dev, VmcStateWriter *w);
+bool vmc_share_device_load(VmcVirtioDevice *dev, VmcStateReader *r);

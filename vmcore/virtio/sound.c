@@ -526,6 +526,89 @@ static bool reset(VmcVirtioDevice *dev)
     return true;
 }
 
+/* ---- saving ---- */
+
+/* Buffers that wait are taken anew; what of the first one has been played is played again. */
+static unsigned kept(VmcVirtioDevice *dev, unsigned queue)
+{
+    const Sound *sound = (Sound *)dev;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < sound->n_streams; i++)
+        for (const Buffer *b = sound->streams[i].first; b && queue_of(&sound->streams[i]) == queue;
+             b = b->next)
+            n++;
+    return n;
+}
+
+static void save_params(const VmcSoundParams *params, VmcStateWriter *w)
+{
+    uint8_t format = 0, rate = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++)
+        if (formats[i].format == params->format)
+            format = formats[i].virtio;
+    while (rate < G_N_ELEMENTS(rates) - 1 && rates[rate] != params->rate)
+        rate++;
+    vmc_state_put_u8(w, format);
+    vmc_state_put_u8(w, rate);
+    vmc_state_put_u8(w, (uint8_t)params->channels);
+    vmc_state_put_u32(w, params->buffer_bytes);
+    vmc_state_put_u32(w, params->period_bytes);
+}
+
+/* As the driver said them, so that they are checked as then. */
+static void load_params(Stream *stream, VmcStateReader *r)
+{
+    struct virtio_snd_pcm_set_params request = {0};
+
+    request.format = vmc_state_get_u8(r);
+    request.rate = vmc_state_get_u8(r);
+    request.channels = vmc_state_get_u8(r);
+    request.buffer_bytes = GUINT32_TO_LE(vmc_state_get_u32(r));
+    request.period_bytes = GUINT32_TO_LE(vmc_state_get_u32(r));
+    if (vmc_state_ok(r))
+        vmc_state_check(r, set_params(stream, &request) == VIRTIO_SND_S_OK, "what a stream sounds like");
+}
+
+static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
+{
+    const Sound *sound = (Sound *)dev;
+
+    vmc_state_put_u8(w, (uint8_t)sound->n_streams);
+    for (unsigned i = 0; i < sound->n_streams; i++) {
+        const Stream *stream = &sound->streams[i];
+        vmc_state_put_u8(w, (uint8_t)stream->state);
+        if (stream->state != STATE_NEW)
+            save_params(&stream->params, w);
+    }
+}
+
+static void load_stream(Stream *stream, VmcStateReader *r)
+{
+    StreamState state = (StreamState)vmc_state_get_u8_max(r, STATE_STOPPED);
+
+    if (state != STATE_NEW)
+        load_params(stream, r);
+    if (!vmc_state_ok(r) || state < STATE_PREPARED)
+        return;
+    prepare(stream);
+    if (state != STATE_PREPARED)
+        start(stream);
+    if (state == STATE_STOPPED)
+        stop(stream);
+}
+
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    Sound *sound = (Sound *)dev;
+
+    vmc_state_check(r, vmc_state_get_u8(r) == sound->n_streams, "how many streams it has");
+    for (unsigned i = 0; i < sound->n_streams && vmc_state_ok(r); i++)
+        load_stream(&sound->streams[i], r);
+    return vmc_state_ok(r);
+}
+
 static void sound_free(VmcVirtioDevice *dev)
 {
     Sound *sound = (Sound *)dev;
@@ -548,6 +631,9 @@ static const VmcVirtioOps sound_ops = {
     .queue_notified = queue_notified,
     .reset = reset,
     .free = sound_free,
+    .kept = kept,
+    .save = save,
+    .load = load,
 };
 
 static void add_stream(Sound *sound, bool capture)

@@ -20,6 +20,7 @@
 #include <glib.h>
 
 #include "base/seeded.h"
+#include "virtio/virtio_pci_internal.h"
 
 #define VENDOR         0x1af4u
 #define DEVICE_BASE    0x1040u
@@ -37,17 +38,6 @@ enum { PAGE_COMMON, PAGE_ISR, PAGE_DEVICE, PAGE_NOTIFY };
 #define CFG_PCI           5u
 #define NOTIFY_MULTIPLIER 4u
 
-#define STATUS_DRIVER_OK   0x04u
-#define STATUS_FEATURES_OK 0x08u
-#define STATUS_NEEDS_RESET 0x40u
-#define STATUS_WRITABLE    0x8fu
-
-#define ISR_QUEUE  1u
-#define ISR_CONFIG 2u
-#define NO_VECTOR  0xffffu
-
-#define OWN_FEATURES (VMC_VIRTIO_F_VERSION_1 | VMC_VIRTIO_F_EVENT_IDX | VMC_VIRTIO_F_INDIRECT_DESC)
-
 /* s4.1.4.3, without the fields of features we do not offer; little-endian. */
 typedef struct __attribute__((packed)) CommonCfg {
     uint32_t device_feature_select, device_feature;
@@ -60,38 +50,7 @@ typedef struct __attribute__((packed)) CommonCfg {
 
 _Static_assert(sizeof(CommonCfg) == 56, "as in s4.1.4.3");
 
-typedef struct VirtioPci VirtioPci;
-
-typedef struct PciQueue {
-    VirtioPci *vp;
-    VmcDoorbell *bell;
-    VmcVirtqueueSetup setup;
-    bool enabled;
-    _Atomic uint16_t vector;
-} PciQueue;
-
-struct VirtioPci {
-    VmcPciDevice pci; /* first: the two are cast into one another */
-    VmcVirtioDevice *dev;
-    const VmcVirtioPciLayout *layout;
-    uint64_t registers_size; /* of the BAR */
-    unsigned n_queues, vectors, window;
-
-    GMutex lock; /* the registers, among vCPUs */
-    uint32_t device_feature_select, driver_feature_select;
-    uint64_t driver_features;
-    uint16_t queue_select;
-    PciQueue queues[VMC_VIRTIO_QUEUES_MAX];
-
-    _Atomic uint8_t status, generation;
-    _Atomic uint16_t config_vector;
-    atomic_bool resetting; /* asked for and not done */
-
-    GMutex isr_lock; /* isr and the wire that follows it */
-    uint8_t isr;
-};
-
-static uint64_t offered_features(const VirtioPci *vp)
+uint64_t vmc_virtio_pci_offered(const VirtioPci *vp)
 {
     return vp->dev->offered | OWN_FEATURES;
 }
@@ -251,8 +210,8 @@ static void write_status(VirtioPci *vp, uint8_t value)
         return;
     }
     uint8_t set = value & STATUS_WRITABLE & ~vp->status; /* the driver cannot take a bit back but by reset */
-    bool acceptable =
-        (vp->driver_features & VMC_VIRTIO_F_VERSION_1) && !(vp->driver_features & ~offered_features(vp));
+    bool acceptable = (vp->driver_features & VMC_VIRTIO_F_VERSION_1) &&
+                      !(vp->driver_features & ~vmc_virtio_pci_offered(vp));
     if ((set & STATUS_FEATURES_OK) && !acceptable)
         set &= ~STATUS_FEATURES_OK;
     if ((set & STATUS_DRIVER_OK) && !((vp->status | set) & STATUS_FEATURES_OK))
@@ -271,7 +230,7 @@ static CommonCfg common_image(VirtioPci *vp)
 {
     CommonCfg cfg = {
         .device_feature_select = GUINT32_TO_LE(vp->device_feature_select),
-        .device_feature = GUINT32_TO_LE(half(offered_features(vp), vp->device_feature_select)),
+        .device_feature = GUINT32_TO_LE(half(vmc_virtio_pci_offered(vp), vp->device_feature_select)),
         .driver_feature_select = GUINT32_TO_LE(vp->driver_feature_select),
         .driver_feature = GUINT32_TO_LE(half(vp->driver_features, vp->driver_feature_select)),
         .config_msix_vector = GUINT16_TO_LE(vp->config_vector),
@@ -296,7 +255,7 @@ static CommonCfg common_image(VirtioPci *vp)
 }
 
 /* Returns the vector the driver will read back: NO_VECTOR for one there is not (s4.1.5.1.2). */
-static uint16_t vector_or_none(const VirtioPci *vp, uint64_t value)
+uint16_t vmc_virtio_pci_vector(const VirtioPci *vp, uint64_t value)
 {
     return value < vp->vectors ? (uint16_t)value : NO_VECTOR;
 }
@@ -331,7 +290,7 @@ static void write_queue(VirtioPci *vp, unsigned offset, unsigned size, uint64_t 
         return;
     PciQueue *queue = &vp->queues[vp->queue_select];
     if (FIELD(queue_msix_vector, 2)) {
-        queue->vector = vector_or_none(vp, value);
+        queue->vector = vmc_virtio_pci_vector(vp, value);
         return;
     }
     /* Frozen: a queue once enabled, all of them once the driver is ready. */
@@ -358,7 +317,7 @@ static void write_common(VirtioPci *vp, unsigned offset, unsigned size, uint64_t
     else if (FIELD(driver_feature, 4))
         write_driver_feature(vp, (uint32_t)value);
     else if (FIELD(config_msix_vector, 2))
-        vp->config_vector = vector_or_none(vp, value);
+        vp->config_vector = vmc_virtio_pci_vector(vp, value);
     else if (FIELD(device_status, 1))
         write_status(vp, (uint8_t)value);
     else if (FIELD(queue_select, 2))
@@ -503,7 +462,7 @@ static void config_written(VmcPciDevice *pci, unsigned offset, unsigned size)
 
 /* ---- lifecycle ---- */
 
-static void bus_master(VmcPciDevice *pci, bool on)
+void vmc_virtio_pci_bus_master(VmcPciDevice *pci, bool on)
 {
     VirtioPci *vp = (VirtioPci *)pci;
 
@@ -595,10 +554,14 @@ static const VmcPciDeviceOps pci_ops = {
     .bar_write = bar_write,
     .config_written = config_written,
     .config_reading = config_reading,
-    .bus_master = bus_master,
+    .bus_master = vmc_virtio_pci_bus_master,
     .reset = pci_reset,
     .resumed = pci_resumed,
     .free = pci_free,
+    .hold = vmc_virtio_pci_hold,
+    .release = vmc_virtio_pci_release,
+    .save = vmc_virtio_pci_save,
+    .load = vmc_virtio_pci_load,
 };
 
 static bool make_doorbells(VirtioPci *vp)

@@ -328,6 +328,13 @@ static bool reset(VmcVirtioDevice *dev)
     return true;
 }
 
+/* Connections end with the process that has them: s5.10.6.7 is how the guest is told. */
+static bool load(VmcVirtioDevice *dev, VmcStateReader *r)
+{
+    ((VmcVsock *)dev)->event_pending = dev->running;
+    return vmc_state_ok(r);
+}
+
 static void end_listening(void *data)
 {
     VmcVsock *vsock = data;
@@ -365,6 +372,8 @@ static const VmcVirtioOps vsock_ops = {
     .queue_notified = queue_notified,
     .reset = reset,
     .free = vsock_free,
+    .save = vmc_virtio_save_nothing,
+    .load = load,
 };
 
 static bool add_entry(VmcVsock *vsock, const VmcVsockPort *config, GError **error)

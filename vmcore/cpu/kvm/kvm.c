@@ -424,6 +424,11 @@ static uint64_t kvm_tsc_now(VmcCpuVm *vm)
 const VmcCpuBackend vmc_cpu_kvm = {
     .name = "kvm",
     .in_kernel_irqchip = true,
+    .save_vm = vmc_kvm_save_vm,
+    .load_vm = vmc_kvm_load_vm,
+    .save_cpu = vmc_kvm_save_cpu,
+    .load_cpu = vmc_kvm_load_cpu,
+    .describe = vmc_kvm_describe,
     .vm_new = kvm_vm_new,
     .vm_free = kvm_vm_free,
     .cpu_new = kvm_cpu_new,

@@ -22,6 +22,7 @@ struct VmcCpuVm {
     size_t run_size; /* bytes of the shared kvm_run area */
     uint64_t tsc_hz;
     bool mapped[VMC_MEM_SLOTS_MAX]; /* KVM knows this slot */
+    uint64_t away_ns;               /* how long it was in a file (save.c) */
 
     /* A debugger's breakpoints that are in memory while a CPU is in the guest (debug.c). */
     GMutex debug_lock;
@@ -68,3 +69,9 @@ void vmc_kvm_debug_leave(VmcCpu *cpu);
 bool vmc_kvm_debug_exit(VmcCpu *cpu);
 /* cpuid.c: what the guest is told: KVM's own offer with our APIC ids. */
 bool vmc_kvm_set_cpuid(VmcCpu *cpu, unsigned n_cpus, GError **error);
+/* save.c */
+char *vmc_kvm_describe(VmcCpuVm *vm);
+void vmc_kvm_save_vm(VmcCpuVm *vm, VmcStateWriter *w);
+bool vmc_kvm_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r);
+void vmc_kvm_save_cpu(VmcCpu *cpu, VmcStateWriter *w);
+bool vmc_kvm_load_cpu(VmcCpu *cpu, VmcStateReader *r);

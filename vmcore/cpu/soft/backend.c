@@ -14,6 +14,7 @@
 #include "cpu/soft/features.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/run.h"
+#include "cpu/soft/save.h"
 #include "cpu/soft/slots.h"
 #include "cpu/soft/translate/translator.h"
 #include "vmcore/error.h"
@@ -300,4 +301,9 @@ const VmcCpuBackend vmc_cpu_soft = {
     .tsc_now = soft_tsc_now,
     .engine = soft_engine,
     .get_stats = soft_get_stats,
+    .save_vm = vmc_soft_save_vm,
+    .load_vm = vmc_soft_load_vm,
+    .save_cpu = vmc_soft_save_cpu,
+    .load_cpu = vmc_soft_load_cpu,
+    .describe = vmc_soft_describe,
 };

@@ -329,3 +329,68 @@ void vmc_msr_reset(VmcCpu *c)
     c->msr.pat = PAT_RESET;
     c->msr.misc_enable = MISC_ENABLE_RESET;
 }
+
+/* ---- saving ---- */
+
+/* The registers besides those of the table whose values are kept as they are. */
+static const struct {
+    uint32_t first, n;
+} saved_ranges[] = {
+    {MSR_MTRR_PHYSBASE0, 2 * N_VARIABLE_MTRR},
+    {MSR_MTRR_FIX64K, 1},
+    {MSR_MTRR_FIX16K, 2},
+    {MSR_MTRR_FIX4K, 8},
+    {MSR_PAT, 1},
+    {MSR_MTRR_DEF, 1},
+};
+
+static void save_register(VmcCpu *c, uint32_t msr, VmcStateWriter *w)
+{
+    uint64_t value;
+
+    vmc_msr_read(c, msr, &value);
+    vmc_state_put_u32(w, msr);
+    vmc_state_put_u64(w, value);
+}
+
+void vmc_msr_save(VmcCpu *c, VmcStateWriter *w)
+{
+    unsigned n = G_N_ELEMENTS(storage);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(saved_ranges); i++)
+        n += saved_ranges[i].n;
+    vmc_state_begin(w, "msrs", 1);
+    vmc_state_put_u64(w, (uint64_t)c->msr.tsc_offset);
+    vmc_state_put_u64(w, c->msr.tsc_adjust);
+    vmc_state_put_u32(w, n);
+    for (unsigned i = 0; i < G_N_ELEMENTS(storage); i++)
+        save_register(c, storage[i].msr, w);
+    for (unsigned i = 0; i < G_N_ELEMENTS(saved_ranges); i++)
+        for (uint32_t k = 0; k < saved_ranges[i].n; k++)
+            save_register(c, saved_ranges[i].first + k, w);
+    vmc_state_end(w);
+}
+
+static bool is_saved(uint32_t msr)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(saved_ranges); i++)
+        if (msr - saved_ranges[i].first < saved_ranges[i].n)
+            return true;
+    return find_storage(msr) != NULL;
+}
+
+bool vmc_msr_load(VmcCpu *c, VmcStateReader *r)
+{
+    if (!vmc_state_enter(r, "msrs", 1))
+        return false;
+    c->msr.tsc_offset = (int64_t)vmc_state_get_u64(r);
+    c->msr.tsc_adjust = vmc_state_get_u64(r);
+    uint32_t n = vmc_state_get_u32(r);
+    for (uint32_t i = 0; i < n && vmc_state_ok(r); i++) {
+        uint32_t msr = vmc_state_get_u32(r);
+        uint64_t value = vmc_state_get_u64(r);
+        if (vmc_state_ok(r))
+            vmc_state_check(r, is_saved(msr) && vmc_msr_write(c, msr, value), "a model-specific register");
+    }
+    return vmc_state_leave(r);
+}

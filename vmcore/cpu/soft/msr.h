@@ -11,3 +11,6 @@ void vmc_msr_reset(VmcCpu *c);
 
 /* The guest's time-stamp counter now. */
 uint64_t vmc_soft_tsc(const VmcCpu *c);
+/* All that are kept, as bytes (base/state.h). */
+void vmc_msr_save(VmcCpu *c, VmcStateWriter *w);
+bool vmc_msr_load(VmcCpu *c, VmcStateReader *r);

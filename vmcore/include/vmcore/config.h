@@ -173,6 +173,8 @@ typedef struct VmcSmcConfig {
 
 typedef struct VmcDeviceConfig {
     VmcDeviceKind kind;
+    unsigned pci_slot; /* of its function on bus 0, 1 to VMC_PCI_SLOT_MAX; 0: any that is free. A machine that
+                          runs says here which it is */
     union {
         VmcSerialConfig serial;     /* UART, VIRTIO_CONSOLE */
         VmcDiskConfig block;        /* VIRTIO_BLOCK, NVME, USB_STORAGE */
@@ -200,6 +202,7 @@ typedef struct VmcConfig {
 #define VMC_CPUS_MAX        64u
 #define VMC_MEMORY_MIN      (16ull << 20)
 #define VMC_PCI_DEVICES_MAX 27u
+#define VMC_PCI_SLOT_MAX    30u
 #define VMC_PORTS_MAX       30u /* of virtio-serial */
 #define VMC_USB_DEVICES_MAX 32u
 
@@ -268,6 +271,14 @@ typedef struct VmcDeviceInfo {
     const VmcAction *actions;
     unsigned n_actions;
 } VmcDeviceInfo;
+
+/* pci_slot as a setting ("pciSlot", "PCISlot"), which is not in the tables because all kinds have it that are
+ * on the PCI bus: by themselves, or with others in one function, which all say the same then. */
+extern const VmcField vmc_pci_slot_field;
+bool vmc_device_has_pci_slot(VmcDeviceKind kind);
+/* Puts the slots that `running` has, the configuration of a machine that runs, into `config`, from which it
+ * was made. True: there were new ones, which are worth keeping. */
+bool vmc_config_take_pci_slots(VmcConfig *config, const VmcConfig *running);
 
 /* NULL when this version has no such device. */
 const VmcDeviceInfo *vmc_device_info(VmcDeviceKind kind);

@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include <gio/gio.h>
 #include <glib-object.h>
 #include <vmcore/agent.h>
 #include <vmcore/config.h>
@@ -104,6 +105,22 @@ int vmc_machine_attach_usb_storage(VmcMachine *machine, const char *path, VmcDis
  * behind it move up. Waits until what it was doing is done and its disk is flushed. False with nothing done.
  */
 bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error);
+
+/* Saves a paused machine to a file, from which it can be brought back later, by another process too: memory,
+ * devices and CPUs, but not its disks, which have to stay as they are. The machine is VMC_MACHINE_SAVING
+ * meanwhile and then paused again, whatever became of it; it may be stopped, which ends the save. An older
+ * file of that name is replaced at once when the new one is whole and on the disk, and stays otherwise.
+ * `callback` is called on the machine's context and calls vmc_machine_save_finish; false with `error` set: it
+ * was not saved (G_IO_ERROR_CANCELLED if that is why). `cancellable` may be NULL. */
+void vmc_machine_save(VmcMachine *machine, const char *path, GCancellable *cancellable,
+                      GAsyncReadyCallback callback, void *data);
+bool vmc_machine_save_finish(VmcMachine *machine, GAsyncResult *result, GError **error);
+/* stopped/error -> paused, as it was when it was saved; the file stays. The machine has to be made of the
+ * same parts, and its disks have to be as they were. VMC_MACHINE_RESTORING meanwhile; when it fails it is
+ * stopped, and nothing was changed. Otherwise as vmc_machine_save. */
+void vmc_machine_restore(VmcMachine *machine, const char *path, GCancellable *cancellable,
+                         GAsyncReadyCallback callback, void *data);
+bool vmc_machine_restore_finish(VmcMachine *machine, GAsyncResult *result, GError **error);
 
 /* The n-th display, owned by the machine and valid while it exists, or NULL. */
 VmcDisplay *vmc_machine_get_display(VmcMachine *machine, unsigned n);

@@ -32,7 +32,7 @@ VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error)
     return vmc_disk_open(&params, error);
 }
 
-static bool is_disk(const VmcDeviceConfig *device)
+bool vmc_device_is_disk(const VmcDeviceConfig *device)
 {
     return device->kind == VMC_DEVICE_VIRTIO_BLOCK || device->kind == VMC_DEVICE_NVME ||
            device->kind == VMC_DEVICE_USB_STORAGE;
@@ -68,7 +68,7 @@ static bool disk_identity(const VmcDeviceConfig *device, dev_t *dev, ino_t *ino)
 {
     struct stat st;
 
-    if (!is_disk(device) || !device->block.path || stat(device->block.path, &st) < 0)
+    if (!vmc_device_is_disk(device) || !device->block.path || stat(device->block.path, &st) < 0)
         return false;
     *dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
     *ino = S_ISBLK(st.st_mode) ? 0 : st.st_ino;

@@ -89,6 +89,8 @@ const VmcDeviceConfig *vmc_check_device(const VmcCheck *check, guint n);
 /* A disk that other disks of the machine use too, where one of them writes. */
 void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device);
 
+/* Whether it is a disk: device->block says which. */
+bool vmc_device_is_disk(const VmcDeviceConfig *device);
 /* Opens what a disk's configuration names. */
 VmcDisk *vmc_guest_open_disk(const VmcDiskConfig *config, GError **error);
 /* What a guest that has to be told a serial number reads: the user's, or one that stays what it is while the
@@ -111,6 +113,11 @@ const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index);
 /* Puts `device` on the bus as the index-th of the configuration; NULL (a constructor failed) is an error,
  * too. The guest owns it in every case. */
 bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GError **error);
+/* Puts `pci` on the bus as the function of the index-th device, in the slot that is given for it or else in
+ * one that no device asks for, and notes which that is. False: there is none. */
+bool vmc_guest_place_pci(VmcGuest *guest, guint index, VmcPciDevice *pci);
+/* Whether two devices of these kinds are in one function. */
+bool vmc_device_same_function(VmcDeviceKind a, VmcDeviceKind b);
 /* The index-th device of a running machine's configuration, or NULL if it has none of that kind there. */
 VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind);
 

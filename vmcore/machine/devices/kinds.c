@@ -48,6 +48,81 @@ const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index)
     return g_ptr_array_index(guest->config->devices, index);
 }
 
+/* ---- where they are on the PCI bus ---- */
+
+const VmcField vmc_pci_slot_field = VMC_FIELD("pciSlot", "PCISlot", NUMBER, pci_slot, .value = "N");
+
+bool vmc_device_has_pci_slot(VmcDeviceKind kind)
+{
+    const VmcDeviceKindOps *ops = vmc_device_kind_ops(kind);
+
+    return ops && (ops->pci || ops->port || ops->usb);
+}
+
+bool vmc_device_same_function(VmcDeviceKind a, VmcDeviceKind b)
+{
+    const VmcDeviceKindOps *x = vmc_device_kind_ops(a), *y = vmc_device_kind_ops(b);
+
+    return x && y && ((x == y && x->shared) || (x->port && y->port) || (x->usb && y->usb));
+}
+
+/* The slot that is wanted for the function of the index-th device; 0: none in particular. */
+static unsigned wanted_slot(const VmcGuest *guest, guint index)
+{
+    const VmcDeviceConfig *device = vmc_guest_config(guest, index);
+
+    for (guint i = 0; !device->pci_slot && i < guest->config->devices->len; i++) {
+        const VmcDeviceConfig *other = vmc_guest_config(guest, i);
+        if (other->pci_slot && vmc_device_same_function(device->kind, other->kind))
+            return other->pci_slot;
+    }
+    return device->pci_slot;
+}
+
+static bool is_wanted(const VmcGuest *guest, unsigned slot)
+{
+    for (guint i = 0; i < guest->config->devices->len; i++)
+        if (vmc_guest_config(guest, i)->pci_slot == slot)
+            return true;
+    return false;
+}
+
+/* What was given out once stays: a slot that another device asks for is not taken, whether that has been made
+ * or not.
+ */
+bool vmc_guest_place_pci(VmcGuest *guest, guint index, VmcPciDevice *pci)
+{
+    VmcPciBus *bus = vmc_board_pci(guest->board);
+    unsigned wanted = wanted_slot(guest, index), slot = wanted;
+    bool placed = wanted && vmc_pci_bus_add(bus, pci, (int)wanted, 0);
+
+    for (slot = placed ? wanted : 1; !placed && !wanted && slot <= VMC_PCI_SLOT_MAX; slot += !placed)
+        placed = !is_wanted(guest, slot) && vmc_pci_bus_add(bus, pci, (int)slot, 0);
+    if (!placed)
+        return false;
+    for (guint i = 0; i < guest->config->devices->len; i++) {
+        VmcDeviceConfig *other = g_ptr_array_index(guest->config->devices, i);
+        if (i == index || vmc_device_same_function(vmc_guest_config(guest, index)->kind, other->kind))
+            other->pci_slot = slot;
+    }
+    return true;
+}
+
+bool vmc_config_take_pci_slots(VmcConfig *config, const VmcConfig *running)
+{
+    bool news = false;
+
+    for (guint i = 0; i < config->devices->len && i < running->devices->len; i++) {
+        VmcDeviceConfig *device = g_ptr_array_index(config->devices, i);
+        const VmcDeviceConfig *now = g_ptr_array_index(running->devices, i);
+        if (device->kind != now->kind)
+            break;
+        news |= device->pci_slot != now->pci_slot;
+        device->pci_slot = now->pci_slot;
+    }
+    return news;
+}
+
 bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GError **error)
 {
     const char *name = vmc_device_kind_name(vmc_guest_config(guest, index)->kind);
@@ -59,10 +134,11 @@ bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GErro
                     name);
         return false;
     }
-    if (!vmc_pci_bus_add(vmc_board_pci(guest->board), device, -1, 0)) {
+    if (!vmc_guest_place_pci(guest, index, device)) {
         device->ops->free(device);
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no PCI slot left for a %s device; remove some", name);
+                    "There is no PCI slot left for a %s device, or not the one it asks for; remove some",
+                    name);
         return false;
     }
     guest->pci_devices[index] = device;

@@ -10,7 +10,7 @@
 
 /* ---- the controller ---- */
 
-static bool make_controller(VmcGuest *guest, GError **error)
+static bool make_controller(VmcGuest *guest, guint index, GError **error)
 {
     VmcPciDevice *xhci;
 
@@ -23,7 +23,7 @@ static bool make_controller(VmcGuest *guest, GError **error)
                     "close something");
         return false;
     }
-    if (!vmc_pci_bus_add(vmc_board_pci(guest->board), xhci, -1, 0)) {
+    if (!vmc_guest_place_pci(guest, index, xhci)) {
         xhci->ops->free(xhci);
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     "There is no PCI slot left for a USB controller; remove some devices");
@@ -36,7 +36,7 @@ static bool make_controller(VmcGuest *guest, GError **error)
 /* Plugs it in as the index-th device; the guest owns it in every case. */
 static bool add_usb(VmcGuest *guest, guint index, VmcUsbDevice *dev, GError **error)
 {
-    if (!make_controller(guest, error) || !vmc_xhci_attach(guest->usb, dev, error)) {
+    if (!make_controller(guest, index, error) || !vmc_xhci_attach(guest->usb, dev, error)) {
         vmc_usb_device_free(dev);
         return false;
     }
