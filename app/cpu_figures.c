@@ -25,6 +25,7 @@ typedef struct Row {
     RowKind kind;
     size_t field, of; /* in VmcCpuStats */
     bool translator;  /* only if that ran */
+    bool soft;        /* only of software CPUs, which count blocks */
     bool rare;        /* only if it is not zero */
 } Row;
 
@@ -33,7 +34,7 @@ typedef struct Row {
     .kind = row, .field = offsetof(VmcCpuStats, name), .of = offsetof(VmcCpuStats, whole)
 
 static const Row rows[] = {
-    {.label = "blocks decoded", COUNT(blocks_decoded)},
+    {.label = "blocks decoded", COUNT(blocks_decoded), .soft = true},
     {.label = "blocks translated", COUNT(blocks_translated), .translator = true},
     {.label = "  of those decoded", OF(ROW_SHARE, blocks_translated, blocks_decoded), .translator = true},
     {.label = "guest instructions translated", COUNT(insns_translated), .translator = true},
@@ -43,16 +44,23 @@ static const Row rows[] = {
     {.label = "  for a guest instruction",
      OF(ROW_RATIO, code_bytes_total, insns_translated),
      .translator = true},
-    {.label = "times old code made room", COUNT(evictions)},
-    {.label = "returns to the run loop", COUNT(exits)},
-    {.label = "requests served there", COUNT(requests)},
-    {.label = "blocks looked up there", COUNT(lookups)},
-    {.label = "  found in the jump cache", OF(ROW_REST, lookup_misses, lookups)},
+    {.label = "times old code made room", COUNT(evictions), .soft = true},
+    {.label = "returns to the run loop", COUNT(exits), .soft = true},
+    {.label = "requests served there", COUNT(requests), .soft = true},
+    {.label = "blocks looked up there", COUNT(lookups), .soft = true},
+    {.label = "  found in the jump cache", OF(ROW_REST, lookup_misses, lookups), .soft = true},
     {.label = "blocks left to the interpreter", COUNT(blocks_interpreted), .translator = true},
     {.label = "instructions left to it", COUNT(bails), .translator = true},
-    {.label = "TLB flushes", COUNT(flushes)},
-    {.label = "accesses the TLB did not serve", COUNT(tlb_slow)},
+    {.label = "TLB flushes", COUNT(flushes), .soft = true},
+    {.label = "accesses the TLB did not serve", COUNT(tlb_slow), .soft = true},
     {.label = "blocks compared in lockstep", COUNT(lockstep_blocks), .translator = true, .rare = true},
+    {.label = "entries into KVM", COUNT(kernel_entries), .rare = true},
+    {.label = "exits from the guest", COUNT(kernel_exits), .rare = true},
+    {.label = "  of those, halts", OF(ROW_SHARE, halts, kernel_exits), .rare = true},
+    {.label = "interrupts taken", COUNT(interrupts), .rare = true},
+    {.label = "accesses to ports", COUNT(port_exits), .rare = true},
+    {.label = "accesses to devices in memory", COUNT(memory_exits), .rare = true},
+    {.label = "accesses to MSRs of ours or unknown", COUNT(msr_exits), .rare = true},
 };
 
 static uint64_t get(const VmcCpuStats *stats, size_t field)
@@ -108,6 +116,8 @@ static char *cell(const Row *row, const VmcCpuStats *stats)
 static bool is_shown(const Row *row, const char *engine, const VmcCpuStats *sum)
 {
     if (row->translator && g_strcmp0(engine, vmc_cpu_engine_name(VMC_ENGINE_TRANSLATOR)) != 0)
+        return false;
+    if (row->soft && sum->kernel_entries)
         return false;
     return !row->rare || get(sum, row->field) != 0;
 }

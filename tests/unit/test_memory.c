@@ -179,6 +179,20 @@ static void test_a_slot_stands_between_guard_pages(void **state)
     vmc_memory_free(mem);
 }
 
+/* A huge page of the host's can be one of the guest's only where the addresses of both agree in the bits
+ * below. */
+static void test_slots_lie_where_huge_pages_begin(void **state)
+{
+    VmcMemory *mem = vmc_memory_new();
+
+    assert_true(vmc_memory_add(mem, "low", 0, 64u << 20, false, NULL));
+    assert_true(vmc_memory_add(mem, "high", 1ull << 32, 3u << 20, false, NULL));
+    assert_true(vmc_memory_add(mem, "small", 1ull << 33, VMC_PAGE_SIZE, true, NULL));
+    for (unsigned i = 0; i < mem->n_slots; i++)
+        assert_int_equal((uintptr_t)mem->slots[i].host % (2u << 20), 0);
+    vmc_memory_free(mem);
+}
+
 static void test_a_slot_moves(void **state)
 {
     VmcMemory *mem = memory_with(0x1000, 0x1000);
@@ -272,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_a_write_kills_code_of_its_pages_only),
         cmocka_unit_test(test_host_pointers_stay),
         cmocka_unit_test(test_a_slot_stands_between_guard_pages),
+        cmocka_unit_test(test_slots_lie_where_huge_pages_begin),
         cmocka_unit_test(test_a_slot_moves),
         cmocka_unit_test(test_a_slot_moves_only_where_there_is_room),
         cmocka_unit_test(test_devices_writes_are_logged),

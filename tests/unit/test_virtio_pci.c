@@ -205,6 +205,46 @@ static void test_bus_master(void **state)
     assert_int_equal(rig_used(rig, &rig->queues[0]).len, 32);
 }
 
+/* As a CPU that has the bell does it: no register is written to. */
+static void expect_bell_works(Rig *rig)
+{
+    RigQueue *q = &rig->queues[0];
+    uint64_t at = rig_alloc(rig, 32), one = 1;
+
+    assert_int_equal(rig->n_bells, 1);
+    assert_int_equal(rig->bells[0].at, q->notify);
+    rig_add(rig, q, &(RigBuffer){at, 32}, 0, 1);
+    assert_int_equal(write(rig->bells[0].fd, &one, sizeof one), sizeof one);
+    assert_int_equal(rig_used(rig, q).len, 32);
+}
+
+static void test_cpus_are_given_the_bell_of_a_queue_that_runs(void **state)
+{
+    Rig *rig = *state;
+    uint64_t moved = RIG_WINDOW + 0x200000;
+
+    assert_int_equal(rig->n_bells, 0);
+    rig_bring_up(rig, RIG_FEATURES, 1, SIZE);
+    expect_bell_works(rig);
+    expect_working(rig); /* who does not have it writes the register */
+
+    rig_set_config(rig, PCI_BASE_ADDRESS_0, 4, (uint32_t)moved);
+    assert_int_equal(rig->n_bells, 1);
+    assert_int_equal(rig->bells[0].at, moved + (rig->queues[0].notify - rig->common));
+    rig_set_config(rig, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+    assert_int_equal(rig->n_bells, 0);
+    rig_set_config(rig, PCI_BASE_ADDRESS_0, 4, (uint32_t)rig->common);
+    rig_set_config(rig, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    expect_bell_works(rig);
+
+    rig_reset(rig);
+    assert_int_equal(rig->n_bells, 0);
+    rig_bring_up(rig, RIG_FEATURES, 1, SIZE);
+    expect_bell_works(rig);
+    vmc_pci_bus_reset(rig->pci);
+    assert_int_equal(rig->n_bells, 0);
+}
+
 static void test_power_on_reset(void **state)
 {
     Rig *rig = *state;
@@ -362,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_64_bit_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_window, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bus_master, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cpus_are_given_the_bell_of_a_queue_that_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_power_on_reset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_rings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_queue_addresses, setup, teardown),

@@ -68,6 +68,11 @@ typedef struct Rig {
     unsigned interrupts[RIG_VECTORS]; /* messages, by data */
     bool intx;
     unsigned intx_rises;
+    struct {
+        uint64_t at;
+        int fd;
+    } bells[16]; /* what CPUs would ring themselves */
+    unsigned n_bells;
 } Rig;
 
 typedef struct RigBuffer {
@@ -97,6 +102,27 @@ static inline void rig_wire(void *opaque, unsigned line, bool level)
     g_mutex_unlock(&rig->lock);
 }
 
+static inline bool rig_add_bell(void *opaque, uint64_t address, int fd)
+{
+    Rig *rig = opaque;
+
+    assert_true(rig->n_bells < G_N_ELEMENTS(rig->bells));
+    rig->bells[rig->n_bells].at = address;
+    rig->bells[rig->n_bells++].fd = fd;
+    return true;
+}
+
+static inline void rig_remove_bell(void *opaque, uint64_t address, int fd)
+{
+    Rig *rig = opaque;
+    unsigned i = 0;
+
+    while (i < rig->n_bells && (rig->bells[i].at != address || rig->bells[i].fd != fd))
+        i++;
+    assert_true(i < rig->n_bells); /* only what is there is taken away */
+    rig->bells[i] = rig->bells[--rig->n_bells];
+}
+
 /* The machine without a device. */
 static inline void rig_init(Rig *rig)
 {
@@ -113,6 +139,7 @@ static inline void rig_init(Rig *rig)
     assert_non_null(rig->io);
     rig->host = (VmcVirtioHost){.memory = rig->memory, .io = rig->io};
     VmcPciBusParams params = {.pio = rig->pio, .mmio = rig->mmio, .msi = {rig_msi, rig}};
+    params.doorbells = (VmcPciDoorbellOps){rig_add_bell, rig_remove_bell, rig};
     for (unsigned i = 0; i < 8; i++)
         params.intx[i] = (VmcIrq){rig_wire, rig, i};
     rig->pci = vmc_pci_bus_new(&params);

@@ -17,6 +17,8 @@
 
 #include "vmcore/error.h"
 
+#define HUGE_PAGE (2u << 20)
+
 VmcMemory *vmc_memory_new(void)
 {
     VmcMemory *mem = g_new0(VmcMemory, 1);
@@ -92,6 +94,24 @@ static bool check_range(const VmcMemory *mem, const char *name, uint64_t gpa, ui
     return true;
 }
 
+/* Address space for a slot and the page before and behind it, the slot at a multiple of a huge page: only
+ * where host, file and guest agree in the bits below can a huge page of the host's serve the guest as one,
+ * too. NULL: there is none. */
+static uint8_t *reserve(uint64_t size)
+{
+    uint64_t whole = size + 2 * VMC_PAGE_SIZE;
+    uint8_t *map =
+        mmap(NULL, whole + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (map == MAP_FAILED)
+        return NULL;
+    uint64_t first = -(uint64_t)(uintptr_t)(map + VMC_PAGE_SIZE) & (HUGE_PAGE - 1);
+    if (first)
+        munmap(map, first);
+    munmap(map + first + whole, HUGE_PAGE - first);
+    return map + first + VMC_PAGE_SIZE;
+}
+
 /* Maps it between two guard pages. */
 static bool slot_map(VmcMemSlot *slot, const char *name)
 {
@@ -100,11 +120,9 @@ static bool slot_map(VmcMemSlot *slot, const char *name)
     slot->fd = memfd_create(name, MFD_CLOEXEC);
     if (slot->fd < 0 || ftruncate(slot->fd, (off_t)slot->size) < 0)
         return false;
-    map = mmap(NULL, slot->size + 2 * VMC_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-               -1, 0);
-    if (map == MAP_FAILED)
+    slot->host = reserve(slot->size);
+    if (!slot->host)
         return false;
-    slot->host = (uint8_t *)map + VMC_PAGE_SIZE;
     map = mmap(slot->host, slot->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
                slot->fd, 0);
     if (map == MAP_FAILED)
@@ -129,6 +147,10 @@ static bool add_slot(VmcMemory *mem, const char *name, VmcMemSlot slot, GError *
                     g_strerror(err));
         return false;
     }
+    /* Of use where /sys/kernel/mm/transparent_hugepage/shmem_enabled says “advise”; most kernels come with
+     * “never”, which is then what they do. */
+    if (slot.size >= HUGE_PAGE)
+        madvise(slot.host, slot.size, MADV_HUGEPAGE);
     /* A core dump without the guest's memory is still of use, one with it may fill the disk with secrets. */
     madvise(slot.host, slot.size, MADV_DONTDUMP);
     mem->slots[mem->n_slots++] = slot;

@@ -41,7 +41,7 @@ typedef struct VmcMemSlot {
     uint64_t size;                /* bytes, page aligned */
     uint8_t *host;                /* where it is mapped in this process */
     int fd;                       /* the memfd behind it */
-    bool readonly;                /* ROM: writes by CPUs are dropped */
+    bool readonly;                /* ROM: writes by CPUs go to the bus instead */
     bool movable;                 /* code in it is never cached */
     _Atomic uint32_t *code_words; /* one per page */
     _Atomic uint64_t *dirty;      /* a bit per page, or NULL: no log */

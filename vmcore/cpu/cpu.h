@@ -151,6 +151,9 @@ typedef struct VmcCpuVmParams {
     bool lockstep;           /* run each block by both engines and compare (slow: for tests) */
     unsigned code_cache_mib; /* host code the translator keeps, 8..1024; 0: 64 */
     bool baseline_cpu;       /* soft: x86-64-v2 and nothing beyond, whatever the host has */
+    /* What a user should know; any thread. May be NULL. */
+    void (*log)(void *opaque, const char *line);
+    void *log_opaque;
 } VmcCpuVmParams;
 
 typedef struct VmcCpuBackend {
@@ -185,6 +188,13 @@ typedef struct VmcCpuBackend {
     /* The PIT shall keep IRQ 0 to itself, or shall not: an HPET has taken its place. May be NULL. */
     void (*mute_pit)(VmcCpuVm *vm, bool muted);
 
+    /* Optional: has writes of CPUs to this physical address ring an eventfd and go nowhere else, so that the
+     * CPU does not come back here for them. False: not this one, which then stays with the bus. The same pair
+     * is there at most once; removing one that is not there does nothing. Any thread, but it may take a
+     * while. */
+    bool (*add_doorbell)(VmcCpuVm *vm, uint64_t address, int fd);
+    void (*remove_doorbell)(VmcCpuVm *vm, uint64_t address, int fd);
+
     /* How many breakpoints of hardware and watchpoints there are together, the latter of 1, 2, 4 or 8 aligned
      * bytes; 0: as many and as long as VmcCpuDebug has room for. */
     unsigned debug_registers;
@@ -201,6 +211,9 @@ typedef struct VmcCpuBackend {
     /* Guest TSC ticks per second; the guest TSC as it reads now (any thread). */
     uint64_t (*tsc_hz)(VmcCpuVm *vm);
     uint64_t (*tsc_now)(VmcCpuVm *vm);
+
+    /* Optional: CPUs are about to go on after the machine was paused for some time. While no CPU runs. */
+    void (*resumed)(VmcCpuVm *vm);
 
     /* How it executes guest code, never VMC_ENGINE_DEFAULT. NULL where there is only one way. */
     VmcCpuEngine (*engine)(VmcCpuVm *vm);

@@ -82,6 +82,8 @@ static bool build_board(VmcGuest *guest, GError **error)
         .engine = guest->config->soft.engine,
         .lockstep = guest->config->soft.lockstep,
         .code_cache_mib = guest->config->soft.code_cache,
+        .log = on_log,
+        .log_opaque = guest,
     };
     VmcBoardParams board = {
         .memory = guest->memory,

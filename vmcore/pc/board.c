@@ -114,6 +114,18 @@ static void send_msi(void *opaque, uint64_t address, uint32_t data)
         board->params.backend->send_msi(board->params.vm, address, data);
 }
 
+static bool add_doorbell(void *opaque, uint64_t address, int fd)
+{
+    VmcBoard *board = opaque;
+    return board->params.backend->add_doorbell(board->params.vm, address, fd);
+}
+
+static void remove_doorbell(void *opaque, uint64_t address, int fd)
+{
+    VmcBoard *board = opaque;
+    board->params.backend->remove_doorbell(board->params.vm, address, fd);
+}
+
 static void mute_kernel_pit(void *opaque, bool muted)
 {
     VmcBoard *board = opaque;
@@ -196,6 +208,8 @@ static void make_pci(VmcBoard *board)
 {
     const VmcBoardParams *p = &board->params;
     VmcPciBusParams pci = {.pio = p->pio, .mmio = p->mmio, .msi = {send_msi, board}};
+    if (p->backend->add_doorbell)
+        pci.doorbells = (VmcPciDoorbellOps){add_doorbell, remove_doorbell, board};
     board->lpc = vmc_lpc_new(board->pm, board->wires);
     for (unsigned i = 0; i < 8; i++)
         pci.intx[i] = (VmcIrq){vmc_lpc_pirq, board->lpc, i};
@@ -548,6 +562,8 @@ void vmc_board_pause(VmcBoard *board)
 void vmc_board_resume(VmcBoard *board)
 {
     vmc_clock_resume(board->clock);
+    if (board->params.backend->resumed)
+        board->params.backend->resumed(board->params.vm);
     vmc_pci_bus_resumed(board->pci);
 }
 

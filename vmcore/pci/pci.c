@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pci/doorbell.h"
 #include "pci/msix.h"
 #include "pci/pci.h"
 
@@ -41,6 +42,7 @@ struct VmcPciBus {
     VmcPciBusParams params;
     GMutex access;
     GMutex interrupt;
+    VmcPciBells bells;
     unsigned line_users[8]; /* how many devices hold each PIRQ up */
     VmcPciDevice *devices[256];
 };
@@ -76,6 +78,11 @@ const VmcMsi *vmc_pci_bus_msi(VmcPciBus *bus)
     return &bus->params.msi;
 }
 
+VmcPciBells *vmc_pci_bus_bells(VmcPciBus *bus)
+{
+    return &bus->bells;
+}
+
 /* ---- devices ---- */
 
 void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const VmcPciIdentity *identity)
@@ -84,7 +91,7 @@ void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const Vm
     dev->ops = ops;
     dev->next_capability = REG_STANDARD_END;
     for (unsigned i = 0; i < G_N_ELEMENTS(dev->bars); i++)
-        dev->bars[i] = (VmcPciBar){.mapped_at = UNMAPPED, .dev = dev, .index = i};
+        dev->bars[i] = (VmcPciBar){.mapped_at = UNMAPPED, .bells_at = UNMAPPED, .dev = dev, .index = i};
 
     put32(&dev->config[0x00], identity->vendor | (uint32_t)identity->device << 16);
     put32(&dev->config[0x08], identity->revision | identity->class_code << 8);
@@ -100,6 +107,8 @@ void vmc_pci_device_clear(VmcPciDevice *dev)
 {
     vmc_msix_free(dev->msix);
     dev->msix = NULL;
+    for (unsigned i = 0; i < G_N_ELEMENTS(dev->bars); i++)
+        vmc_pci_bells_clear(&dev->bars[i]);
     g_clear_pointer(&dev->power_on, g_free);
 }
 
@@ -244,6 +253,8 @@ static void move_bar(VmcPciBar *bar, uint64_t to)
     }
     if (!space)
         return;
+    if (!bar->io)
+        vmc_pci_bells_moved(bar, to);
     if (bar->mapped_at != UNMAPPED)
         vmc_bus_remove(space, bar->mapped_at, region_ops_of(bar), bar);
     bar->mapped_at = to;
@@ -353,6 +364,8 @@ VmcPciBus *vmc_pci_bus_new(const VmcPciBusParams *params)
     bus->params = *params;
     g_mutex_init(&bus->access);
     g_mutex_init(&bus->interrupt);
+    g_mutex_init(&bus->bells.lock);
+    bus->bells.ops = params->doorbells;
     return bus;
 }
 
@@ -370,6 +383,7 @@ void vmc_pci_bus_free(VmcPciBus *bus)
     }
     g_mutex_clear(&bus->access);
     g_mutex_clear(&bus->interrupt);
+    g_mutex_clear(&bus->bells.lock);
     g_free(bus);
 }
 

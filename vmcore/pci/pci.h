@@ -24,9 +24,17 @@
 typedef struct VmcPciBus VmcPciBus;
 typedef struct VmcPciDevice VmcPciDevice;
 
+/* What CPUs can do for doorbells, as in VmcCpuBackend; all NULL: nothing. */
+typedef struct VmcPciDoorbellOps {
+    bool (*add)(void *opaque, uint64_t address, int fd);
+    void (*remove)(void *opaque, uint64_t address, int fd);
+    void *opaque;
+} VmcPciDoorbellOps;
+
 typedef struct VmcPciBusParams {
     VmcBus *pio, *mmio;
     VmcMsi msi;
+    VmcPciDoorbellOps doorbells;
     VmcIrq intx[8]; /* PIRQ A..H; INTx of slot d, pin p (0..3) goes to intx[(d + p) & 7] */
 } VmcPciBusParams;
 
@@ -74,6 +82,8 @@ typedef struct VmcPciBar {
     uint64_t mapped_at;      /* where it is on the bus now, or UINT64_MAX */
     VmcMemory *memory;       /* not NULL: the BAR is this memory's movable slot */
     unsigned slot;
+    GArray *bells; /* doorbell.c's, as is the next: where they are */
+    uint64_t bells_at;
     VmcPciDevice *dev; /* whose it is and */
     unsigned index;    /* which: what the bus region's handlers are given */
 } VmcPciBar;
@@ -123,6 +133,11 @@ void vmc_pci_device_add_bar(VmcPciDevice *dev, unsigned bar, uint64_t size, bool
 /* Makes memory of a memory BAR: accesses go to a movable slot of the BAR's size, which must outlive the
  * device, and no handler is called. */
 void vmc_pci_device_set_bar_memory(VmcPciDevice *dev, unsigned bar, VmcMemory *memory, unsigned slot);
+/* A write to this place of a memory BAR does no more than ring the eventfd `fd`, so CPUs may do that
+ * themselves, now and wherever the BAR moves. Those that cannot go on calling bar_write. Any thread. */
+void vmc_pci_device_add_doorbell(VmcPciDevice *dev, unsigned bar, uint64_t offset, int fd);
+/* All of a BAR's. When it returns, the CPUs ring none any more. Any thread. */
+void vmc_pci_device_remove_doorbells(VmcPciDevice *dev, unsigned bar);
 /* Where a BAR is decoded now, or UINT64_MAX. */
 uint64_t vmc_pci_device_bar_address(VmcPciDevice *dev, unsigned bar);
 /* Reserves `size` bytes for a capability and returns its offset; the two header bytes are filled in. */

@@ -125,6 +125,18 @@ static void queue_rung(void *data)
         vp->dev->ops->queue_notified(vp->dev, (unsigned)(queue - vp->queues));
 }
 
+/* From now on CPUs that can ring the bells without us. Not before: while BARs are looked for and placed, each
+ * move would cost as much again for each queue. */
+static void add_doorbells(VirtioPci *vp)
+{
+    uint64_t cells = vp->layout->registers_at + PAGE_NOTIFY * PAGE;
+
+    for (unsigned i = 0; i < vp->n_queues; i++)
+        if (vp->queues[i].enabled)
+            vmc_pci_device_add_doorbell(&vp->pci, vp->layout->registers_bar, cells + i * NOTIFY_MULTIPLIER,
+                                        vmc_doorbell_fd(vp->queues[i].bell));
+}
+
 /* DRIVER_OK. The vCPU that wrote it waits, so its registers stand still. */
 static void start(void *data)
 {
@@ -143,6 +155,7 @@ static void start(void *data)
     dev->running = true;
     if (dev->ops->driver_ok)
         dev->ops->driver_ok(dev);
+    add_doorbells(vp);
     for (unsigned i = 0; i < vp->n_queues; i++)
         if (vp->queues[i].enabled)
             kick(vp, i);
@@ -152,6 +165,7 @@ static void reset_done(void *opaque)
 {
     VirtioPci *vp = opaque;
 
+    vmc_pci_device_remove_doorbells(&vp->pci, vp->layout->registers_bar);
     for (unsigned i = 0; i < vp->n_queues; i++)
         vmc_virtqueue_stop(&vp->dev->queues[i]);
     vp->dev->features = 0;

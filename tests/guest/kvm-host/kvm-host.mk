@@ -9,6 +9,7 @@ $(B)/kvm-host/bare/%.bin: tests/guest/bare/%.S tests/guest/bare/bare.h
 
 ifdef WAY
 .PHONY: test-kvm
-test-kvm: $(B)/tests/test_bare $(B)/tests/test_gdb $(B)/espalierctl $(KVM_HOST_BARE) $(GUEST)
+test-kvm: $(B)/tests/test_bare $(B)/tests/test_gdb $(B)/tests/test_kvm $(B)/tests/test_slots \
+		$(B)/espalierctl $(KVM_HOST_BARE) $(GUEST)
 	$(Q)tests/guest/kvm-host/run.sh
 endif

@@ -7,16 +7,23 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [bare [GUEST]] [gdb] [linux]      default: all three
+#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [devices] [efi]      default: all of them
 #
-# CPUS, MEMORY (MiB) of the emulated host; SECONDS_MAX until it is given up. Exit status 0: all passed; 77: this
+# The emulated host has one processor: with two, its kernel now and then locks up when it patches its own code, which KVM
+# has it do each time a guest switches a local APIC on or off, and with two that QEMU runs by turns, guests of two CPUs
+# stop for ever. Guests of several CPUs run all the same.
+#
+# CPUS, MEMORY (MiB) of the emulated host; SECONDS_MAX until it is given up. UEFI firmware has a host of its own, which
+# counts instructions for time: QEMU 7.2 ends with an assertion in tcg_handle_interrupt when a guest
+# of a guest writes CR8 while an interrupt waits for it, which firmware does at the end of each timer interrupt. Where
+# time goes by the instruction, the next one is far away then. It is tried again when that happens. Exit status 0: all passed; 77: this
 # computer lacks something that is needed.
 set -eu
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${ESPALIER_BUILD:-build}" && pwd)
-cpus=${CPUS:-2}
-memory=${MEMORY:-1536}
+cpus=${CPUS:-1}
+memory=${MEMORY:-3072}
 seconds=${SECONDS_MAX:-900}
 work=$build/kvm-host
 root=$work/root
@@ -48,7 +55,8 @@ for module in $modules; do
     cp "$work/modules/$module.ko" "$root/modules/"
     echo "$module" >> "$root/modules/order"
 done
-for program in "$build/tests/test_bare" "$build/tests/test_gdb" "$build/espalierctl"; do
+for program in "$build/tests/test_bare" "$build/tests/test_gdb" "$build/tests/test_kvm" "$build/tests/test_slots" \
+    "$build/espalierctl"; do
     strip -o "$root/build/$(basename "$program")" "$program"
     ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
         mkdir -p "$root$(dirname "$library")"
@@ -57,16 +65,58 @@ for program in "$build/tests/test_bare" "$build/tests/test_gdb" "$build/espalier
 done
 cp -r "$work/bare" "$root/build/bare"
 rm -f "$root"/build/bare/*.o
-cp "$build/guest/vmlinuz" "$build/guest/initrd-serial.img" "$root/build/guest/"
-echo "${*:-bare gdb linux}" > "$root/what"
+cp "$build/guest/vmlinuz" "$build/guest/initrd-serial.img" "$build/guest/initrd-devices.img" "$root/build/guest/"
+for firmware in /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd; do
+    [ ! -e $firmware ] || install -D -t "$root/build/ovmf" $firmware
+done
 # Not compressed: unpacking it on an emulated processor takes longer than reading it.
 (cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) > "$work/initrd.img"
 rm -rf "$root"
 
 log=$work/host.log
-timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg -cpu max,+svm,+npt -smp "$cpus" -m "$memory" -nodefaults \
-    -display none -no-reboot -serial stdio -kernel "$build/guest/vmlinuz" -initrd "$work/initrd.img" \
-    -append "console=ttyS0 quiet panic=-1" < /dev/null 2>&1 | tr -d '\r' | tee "$log" || true
+: > "$log"
+
+# boot LOG WORDS QEMU-OPTION...: an emulated host that does what the words say, with commas between.
+boot()
+{
+    out=$1
+    words=$2
+    shift 2
+    timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg -cpu max,+svm,+npt -m "$memory" "$@" ${QEMU_OPTIONS:-} -nodefaults \
+        -display none -no-reboot -serial stdio -kernel "$build/guest/vmlinuz" -initrd "$work/initrd.img" \
+        -append "console=ttyS0 quiet panic=-1 what=$words" < /dev/null 2>&1 | stdbuf -oL tr -d '\r' | tee "$out" || true
+}
+
+# ended LOG: its init ends with one line of its own, "kvm-host: N wrong".
+ended()
+{
+    grep -q '^kvm-host: 0 wrong$' "$1" && return
+    grep -q '^kvm-host: [0-9]* wrong$' "$1" || echo "the emulated host did not get to its end in $seconds seconds"
+    return 1
+}
+
+firmware=
+rest=
+for word in ${*:-unit bare gdb linux devices efi}; do
+    [ "$word" = efi ] && firmware=yes || rest=$rest,$word
+done
+failed=
+bad=0
+if [ -n "$rest" ]; then
+    boot "$log" "${rest#,}" -smp "$cpus"
+    ended "$log" || failed=yes
+fi
+tries=3
+while [ -n "$firmware" ]; do
+    tries=$((tries - 1))
+    boot "$work/firmware.log" efi -smp 1 -icount shift=0
+    ended "$work/firmware.log" && break
+    if [ $tries -eq 0 ] || ! grep -q 'tcg_handle_interrupt: assertion failed' "$work/firmware.log"; then
+        failed=yes
+        break
+    fi
+    echo "QEMU failed, not we; once more"
+done
 
 # plain GUEST: the lines that fail without any KVM. A BIOS of one jump starts it at 8000h as test_bare does.
 plain()
@@ -103,11 +153,5 @@ compare()
     echo "$excused checks fail on QEMU's processor itself, $bad on KVM only"
 }
 
-bad=0
 compare
-[ "$bad" -eq 0 ] || exit 1
-
-# The host's init ends with one line of its own: "kvm-host: N wrong".
-grep -q '^kvm-host: 0 wrong$' "$log" && exit 0
-grep -q '^kvm-host: [0-9]* wrong$' "$log" || echo "the emulated host did not get to its end in $seconds seconds"
-exit 1
+[ "$bad" -eq 0 ] && [ -z "$failed" ]

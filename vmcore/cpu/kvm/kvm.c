@@ -1,5 +1,5 @@
 /*
- * CPUs by KVM: /dev/kvm, in-kernel LAPIC, IOAPIC, PIC and PIT, memory slots over the machine's memfds.
+ * CPUs by KVM: a machine's memory slots over its memfds, its CPUs, and what they exit for.
  *
  * A kick is a signal that is blocked in the vCPU thread and let through only inside KVM_RUN
  * (KVM_SET_SIGNAL_MASK): it makes the ioctl return and is then taken off the queue. So the library needs no
@@ -16,13 +16,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include "vmcore/error.h"
 
-#define TSS_ADDRESS      0xfffbd000ul /* three pages Intel hosts need for real mode; away from everything else */
-#define IDENTITY_ADDRESS 0xfffbc000ul
-#define KICK_SIGNAL      (SIGRTMIN + 3)
+#define KICK_SIGNAL (SIGRTMIN + 3)
 
 int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *what, GError **error)
 {
@@ -41,6 +38,7 @@ static void kvm_vm_free(VmcCpuVm *vm)
         return;
     vm->memory->ops = NULL;
     g_mutex_clear(&vm->debug_lock);
+    vmc_kvm_msr_clear(vm);
     if (vm->vm_fd >= 0)
         close(vm->vm_fd);
     if (vm->kvm_fd >= 0)
@@ -104,47 +102,6 @@ static void sync_dirty(void *opaque, unsigned slot)
 
 static const VmcMemoryOps slot_ops = {.moved = slot_moved, .sync_dirty = sync_dirty};
 
-/* GSI 0..15 go to the 8259s and the IOAPIC, 16..23 to the IOAPIC; the timer's GSI 0 is IOAPIC pin 2, as the
- * MADT says. */
-static bool route_interrupts(VmcCpuVm *vm, GError **error)
-{
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entries[16 + 24];
-    } routing = {0};
-    unsigned n = 0;
-    for (unsigned gsi = 0; gsi < 24; gsi++) {
-        if (gsi < 16)
-            routing.entries[n++] = (struct kvm_irq_routing_entry){
-                .gsi = gsi,
-                .type = KVM_IRQ_ROUTING_IRQCHIP,
-                .u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
-                              .pin = gsi & 7},
-            };
-        if (gsi != 2) /* the cascade; its pin is the timer's */
-            routing.entries[n++] = (struct kvm_irq_routing_entry){
-                .gsi = gsi,
-                .type = KVM_IRQ_ROUTING_IRQCHIP,
-                .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi == 0 ? 2 : gsi},
-            };
-    }
-    routing.head.nr = n;
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, &routing, "route interrupts", error) >= 0;
-}
-
-static bool make_chips(VmcCpuVm *vm, GError **error)
-{
-    uint64_t identity = IDENTITY_ADDRESS;
-    /* The PIT answers port 61h too, so that its gate and output work. */
-    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "place its identity page", error) >=
-               0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "place its TSS", error) >= 0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, "make interrupt controllers", error) >= 0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0 &&
-           route_interrupts(vm, error);
-}
-
 static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
 {
     VmcCpuVm *vm = g_new0(VmcCpuVm, 1);
@@ -152,19 +109,24 @@ static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->n_cpus = params->n_cpus;
     vm->pio = params->pio;
     vm->mmio = params->mmio;
+    vm->model =
+        (VmcCpuModelParams){.model = params->model, .cpus = params->n_cpus, .apic_hz = VMC_KVM_APIC_HZ};
+    vm->log = params->log;
+    vm->log_opaque = params->log_opaque;
     g_mutex_init(&vm->debug_lock);
+    vmc_kvm_msr_init(vm);
     vm->vm_fd = -1;
-    vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    vm->kvm_fd = vmc_kvm_open(VMC_KVM_DEVICE, error);
     if (vm->kvm_fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "cannot open /dev/kvm: %s", g_strerror(errno));
         kvm_vm_free(vm);
         return NULL;
     }
-    vm->vm_fd = vmc_kvm_ioctl(vm->kvm_fd, KVM_CREATE_VM, NULL, "make a machine", error);
+    vm->vm_fd = vmc_kvm_new_machine(vm->kvm_fd, error);
     int size = vmc_kvm_ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, NULL, "tell its run area's size",
                              vm->vm_fd < 0 ? NULL : error);
     vm->run_size = size > 0 ? (size_t)size : 0;
-    if (vm->vm_fd < 0 || size <= 0 || !make_chips(vm, error) || !add_slots(vm, error)) {
+    if (vm->vm_fd < 0 || size <= 0 || !vmc_kvm_make_chips(vm, error) || !vmc_kvm_take_msrs(vm, error) ||
+        !add_slots(vm, error)) {
         kvm_vm_free(vm);
         return NULL;
     }
@@ -177,6 +139,8 @@ static void kvm_cpu_free(VmcCpu *cpu)
 {
     if (!cpu)
         return;
+    if (cpu->vm->cpus[cpu->index] == cpu)
+        cpu->vm->cpus[cpu->index] = NULL;
     if (cpu->run && cpu->run != MAP_FAILED)
         munmap(cpu->run, cpu->vm->run_size);
     if (cpu->fd >= 0)
@@ -202,6 +166,11 @@ static bool set_signal_mask(VmcCpu *cpu, GError **error)
 static VmcCpu *kvm_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lapic, GError **error)
 {
     (void)lapic;
+    if (index >= G_N_ELEMENTS(vm->cpus)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "CPU %u: a machine on KVM has at most %zu", index,
+                    G_N_ELEMENTS(vm->cpus));
+        return NULL;
+    }
     VmcCpu *cpu = g_new0(VmcCpu, 1);
     cpu->vm = vm;
     cpu->index = index;
@@ -218,14 +187,13 @@ static VmcCpu *kvm_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lap
         kvm_cpu_free(cpu);
         return NULL;
     }
-    if (!vmc_kvm_set_cpuid(cpu, vm->n_cpus, error)) {
+    if (!vm->model.tsc_hz)
+        vm->model.tsc_hz = vmc_kvm_measure_tsc(cpu);
+    if (!vmc_kvm_set_cpuid(cpu, error) || !vmc_kvm_keep_apic(cpu, error)) {
         kvm_cpu_free(cpu);
         return NULL;
     }
-    if (!vm->tsc_hz) {
-        int khz = ioctl(cpu->fd, KVM_GET_TSC_KHZ, 0);
-        vm->tsc_hz = khz > 0 ? (uint64_t)khz * 1000u : 1000000000u;
-    }
+    vm->cpus[index] = cpu;
     return cpu;
 }
 
@@ -236,6 +204,7 @@ static void handle_io(VmcCpu *cpu)
     struct kvm_run *run = cpu->run;
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
     unsigned size = run->io.size;
+    cpu->stats.port_exits++;
     for (unsigned i = 0; i < run->io.count; i++, data += size) {
         uint64_t value = 0;
         if (run->io.direction == KVM_EXIT_IO_OUT) {
@@ -253,8 +222,9 @@ static void handle_mmio(VmcCpu *cpu)
     struct kvm_run *run = cpu->run;
     unsigned size = MIN(run->mmio.len, 8u);
     uint64_t value = 0;
-    if (vmc_memory_slot(cpu->vm->memory, run->mmio.phys_addr)) {
-        /* ROM, to which writes are dropped, or a slot that has just arrived there. */
+    const VmcMemSlot *slot = vmc_memory_slot(cpu->vm->memory, run->mmio.phys_addr);
+    cpu->stats.memory_exits++;
+    if (slot && !(slot->readonly && run->mmio.is_write)) { /* a slot that has just arrived there */
         if (run->mmio.is_write)
             vmc_memory_write(cpu->vm->memory, run->mmio.phys_addr, run->mmio.data, size);
         else
@@ -317,6 +287,7 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
     struct kvm_run *run = cpu->run;
     *exit = VMC_EXIT_ERROR;
     cpu->unfinished = false;
+    cpu->stats.kernel_entries++;
     if (ioctl(cpu->fd, KVM_RUN, 0) < 0) {
         if (errno == EAGAIN)
             return true;
@@ -334,6 +305,11 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
         return true;
     case KVM_EXIT_MMIO:
         handle_mmio(cpu);
+        cpu->unfinished = true;
+        return true;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        vmc_kvm_msr_exit(cpu);
         cpu->unfinished = true;
         return true;
     case KVM_EXIT_DEBUG:
@@ -397,28 +373,13 @@ static void kvm_kick(VmcCpu *cpu)
     g_mutex_unlock(&cpu->lock);
 }
 
-static void kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level)
+/* The chips are everybody's: they are reset with the first CPU. */
+static void kvm_reset(VmcCpu *cpu)
 {
-    struct kvm_irq_level line = {.irq = gsi, .level = level};
-    vmc_kvm_ioctl(vm->vm_fd, KVM_IRQ_LINE, &line, "set an interrupt line", NULL);
-}
-
-static void kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data)
-{
-    struct kvm_msi msi = {
-        .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
-    vmc_kvm_ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi, "send an interrupt", NULL);
-}
-
-static uint64_t kvm_tsc_hz(VmcCpuVm *vm)
-{
-    return vm->tsc_hz;
-}
-
-static uint64_t kvm_tsc_now(VmcCpuVm *vm)
-{
-    (void)vm;
-    return __rdtsc();
+    if (cpu->index == 0)
+        vmc_kvm_reset_chips(cpu->vm);
+    vmc_kvm_reset_apic(cpu);
+    vmc_kvm_reset(cpu);
 }
 
 const VmcCpuBackend vmc_cpu_kvm = {
@@ -435,15 +396,20 @@ const VmcCpuBackend vmc_cpu_kvm = {
     .cpu_free = kvm_cpu_free,
     .run = kvm_run,
     .kick = kvm_kick,
-    .reset = vmc_kvm_reset,
+    .reset = kvm_reset,
     .debug_registers = 4,
     .set_debug = vmc_kvm_set_debug,
     .get_debug_event = vmc_kvm_get_debug_event,
     .translate = vmc_kvm_translate,
     .get_state = vmc_kvm_get_state,
     .set_state = vmc_kvm_set_state,
-    .set_gsi = kvm_set_gsi,
-    .send_msi = kvm_send_msi,
-    .tsc_hz = kvm_tsc_hz,
-    .tsc_now = kvm_tsc_now,
+    .set_gsi = vmc_kvm_set_gsi,
+    .send_msi = vmc_kvm_send_msi,
+    .mute_pit = vmc_kvm_mute_pit,
+    .add_doorbell = vmc_kvm_add_doorbell,
+    .remove_doorbell = vmc_kvm_remove_doorbell,
+    .tsc_hz = vmc_kvm_tsc_hz,
+    .tsc_now = vmc_kvm_tsc_now,
+    .resumed = vmc_kvm_resumed,
+    .get_stats = vmc_kvm_get_stats,
 };

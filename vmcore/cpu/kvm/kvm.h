@@ -7,6 +7,18 @@
 #include <stdatomic.h>
 
 #include "cpu/cpu.h"
+#include "cpu/kvm/open.h"
+#include "cpu/model.h"
+
+#define VMC_KVM_DEVICE   "/dev/kvm"
+#define VMC_KVM_CPUS_MAX 256u
+
+/* Pages that Intel hosts need to run real mode; between the local APICs and the largest firmware flash. */
+#define VMC_KVM_IDENTITY_ADDRESS 0xfeffc000ul
+#define VMC_KVM_TSS_ADDRESS      0xfeffd000ul
+
+/* KVM's local APICs count this, whatever the host has. */
+#define VMC_KVM_APIC_HZ 1000000000ull
 
 /* A breakpoint in the guest's memory. */
 struct kvm_int3 {
@@ -19,10 +31,21 @@ struct VmcCpuVm {
     VmcBus *pio, *mmio;
     unsigned n_cpus;
     int kvm_fd, vm_fd;
-    size_t run_size; /* bytes of the shared kvm_run area */
-    uint64_t tsc_hz;
+    size_t run_size;                /* bytes of the shared kvm_run area */
+    VmcCpuModelParams model;        /* with the rate of the guest's TSC, 0 before there is a CPU */
     bool mapped[VMC_MEM_SLOTS_MAX]; /* KVM knows this slot */
     uint64_t away_ns;               /* how long it was in a file (save.c) */
+    VmcCpu *cpus[VMC_KVM_CPUS_MAX]; /* those there are */
+    void (*log)(void *opaque, const char *line); /* or NULL */
+    void *log_opaque;
+
+    /* As they were when they were made (chips.c). */
+    struct kvm_irqchip chips[3];
+    struct kvm_pit_state2 pit;
+    bool any_length; /* doorbells take writes of any size */
+
+    GMutex msr_lock;
+    GHashTable *msrs_told; /* of unknown MSRs: index << 1 | write (msr.c) */
 
     /* A debugger's breakpoints that are in memory while a CPU is in the guest (debug.c). */
     GMutex debug_lock;
@@ -38,9 +61,11 @@ struct VmcCpu {
     pthread_t thread;    /* of the last run; valid while `inside` */
     _Atomic bool inside; /* between run's entry and return: worth a signal */
     _Atomic bool kicked;
-    GMutex lock;     /* thread, inside against kick */
+    GMutex lock; /* thread, inside against kick */
+    VmcCpuStats stats;
+    struct kvm_lapic_state apic; /* as it was when it was made */
     bool unfinished; /* the last exit was an access to a device: its instruction ends when KVM is entered
-                        again */
+            again */
 
     /* What a debugger asked for: as KVM has it, what each debug register is for, and what none was left for.
      */
@@ -54,6 +79,28 @@ struct VmcCpu {
 /* ioctl that goes on after EINTR; -1 with *error "cannot WHAT: reason" (error may be NULL). */
 int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *what, GError **error);
 
+/* chips.c: local APICs, IOAPIC, PIC and PIT in the kernel */
+bool vmc_kvm_make_chips(VmcCpuVm *vm, GError **error);
+void vmc_kvm_reset_chips(VmcCpuVm *vm);
+bool vmc_kvm_keep_apic(VmcCpu *cpu, GError **error);
+void vmc_kvm_reset_apic(VmcCpu *cpu);
+void vmc_kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level);
+void vmc_kvm_mute_pit(VmcCpuVm *vm, bool muted);
+void vmc_kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data);
+bool vmc_kvm_add_doorbell(VmcCpuVm *vm, uint64_t address, int fd);
+void vmc_kvm_remove_doorbell(VmcCpuVm *vm, uint64_t address, int fd);
+/* msr.c */
+void vmc_kvm_msr_init(VmcCpuVm *vm);
+void vmc_kvm_msr_clear(VmcCpuVm *vm);
+bool vmc_kvm_take_msrs(VmcCpuVm *vm, GError **error);
+void vmc_kvm_msr_exit(VmcCpu *cpu);
+/* clock.c */
+uint64_t vmc_kvm_measure_tsc(VmcCpu *cpu);
+uint64_t vmc_kvm_tsc_hz(VmcCpuVm *vm);
+uint64_t vmc_kvm_tsc_now(VmcCpuVm *vm);
+void vmc_kvm_resumed(VmcCpuVm *vm);
+/* stats.c */
+bool vmc_kvm_get_stats(VmcCpu *cpu, VmcCpuStats *stats);
 /* state.c */
 void vmc_kvm_reset(VmcCpu *cpu);
 void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state);
@@ -67,11 +114,11 @@ void vmc_kvm_debug_enter(VmcCpu *cpu);
 void vmc_kvm_debug_leave(VmcCpu *cpu);
 /* KVM_EXIT_DEBUG. True: it was the debugger's; false: the guest's, which has been seen to. */
 bool vmc_kvm_debug_exit(VmcCpu *cpu);
-/* cpuid.c: what the guest is told: KVM's own offer with our APIC ids. */
-bool vmc_kvm_set_cpuid(VmcCpu *cpu, unsigned n_cpus, GError **error);
 /* save.c */
 char *vmc_kvm_describe(VmcCpuVm *vm);
 void vmc_kvm_save_vm(VmcCpuVm *vm, VmcStateWriter *w);
 bool vmc_kvm_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r);
 void vmc_kvm_save_cpu(VmcCpu *cpu, VmcStateWriter *w);
 bool vmc_kvm_load_cpu(VmcCpu *cpu, VmcStateReader *r);
+/* cpuid.c: what the guest is told: KVM's own offer with our topology and clocks. */
+bool vmc_kvm_set_cpuid(VmcCpu *cpu, GError **error);

@@ -7,7 +7,6 @@
  * microseconds.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -46,7 +45,7 @@ static void probe_clear(struct probe *p)
 /* A machine of one page and one CPU in flat 32-bit mode, ready to run loop_code. */
 static bool probe_setup(struct probe *p, GError **error)
 {
-    p->vm = vmc_kvm_ioctl(p->kvm, KVM_CREATE_VM, NULL, "make a machine", error);
+    p->vm = vmc_kvm_new_machine(p->kvm, error);
     if (p->vm < 0)
         return false;
     p->page = mmap(NULL, VMC_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -56,7 +55,7 @@ static bool probe_setup(struct probe *p, GError **error)
     memcpy(p->page, loop_code, sizeof loop_code);
     struct kvm_userspace_memory_region region = {
         .guest_phys_addr = 0x1000, .memory_size = VMC_PAGE_SIZE, .userspace_addr = (uint64_t)p->page};
-    if (vmc_kvm_ioctl(p->vm, KVM_SET_TSS_ADDR, (void *)0xfffbd000ul, "place its TSS", error) < 0 ||
+    if (vmc_kvm_ioctl(p->vm, KVM_SET_TSS_ADDR, (void *)VMC_KVM_TSS_ADDRESS, "place its TSS", error) < 0 ||
         vmc_kvm_ioctl(p->vm, KVM_SET_USER_MEMORY_REGION, &region, "map guest memory", error) < 0)
         return false;
     p->cpu = vmc_kvm_ioctl(p->vm, KVM_CREATE_VCPU, NULL, "make a CPU", error);
@@ -96,20 +95,13 @@ static double probe_speed(struct probe *p)
     return 0;
 }
 
-bool vmc_cpu_kvm_probe(char **reason)
+bool vmc_kvm_probe(const char *path, char **reason)
 {
     g_autoptr(GError) error = NULL;
-    struct probe p = {.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), .vm = -1, .cpu = -1};
+    struct probe p = {.kvm = vmc_kvm_open(path, &error), .vm = -1, .cpu = -1};
     bool good = false;
     if (p.kvm < 0) {
-        *reason =
-            errno == ENOENT ? g_strdup("this computer has no /dev/kvm")
-            : errno == EACCES
-                ? g_strdup(
-                      "/dev/kvm is there but you may not use it (join the group \"kvm\" and log in again)")
-                : g_strdup_printf("/dev/kvm cannot be opened: %s", g_strerror(errno));
-    } else if (ioctl(p.kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
-        *reason = g_strdup("/dev/kvm speaks another version of its interface");
+        *reason = g_strdup(error->message);
     } else if (!probe_setup(&p, &error)) {
         *reason = g_strdup(error ? error->message : "KVM ran out of memory");
     } else {
@@ -118,13 +110,19 @@ bool vmc_cpu_kvm_probe(char **reason)
         if (good)
             *reason = g_strdup_printf("KVM works (%.0f million instructions a second in a first loop)", mips);
         else if (mips > 0)
-            *reason = g_strdup_printf(
-                "/dev/kvm emulates kernel code (%.1f million instructions a second), which is "
-                "slower than the software CPU",
-                mips);
+            *reason =
+                g_strdup_printf("%s emulates kernel code (%.1f million instructions a second), which is "
+                                "slower than the software "
+                                "CPU; this computer is a virtual machine without real nested virtualisation",
+                                path, mips);
         else
-            *reason = g_strdup("/dev/kvm cannot run even a small loop");
+            *reason = g_strdup_printf("%s cannot run even a small loop", path);
     }
     probe_clear(&p);
     return good;
+}
+
+bool vmc_cpu_kvm_probe(char **reason)
+{
+    return vmc_kvm_probe(VMC_KVM_DEVICE, reason);
 }

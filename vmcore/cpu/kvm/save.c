@@ -66,7 +66,7 @@ void vmc_kvm_save_vm(VmcCpuVm *vm, VmcStateWriter *w)
     struct kvm_clock_data clock = {0};
 
     vmc_state_begin(w, "kvm", 1);
-    vmc_state_put_u64(w, vm->tsc_hz);
+    vmc_state_put_u64(w, vm->model.tsc_hz);
     for (unsigned i = 0; i < 3; i++) {
         struct kvm_irqchip chip = {.chip_id = i};
         put_struct(w, vm->vm_fd, KVM_GET_IRQCHIP, &chip, sizeof(chip), "an interrupt controller");
@@ -83,12 +83,12 @@ bool vmc_kvm_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r)
 
     if (!vmc_state_enter(r, "kvm", 1))
         return false;
-    uint64_t hz = vmc_state_get_u64(r), apart = hz > vm->tsc_hz ? hz - vm->tsc_hz : vm->tsc_hz - hz;
-    if (vmc_state_ok(r) && apart > vm->tsc_hz / TSC_TOLERANCE)
+    uint64_t hz = vmc_state_get_u64(r), apart = hz > vm->model.tsc_hz ? hz - vm->model.tsc_hz : vm->model.tsc_hz - hz;
+    if (vmc_state_ok(r) && apart > vm->model.tsc_hz / TSC_TOLERANCE)
         vmc_state_fail(r,
                        "it is of a computer whose time stamp counter runs at %" G_GUINT64_FORMAT
                        " MHz, and that of this one does at %" G_GUINT64_FORMAT,
-                       hz / 1000000, vm->tsc_hz / 1000000);
+                       hz / 1000000, vm->model.tsc_hz / 1000000);
     for (unsigned i = 0; i < 3; i++) {
         struct kvm_irqchip chip;
         vmc_state_get_bytes(r, &chip, sizeof(chip));
@@ -167,7 +167,7 @@ static void load_msrs(VmcCpu *cpu, VmcStateReader *r)
         if (!vmc_state_ok(r))
             return;
         if (index == MSR_TSC)
-            value += (uint64_t)((unsigned __int128)cpu->vm->away_ns * cpu->vm->tsc_hz / 1000000000u);
+            value += (uint64_t)((unsigned __int128)cpu->vm->away_ns * cpu->vm->model.tsc_hz / 1000000000u);
         if (index == MSR_TSC_DEADLINE)
             deadline = value;
         else if (!set_msr(cpu, index, value) && (!get_msr(cpu, index, &now) || now != value))

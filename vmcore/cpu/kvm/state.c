@@ -201,6 +201,17 @@ void vmc_kvm_reset(VmcCpu *cpu)
         {0xc0000084, 0}, /* STAR ... SFMASK */
         {0xc0000102, 0},
         {0xc0000103, 0}, /* KERNEL_GS_BASE, TSC_AUX */
+        {0x48, 0},       /* SPEC_CTRL */
+        /* What the kernel does to memory the guest named: the next one may have something else there. */
+        {0x11, 0},
+        {0x12, 0}, /* wall clock and clock, old */
+        {0x4b564d00, 0},
+        {0x4b564d01, 0}, /* the same, new */
+        {0x4b564d02, 0}, /* asynchronous page faults */
+        {0x4b564d03, 0}, /* steal time */
+        {0x4b564d04, 0}, /* end of interrupt */
+        {0x4b564d05, 1}, /* host's halt polling: allowed */
+        {0x4b564d06, 0}, /* the vector for asynchronous page faults */
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(at_reset); i++) {
         struct {
@@ -209,4 +220,8 @@ void vmc_kvm_reset(VmcCpu *cpu)
         } msr = {.head.nmsrs = 1, .entry = {.index = at_reset[i].index, .data = at_reset[i].value}};
         vmc_kvm_ioctl(cpu->fd, KVM_SET_MSRS, &msr, "reset a model-specific register", NULL);
     }
+    struct kvm_vcpu_events none = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING};
+    struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = 1}}};
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_VCPU_EVENTS, &none, "reset what a CPU waits for", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_XCRS, &xcrs, "reset XCR0", NULL);
 }

@@ -494,7 +494,7 @@ static void device_write(VmcCpu *c, uint64_t pa, unsigned size, uint64_t value)
         return;
     }
     const VmcMemSlot *slot = vmc_memory_slot(c->vm->memory, pa);
-    if (!slot) /* writes to ROM are dropped */
+    if (!slot || slot->readonly) /* who is under a ROM may want to know */
         vmc_bus_write(c->vm->mmio, pa, size, value);
 }
 

@@ -39,8 +39,8 @@ bool vmc_cpu_model_from_name(const char *name, VmcCpuModel *model);
 #define VMC_CODE_CACHE_DEFAULT 64u
 
 /* What one CPU has done since it was made; resets of the guest do not clear it. All fields are counts but the
- * two that end on bytes, and all are uint64_t. What an engine does not do, or could not count without being
- * slower, stays 0. */
+ * two that end on bytes, and all are uint64_t. What a backend or engine does not do, or could not count
+ * without being slower, stays 0. */
 typedef struct VmcCpuStats {
     uint64_t blocks_decoded;     /* stretches of guest code that were read and decoded */
     uint64_t blocks_translated;  /* of them, those that were made host code */
@@ -57,6 +57,16 @@ typedef struct VmcCpuStats {
     uint64_t exits;         /* returns of guest code to the run loop */
     uint64_t requests;      /* times the run loop served requests: interrupts, kicks, single steps */
     uint64_t lockstep_blocks; /* blocks that both engines ran and that were compared */
+
+    /* KVM's. */
+    uint64_t kernel_entries; /* KVM_RUN calls */
+    uint64_t kernel_exits;   /* times the processor left the guest, most of which the kernel sees to itself; 0
+                                before Linux 5.14 */
+    uint64_t halts;          /* of them, those in which the guest had nothing to do */
+    uint64_t interrupts;     /* given to the guest */
+    uint64_t port_exits;     /* accesses that came to this process: to ports, */
+    uint64_t memory_exits;   /* to devices in memory, */
+    uint64_t msr_exits;      /* to model-specific registers */
 } VmcCpuStats;
 
 G_END_DECLS
