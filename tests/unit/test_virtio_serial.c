@@ -69,7 +69,12 @@ static void keeper_free(void *opaque)
     ((Keeper *)opaque)->freed = true;
 }
 
-static const VmcPortOps keeper_ops = {keeper_opened, keeper_received, keeper_writable, keeper_free};
+static const VmcPortOps keeper_ops = {
+    .opened = keeper_opened,
+    .received = keeper_received,
+    .writable = keeper_writable,
+    .free = keeper_free,
+};
 
 static void expect_kept(Keeper *keeper, const char *text)
 {
