@@ -13,8 +13,9 @@
  * longer than an IP packet can be.
  *
  * A saved machine comes back to a NAT that knows none of its connections, since their other ends are sockets
- * of a process that is gone (libslirp's own slirp_state_save keeps none of them either): the guest is told so by
- * a reset as soon as it sends. Its address and forwarded ports are as before, and what it hears first is ARP.
+ * of a process that is gone (libslirp's own slirp_state_save keeps none of them either): the guest is told so
+ * by a reset as soon as it sends. Its address and forwarded ports are as before, and what it hears first is
+ * ARP.
  *
  * Threads: the I/O thread, libslirp's callbacks included.
  */

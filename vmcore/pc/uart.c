@@ -444,6 +444,8 @@ void vmc_uart_save(VmcUart *uart, VmcStateWriter *w)
     /* The transmitter of the machine this becomes is empty. */
     vmc_state_put_bool(w, uart->tx_pending || !tx_empty(uart));
     vmc_state_put_bool(w, uart->irq_level);
+    vmc_state_put_bool(w, uart->uses_rts);
+    vmc_state_put_u8(w, (uint8_t)uart->polls);
     vmc_clock_timer_save(uart->timer, w);
     g_mutex_unlock(&uart->lock);
     vmc_serial_line_save(uart->line, w);
@@ -464,6 +466,8 @@ static void load_registers(VmcUart *uart, VmcStateReader *r)
     uart->timed_out = vmc_state_get_bool(r);
     uart->tx_pending = vmc_state_get_bool(r);
     uart->irq_level = vmc_state_get_bool(r);
+    uart->uses_rts = vmc_state_get_bool(r);
+    uart->polls = vmc_state_get_u8_max(r, POLLS);
     vmc_clock_timer_load(uart->timer, r);
 }
 

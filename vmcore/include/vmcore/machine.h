@@ -88,9 +88,9 @@ const VmcConfig *vmc_machine_get_config(VmcMachine *machine);
 char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *action, const char *const *arguments,
                       GError **error);
 
-/* Keeps all disks that a machine which runs or is paused writes to (virtio-blk or NVMe, qcow2) as they are at this
- * moment, each as a snapshot of that name (vmcore/disk.h); the guest is held meanwhile and goes on. False
- * with `error` set: nothing was done if a disk is no such image or has a snapshot of that name, and the
+/* Keeps all disks that a machine which runs or is paused writes to (virtio-blk or NVMe, qcow2) as they are at
+ * this moment, each as a snapshot of that name (vmcore/disk.h); the guest is held meanwhile and goes on.
+ * False with `error` set: nothing was done if a disk is no such image or has a snapshot of that name, and the
  * message says which disks have been kept if one failed later. Waits for the host's disk. */
 bool vmc_machine_take_snapshot(VmcMachine *machine, const char *name, GError **error);
 
