@@ -127,7 +127,7 @@ static void queue_rung(void *data)
 
 /* From now on CPUs that can ring the bells without us. Not before: while BARs are looked for and placed, each
  * move would cost as much again for each queue. */
-static void add_doorbells(VirtioPci *vp)
+void vmc_virtio_pci_add_doorbells(VirtioPci *vp)
 {
     uint64_t cells = vp->layout->registers_at + PAGE_NOTIFY * PAGE;
 
@@ -155,7 +155,7 @@ static void start(void *data)
     dev->running = true;
     if (dev->ops->driver_ok)
         dev->ops->driver_ok(dev);
-    add_doorbells(vp);
+    vmc_virtio_pci_add_doorbells(vp);
     for (unsigned i = 0; i < vp->n_queues; i++)
         if (vp->queues[i].enabled)
             kick(vp, i);

@@ -47,6 +47,8 @@ struct VirtioPci {
 
 /* virtio_pci.c */
 uint64_t vmc_virtio_pci_offered(const VirtioPci *vp);
+/* Offers the bells of the queues in use to the CPUs, when the device begins to run. */
+void vmc_virtio_pci_add_doorbells(VirtioPci *vp);
 /* What a vector register makes of what is written: one there is, or none. */
 uint16_t vmc_virtio_pci_vector(const VirtioPci *vp, uint64_t value);
 void vmc_virtio_pci_bus_master(VmcPciDevice *pci, bool on);

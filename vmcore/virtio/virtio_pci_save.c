@@ -134,5 +134,7 @@ bool vmc_virtio_pci_load(VmcPciDevice *pci, VmcStateReader *r)
         return false;
     dev->features = ready ? vp->driver_features : 0;
     dev->running = running;
+    if (running)
+        vmc_virtio_pci_add_doorbells(vp);
     return dev->ops->load(dev, r) && vmc_state_leave(r);
 }

@@ -83,7 +83,8 @@ bool vmc_kvm_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r)
 
     if (!vmc_state_enter(r, "kvm", 1))
         return false;
-    uint64_t hz = vmc_state_get_u64(r), apart = hz > vm->model.tsc_hz ? hz - vm->model.tsc_hz : vm->model.tsc_hz - hz;
+    uint64_t hz = vmc_state_get_u64(r),
+             apart = hz > vm->model.tsc_hz ? hz - vm->model.tsc_hz : vm->model.tsc_hz - hz;
     if (vmc_state_ok(r) && apart > vm->model.tsc_hz / TSC_TOLERANCE)
         vmc_state_fail(r,
                        "it is of a computer whose time stamp counter runs at %" G_GUINT64_FORMAT
