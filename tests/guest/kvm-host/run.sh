@@ -7,17 +7,18 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [devices] [efi]      default: all of them
+#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [efi]    default: all of them
 #
 # The emulated host has one processor: with two, its kernel now and then locks up when it patches its own code, which KVM
 # has it do each time a guest switches a local APIC on or off, and with two that QEMU runs by turns, guests of two CPUs
 # stop for ever. Guests of several CPUs run all the same.
 #
 # CPUS, MEMORY (MiB) of the emulated host; SECONDS_MAX until it is given up. UEFI firmware has a host of its own, which
-# counts instructions for time: QEMU 7.2 ends with an assertion in tcg_handle_interrupt when a guest
-# of a guest writes CR8 while an interrupt waits for it, which firmware does at the end of each timer interrupt. Where
-# time goes by the instruction, the next one is far away then. It is tried again when that happens. Exit status 0: all passed; 77: this
-# computer lacks something that is needed.
+# counts instructions for time: QEMU 7.2 ends with an assertion in tcg_handle_interrupt, it seems when a guest of a guest
+# writes CR8 while an interrupt waits for it, which firmware does at the end of each timer interrupt. Where time goes by
+# the instruction, the next one is far away then. It is tried again when that happens.
+#
+# Exit status 0: all passed; 77: this computer lacks something that is needed.
 set -eu
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
@@ -97,7 +98,7 @@ ended()
 
 firmware=
 rest=
-for word in ${*:-unit bare gdb linux devices efi}; do
+for word in ${*:-unit bare gdb linux reboot devices efi}; do
     [ "$word" = efi ] && firmware=yes || rest=$rest,$word
 done
 failed=
