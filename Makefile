@@ -12,12 +12,14 @@ export ESPALIER_BUILD := $(B)
 WAYS_build := all run guest install
 WAYS_demo  := demo
 WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long
+WAYS_media := test-media
 WAYS_bench := bench
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
 DEPS_build := build guest ui
 DEPS_demo  := $(DEPS_build) demo test
 DEPS_test  := $(DEPS_demo)
+DEPS_media := $(DEPS_test) media
 DEPS_bench := $(DEPS_build) bench
 DEPS_lint  := build ui lint
 DEPS_fuzz  := build fuzz
@@ -30,7 +32,7 @@ $(WAYS_$1):
 	@tools/deps.sh $(DEPS_$1)
 	+@$$(MAKE) --no-print-directory WAY=1 $$(if $$(filter -j%,$$(MAKEFLAGS)),,-j$$(shell nproc)) $$@
 endef
-$(foreach group,build demo test bench lint fuzz,$(eval $(call way,$(group))))
+$(foreach group,build demo test media bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol liburing slirp zlib libzstd
@@ -180,13 +182,18 @@ test: all unit-tests $(BACKPORTS) fuzz-replay metal
 
 # The software CPU and the devices for longer, with Debian's programs in the guest.
 LONG_CPU := long_stress long_lockstep
-LONG_DEVICES := $(filter-out $(LONG_CPU),$(patsubst tests/guest/%.py,%,$(wildcard tests/guest/long_*.py)))
+LONG_DEVICES := $(filter-out $(LONG_CPU) long_media,$(patsubst tests/guest/%.py,%,$(wildcard tests/guest/long_*.py)))
 .PHONY: test-cpu-long test-devices-long
 test-cpu-long: ctl guest $(TOOLS)
 	$(Q)tests/run --long $(LONG_CPU)
 
 test-devices-long: ctl guest $(TOOLS)
 	$(Q)tests/run --long $(or $(TESTS),$(LONG_DEVICES))
+
+# Installation media through UEFI firmware.
+.PHONY: test-media
+test-media: ctl guest
+	$(Q)tests/run --long long_media
 
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -256,6 +263,7 @@ help:
 	@echo "make check-sanitize   the tests with the address and undefined behaviour sanitizers"
 	@echo "make test-cpu-long    the software CPU by stress-ng in a guest, which verifies what it computes; takes long"
 	@echo "make test-devices-long   disks, folders, inputs and the agent with Debian's programs in a guest; takes long"
+	@echo "make test-media   the Debian installer from disk, disc and network, and memtest86+, through UEFI; takes long"
 	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600 DIFF_ENGINE=translator"
 	@echo "make fuzz-cpu     the software CPU's engines against each other on random programs: FUZZ_SECONDS=1800"
 	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"

@@ -102,8 +102,8 @@ def order_next_and_reset():
             linux(guest)
             guest.send("poweroff -f\n")
             equal(guest.wait(), 0, "exit status")
-        # What the variables say holds without any bootIndex, and BootNext once.
-        with boot(store(folder), [f"virtio-blk,path={disk}" for disk in disks]) as guest:
+        # Without any bootIndex the firmware's own order holds, and BootNext once.
+        with boot(store(folder, "own.fd"), [f"virtio-blk,path={disk}" for disk in disks]) as guest:
             guest.expect(r"grub-was-here-(one|two)", SHELL_SECONDS)
             linux(guest)
             guest.run("modprobe efivarfs; mount -t efivarfs none /sys/firmware/efi/efivars")
