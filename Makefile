@@ -209,6 +209,7 @@ bench: ctl guest metal bench-programs $(TOOLS) $(BENCH_PROGRAMS)
 	$(Q)$(B)/bench/ring_net 2
 	$(Q)folder=$$(mktemp -d); $(B)/bench/ring_fs $$folder 2; rm -r $$folder
 	$(Q)tests/bench/guest_io.py
+	$(Q)tests/bench/firmware.py
 
 # What cppcheck gets wrong about GNU C, GObject's macros, and what a handler's offset is taken of.
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \
