@@ -51,8 +51,6 @@ uint64_t vmc_virtio_pci_offered(const VirtioPci *vp);
 void vmc_virtio_pci_add_doorbells(VirtioPci *vp);
 /* What a vector register makes of what is written: one there is, or none. */
 uint16_t vmc_virtio_pci_vector(const VirtioPci *vp, uint64_t value);
-/* The CPUs ring themselves from now on, if they can; until the device is reset. */
-void vmc_virtio_pci_add_doorbells(VirtioPci *vp);
 void vmc_virtio_pci_bus_master(VmcPciDevice *pci, bool on);
 /* virtio_pci_save.c: as in VmcPciDeviceOps */
 void vmc_virtio_pci_hold(VmcPciDevice *pci);
