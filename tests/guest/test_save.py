@@ -22,12 +22,12 @@ def refusal(*args):
     raise Failure(f"espalierctl {' '.join(args)} ended with status 0")
 
 
-def machine(folder, start=boot_serial, devices=(), more=(), **options):
+def machine(folder, start=boot_serial, devices=(), more=(), extra=(), **options):
     """A machine with a control socket, booted or, with more=("--restore", FILE), brought back."""
     if PEER:
         raise Skip("only for espalierctl")
     control = os.path.join(folder, "control")
-    return start(devices=("uart,stdio", *devices), extra=("--control", control, *more), **options)
+    return start(devices=("uart,stdio", *devices), extra=("--control", control, *more, *extra), **options)
 
 
 def save(folder, guest):
@@ -176,7 +176,7 @@ def usb_e1000_and_nvme_go_on():
                    f"nvme,path={disk}")
         options = dict(initrd=DEVICES, devices=devices)
         with machine(folder, **options) as guest:
-            guest.run("modprobe nvme; until [ -b /dev/nvme0n1 ]; do sleep 0.2; done; md5sum /dev/nvme0n1 > /tmp/nvme")
+            guest.run("modprobe -q nvme; until [ -b /dev/nvme0n1 ]; do sleep 0.2; done; md5sum /dev/nvme0n1 > /tmp/nvme")
             guest.run("modprobe -a usb-storage sd_mod; until [ -b /dev/sda ]; do sleep 0.2; done; md5sum /dev/sda > /tmp/sum")
             guest.run(NETWORK)
             guest.send(BACKGROUND.format("sda"))
@@ -251,6 +251,8 @@ def what_does_not_fit_is_refused():
             check(os.path.exists(state), f"the state is gone after {what}")
 
         refused("two CPUs", "of a machine with 1 CPU, and this one has 2 CPUs", cpus=2)
+        refused("another CPU", "CPUs of the model host, and this one has CPUs of the model x86-64-v2",
+                extra=("--cpu-model", "x86-64-v2"))
         refused("less memory", "of a machine with 512 MiB of memory, and this one has 256 MiB", memory=256)
         refused("no disk", "of a machine with a virtio-blk as device 1, at PCI 01.0, and this one has no such", devices=())
         refused("one device more", "This machine has a virtio-rng as device 2", devices=(*devices, "virtio-rng"))

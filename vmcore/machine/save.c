@@ -87,6 +87,8 @@ static GPtrArray *parts_of(const VmcGuest *guest)
              g_strdup_printf("%" G_GUINT64_FORMAT " MiB of memory", config->memory >> 20));
     add_part(parts, g_strdup("firmware"),
              g_strdup(config->boot.kind == VMC_BOOT_EFI ? "UEFI firmware" : "no firmware"));
+    add_part(parts, g_strdup("model"),
+             g_strdup_printf("CPUs of the model %s", vmc_cpu_model_name(config->cpu_model)));
     add_part(parts, g_strdup("processor"), guest->backend->describe(guest->vm));
     for (guint i = 0; i < config->devices->len; i++)
         add_part(parts, g_strdup_printf("device %u", i), phrase_of_device(guest, i));

@@ -254,8 +254,8 @@ static bool next_desc(E1000 *card, E1000TxDesc *desc, uint64_t *at)
 {
     unsigned entries = ring_entries(card, E1000_TDLEN), head = *e1000_reg(card, E1000_TDH);
 
-    if (!atomic_load(&card->dma) || card->stop || !(*e1000_reg(card, E1000_TCTL) & TCTL_EN) ||
-        head == *e1000_reg(card, E1000_TDT) || head >= entries || *e1000_reg(card, E1000_TDT) >= entries)
+    if (!(*e1000_reg(card, E1000_TCTL) & TCTL_EN) || head == *e1000_reg(card, E1000_TDT) || head >= entries ||
+        *e1000_reg(card, E1000_TDT) >= entries)
         return false;
     *at = ring_base(card, E1000_TDBAL) + (uint64_t)head * DESC_SIZE;
     if (!vmc_memory_read(card->memory, *at, desc, DESC_SIZE))
@@ -307,7 +307,8 @@ static bool step(E1000 *card)
     E1000TxDesc desc = tx->last;
     uint64_t at = tx->last_at;
 
-    if (card->stop || tx->refused || (!tx->waiting && !next_desc(card, &desc, &at)))
+    if (!atomic_load(&card->dma) || card->stop || tx->refused ||
+        (!tx->waiting && !next_desc(card, &desc, &at)))
         return false;
     g_mutex_unlock(&card->lock);
     whole = tx->waiting || take(card, &desc, vme);

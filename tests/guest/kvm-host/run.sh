@@ -7,7 +7,7 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [efi]    default: all of them
+#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [efi]  default: all of them
 #
 # The emulated host has one processor: with two, its kernel now and then locks up when it patches its own code, which KVM
 # has it do each time a guest switches a local APIC on or off, and with two that QEMU runs by turns, guests of two CPUs
@@ -98,7 +98,7 @@ ended()
 
 firmware=
 rest=
-for word in ${*:-unit bare gdb linux reboot devices efi}; do
+for word in ${*:-unit bare gdb linux reboot devices saved efi}; do
     [ "$word" = efi ] && firmware=yes || rest=$rest,$word
 done
 failed=
