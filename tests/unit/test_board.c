@@ -163,6 +163,23 @@ static void interrupts_reach_a_cpu_both_ways(void **state)
     assert_int_equal(face->ops->pending(face->apic), -1);
 }
 
+/* What firmware turns on and systems look into: the HPET's switch is on, all else is nothing. */
+static void root_complex_is_where_firmware_puts_it(void **state)
+{
+    Bench *b = *state;
+    const unsigned lpc = 0x1f << 3;
+    assert_int_equal(vmc_bus_read(b->rig.mmio, 0xfed1f404, 4), 0xffffffff);
+    vmc_pci_bus_config_write(vmc_board_pci(b->board), lpc, 0xf0, 4, 0xfed1c001);
+    assert_int_equal(config_read(b, lpc, 0xf0), 0xfed1c001);
+    assert_int_equal(vmc_bus_read(b->rig.mmio, 0xfed1f404, 4), 0x80);
+    assert_int_equal(vmc_bus_read(b->rig.mmio, 0xfed1f404, 8), 0x80);
+    assert_int_equal(vmc_bus_read(b->rig.mmio, 0xfed1f405, 1), 0);
+    vmc_bus_write(b->rig.mmio, 0xfed1f418, 4, 0xffffffff);
+    assert_int_equal(vmc_bus_read(b->rig.mmio, 0xfed1f418, 4), 0);
+    vmc_pci_bus_config_write(vmc_board_pci(b->board), lpc, 0xf0, 4, 0xfed20000);
+    assert_int_equal(vmc_bus_read(b->rig.mmio, 0xfed1f404, 4), 0xffffffff);
+}
+
 static void refuses_a_fifth_uart(void **state)
 {
     Bench *b = *state;
@@ -331,6 +348,7 @@ int main(void)
         T(cpus_start_as_after_reset),
         T(every_way_to_reset_works),
         T(interrupts_reach_a_cpu_both_ways),
+        T(root_complex_is_where_firmware_puts_it),
         T(refuses_a_fifth_uart),
         T(a_bad_kernel_is_an_error_and_no_more),
         T(survives_garbage_from_two_cpus),

@@ -210,7 +210,7 @@ static void make_pci(VmcBoard *board)
     VmcPciBusParams pci = {.pio = p->pio, .mmio = p->mmio, .msi = {send_msi, board}};
     if (p->backend->add_doorbell)
         pci.doorbells = (VmcPciDoorbellOps){add_doorbell, remove_doorbell, board};
-    board->lpc = vmc_lpc_new(board->pm, board->wires);
+    board->lpc = vmc_lpc_new(board->pm, board->wires, p->mmio);
     for (unsigned i = 0; i < 8; i++)
         pci.intx[i] = (VmcIrq){vmc_lpc_pirq, board->lpc, i};
     board->pci = vmc_pci_bus_new(&pci);

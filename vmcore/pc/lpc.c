@@ -10,6 +10,10 @@
 #define REG_RCBA      0xf0
 
 #define ACPI_CNTL_ENABLE 0x80
+#define RCBA_ENABLE      0x01u
+#define RCBA_SIZE        0x4000u
+#define RCBA_HPTC        0x3404u /* high precision timer configuration */
+#define HPTC_ENABLE      0x80u
 #define PIRQ_NO_ROUTE    0x80
 
 /* ISA interrupts a PIRQ may go to: not 0, 1, 2, 8 and 13. */
@@ -18,6 +22,8 @@
 struct VmcLpc {
     VmcPciDevice pci;
     VmcPm *pm;
+    VmcBus *mmio;
+    uint32_t root_complex; /* where that is, or 0; the PCI bus' access lock */
     GMutex lock;
     uint8_t pirqs;     /* levels */
     uint8_t route[8];  /* ISA interrupt, or PIRQ_NO_ROUTE */
@@ -56,10 +62,43 @@ void vmc_lpc_pirq(void *opaque, unsigned pirq, bool level)
     g_mutex_unlock(&lpc->lock);
 }
 
+/* ---- the root complex block (ICH9 data sheet s10.1) ---- */
+
+/* A stub: firmware turns it on, and systems look in it for the HPET's switch, which is always on, at its
+ * usual address; all else reads as zero, which is "no such thing", and cannot be changed. */
+static uint64_t root_complex_read(void *opaque, uint64_t offset, unsigned size)
+{
+    uint64_t word = (offset & ~3ull) == RCBA_HPTC ? HPTC_ENABLE : 0;
+
+    return size <= 4 ? word >> (8 * (offset & 3)) : word;
+}
+
+static void root_complex_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+}
+
+static const VmcRegionOps root_complex_ops = {root_complex_read, root_complex_write};
+
+static void move_root_complex(VmcLpc *lpc)
+{
+    const uint8_t *reg = &lpc->pci.config[REG_RCBA];
+    uint32_t value = reg[0] | reg[1] << 8 | reg[2] << 16 | (uint32_t)reg[3] << 24;
+    uint32_t base = value & RCBA_ENABLE ? value & ~(RCBA_SIZE - 1) : 0;
+
+    if (base == lpc->root_complex)
+        return;
+    if (lpc->root_complex)
+        vmc_bus_remove(lpc->mmio, lpc->root_complex, &root_complex_ops, lpc);
+    lpc->root_complex = base;
+    if (base)
+        vmc_bus_add(lpc->mmio, "root complex", base, RCBA_SIZE, &root_complex_ops, lpc);
+}
+
 /* Registers -> what they control. */
 static void apply(VmcLpc *lpc)
 {
     const uint8_t *config = lpc->pci.config;
+    move_root_complex(lpc);
     unsigned base = (config[REG_PMBASE] | config[REG_PMBASE + 1] << 8) & 0xff80;
     vmc_pm_map(lpc->pm, base, base && (config[REG_ACPI_CNTL] & ACPI_CNTL_ENABLE));
     g_mutex_lock(&lpc->lock);
@@ -82,6 +121,8 @@ static void lpc_reset(VmcPciDevice *dev)
 static void lpc_free(VmcPciDevice *dev)
 {
     VmcLpc *lpc = (VmcLpc *)dev;
+    if (lpc->root_complex)
+        vmc_bus_remove(lpc->mmio, lpc->root_complex, &root_complex_ops, lpc);
     vmc_pci_device_clear(dev);
     g_mutex_clear(&lpc->lock);
     g_free(lpc);
@@ -117,12 +158,12 @@ static void make_registers(VmcPciDevice *dev)
         dev->config[pirq_register(i)] = PIRQ_NO_ROUTE;
         dev->writable[pirq_register(i)] = 0x8f;
     }
-    /* The root complex block is not there: its base can be stored, but not enabled. */
+    dev->writable[REG_RCBA] = RCBA_ENABLE;
     dev->writable[REG_RCBA + 1] = 0xc0;
     dev->writable[REG_RCBA + 2] = dev->writable[REG_RCBA + 3] = 0xff;
 }
 
-VmcLpc *vmc_lpc_new(VmcPm *pm, VmcWires *wires)
+VmcLpc *vmc_lpc_new(VmcPm *pm, VmcWires *wires, VmcBus *mmio)
 {
     static const VmcPciIdentity identity = {
         .vendor = 0x8086,
@@ -132,6 +173,7 @@ VmcLpc *vmc_lpc_new(VmcPm *pm, VmcWires *wires)
     };
     VmcLpc *lpc = g_new0(VmcLpc, 1);
     lpc->pm = pm;
+    lpc->mmio = mmio;
     g_mutex_init(&lpc->lock);
     for (unsigned i = 0; i < 8; i++) {
         lpc->route[i] = PIRQ_NO_ROUTE;

@@ -19,7 +19,7 @@ typedef struct VmcLpc VmcLpc;
 
 /* The bridge belongs to the PCI bus once vmc_lpc_add has put it there; it is made before because the bus
  * needs its PIRQs. */
-VmcLpc *vmc_lpc_new(VmcPm *pm, VmcWires *wires);
+VmcLpc *vmc_lpc_new(VmcPm *pm, VmcWires *wires, VmcBus *mmio);
 void vmc_lpc_add(VmcLpc *lpc, VmcPciBus *bus);
 
 /* PIRQ A..H (0..7); the `set` of a VmcIrq whose opaque is the VmcLpc. */
