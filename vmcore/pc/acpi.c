@@ -67,7 +67,8 @@ static guint align(Blob *blob, guint to)
 {
     guint start = (blob->bytes->len + to - 1) / to * to, old = blob->bytes->len;
     g_byte_array_set_size(blob->bytes, start);
-    memset(blob->bytes->data + old, 0, start - old);
+    if (start > old) /* an empty array has no bytes to begin at */
+        memset(blob->bytes->data + old, 0, start - old);
     return start;
 }
 
