@@ -192,14 +192,11 @@ static bool add_variables(VmcFirmware *firmware, const VmcFirmwareParams *params
     g_autofree char *code = NULL, *variables = NULL;
     VmcFlashParams flash = {
         .mmio = params->mmio, .io = params->io, .path = boot->variable_store, .hooks = params->hooks};
-    uint64_t code_size;
+    uint64_t code_size =
+        vmc_memory_slot(params->memory, FOUR_GIB - 1)->size; /* of what add_code has put there */
 
     if (!vmc_efi_find(boot->firmware, &code, &variables, error))
         return false;
-    int fd = vmc_efi_open_code(code, &code_size, error);
-    if (fd < 0)
-        return false;
-    close(fd);
     flash.fd = vmc_efi_open_variables(boot->variable_store, boot->create_variable_store ? variables : NULL,
                                       code_size, &flash.size, error);
     if (flash.fd < 0)
