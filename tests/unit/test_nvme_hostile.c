@@ -4,72 +4,11 @@
  * disk whose reads can be held back, to see what is in flight meanwhile.
  */
 #include "tests/unit/nvme_rig.h"
-
-/* ---- a disk with a gate ---- */
-
-typedef struct Gate {
-    VmcDisk disk; /* first */
-    GMutex lock;
-    GCond cond;
-    bool closed, disk_closed;
-    unsigned inside, flushes;
-} Gate;
-
-static int slow_read(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n)
-{
-    Gate *gate = (Gate *)disk;
-
-    g_mutex_lock(&gate->lock);
-    gate->inside++;
-    g_cond_broadcast(&gate->cond);
-    while (gate->closed)
-        g_cond_wait(&gate->cond, &gate->lock);
-    gate->inside--;
-    g_mutex_unlock(&gate->lock);
-    for (unsigned i = 0; i < n; i++)
-        memset(iov[i].iov_base, 0x77, iov[i].iov_len);
-    return 0;
-}
-
-static int slow_write(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n)
-{
-    return 0;
-}
-
-static int slow_flush(VmcDisk *disk)
-{
-    Gate *gate = (Gate *)disk;
-
-    g_mutex_lock(&gate->lock);
-    gate->flushes++;
-    g_mutex_unlock(&gate->lock);
-    return 0;
-}
-
-static void slow_close(VmcDisk *disk)
-{
-    ((Gate *)disk)->disk_closed = true;
-}
-
-static const VmcDiskOps slow_ops = {
-    .name = "slow",
-    .read = slow_read,
-    .write = slow_write,
-    .flush = slow_flush,
-    .close = slow_close,
-};
-
-static void set_gate(Gate *gate, bool closed)
-{
-    g_mutex_lock(&gate->lock);
-    gate->closed = closed;
-    g_cond_broadcast(&gate->cond);
-    g_mutex_unlock(&gate->lock);
-}
+#include "tests/unit/slow_disk.h"
 
 static Nr *slow_new(Gate *gate)
 {
-    *gate = (Gate){.disk = {.ops = &slow_ops, .size = 1 << 20, .block_size = 512}};
+    gate_init(gate);
     Nr *n = nr_new_with(&(NrOptions){.disk = &gate->disk});
 
     nr_bring_up(n, 256);
@@ -91,10 +30,7 @@ static void start_reads(Nr *n, Gate *gate, unsigned count)
     for (unsigned i = 0; i < count; i++)
         nr_put(n, &n->queues[1], &cmd);
     nr_doorbell(n, 1, false, n->queues[1].tail);
-    g_mutex_lock(&gate->lock);
-    while (!gate->inside)
-        assert_true(g_cond_wait_until(&gate->cond, &gate->lock, g_get_monotonic_time() + NR_WAIT));
-    g_mutex_unlock(&gate->lock);
+    await_gate(gate, NR_WAIT);
 }
 
 static void expect_alive(Nr *n)
@@ -161,13 +97,6 @@ static void test_disabled_and_enabled_at_once(void **state)
     nr_create(n, 1, 16, true);
     expect_alive(n);
     nr_free(n);
-}
-
-static gpointer open_gate_later(gpointer data)
-{
-    g_usleep(50000);
-    set_gate(data, false);
-    return NULL;
 }
 
 /* Power-on reset and the machine's end do wait: afterwards no worker touches guest memory. */

@@ -3,6 +3,7 @@
  * is in flight when the guest resets the device or the machine stops.
  */
 #include "tests/unit/block_rig.h"
+#include "tests/unit/slow_disk.h"
 
 #include <errno.h>
 #include <seccomp.h>
@@ -195,78 +196,11 @@ static void test_huge_request(void **state)
 
 /* ---- requests in flight ---- */
 
-/* A disk in memory whose reads wait at a gate: a slow disk, made to order. */
-typedef struct Gate {
-    GMutex lock;
-    GCond cond;
-    bool closed, disk_closed;
-    unsigned inside, flushes;
-    VmcDisk disk;
-} Gate;
-
-static Gate *gate_of(VmcDisk *disk)
-{
-    return (Gate *)((char *)disk - offsetof(Gate, disk));
-}
-
-static int slow_read(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n)
-{
-    Gate *gate = gate_of(disk);
-
-    g_mutex_lock(&gate->lock);
-    gate->inside++;
-    g_cond_broadcast(&gate->cond);
-    while (gate->closed)
-        g_cond_wait(&gate->cond, &gate->lock);
-    gate->inside--;
-    g_mutex_unlock(&gate->lock);
-    for (unsigned i = 0; i < n; i++)
-        memset(iov[i].iov_base, 0x77, iov[i].iov_len);
-    return 0;
-}
-
-static int slow_write(VmcDisk *disk, uint64_t offset, struct iovec *iov, unsigned n)
-{
-    return 0;
-}
-
-static int slow_flush(VmcDisk *disk)
-{
-    Gate *gate = gate_of(disk);
-
-    g_mutex_lock(&gate->lock);
-    gate->flushes++;
-    g_mutex_unlock(&gate->lock);
-    return 0;
-}
-
-static void slow_close(VmcDisk *disk)
-{
-    gate_of(disk)->disk_closed = true;
-}
-
-static const VmcDiskOps slow_ops = {
-    .name = "slow",
-    .read = slow_read,
-    .write = slow_write,
-    .flush = slow_flush,
-    .close = slow_close,
-};
-
-static void set_gate(Gate *gate, bool closed)
-{
-    g_mutex_lock(&gate->lock);
-    gate->closed = closed;
-    g_cond_broadcast(&gate->cond);
-    g_mutex_unlock(&gate->lock);
-}
-
 static Block *slow_block_new(Gate *gate)
 {
     Block *b = g_new0(Block, 1);
 
-    memset(gate, 0, sizeof(*gate));
-    gate->disk = (VmcDisk){.ops = &slow_ops, .size = 1 << 20, .block_size = 512};
+    gate_init(gate);
     rig_init(&b->rig);
     rig_plug(&b->rig, vmc_virtio_block_new(&b->rig.host, &(VmcVirtioBlockParams){.disk = &gate->disk}));
     bring_up(b, FEATURES);
@@ -285,10 +219,7 @@ static void start_reads(Block *b, Gate *gate, unsigned n)
     for (unsigned i = 0; i < n; i++)
         rig_add(rig, &rig->queues[0], buffers, 1, 2);
     rig_kick(rig, &rig->queues[0]);
-    g_mutex_lock(&gate->lock);
-    while (!gate->inside)
-        assert_true(g_cond_wait_until(&gate->cond, &gate->lock, g_get_monotonic_time() + RIG_TIMEOUT));
-    g_mutex_unlock(&gate->lock);
+    await_gate(gate, RIG_TIMEOUT);
 }
 
 /* The guest's reset does not wait for the disk; status stays up until the last request is back, and only then
@@ -316,13 +247,6 @@ static void test_reset_with_requests_in_flight(void **state)
     void *again = b;
     teardown(&again);
     assert_true(gate.disk_closed);
-}
-
-static gpointer open_gate_later(gpointer data)
-{
-    g_usleep(50000);
-    set_gate(data, false);
-    return NULL;
 }
 
 /* Power-on reset and the machine's end do wait: afterwards no worker touches guest memory. */
