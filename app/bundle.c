@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "app/bundle_config.h"
+#include "app/plist_fields.h"
 
 #define CONFIG_FILE     "config.plist"
 #define LOCK_FILE       "lock"
@@ -217,6 +218,47 @@ bool esp_bundle_publish(EspBundle *bundle, GError **error)
     g_free(bundle->path);
     bundle->path = g_steal_pointer(&bundle->final_path);
     return true;
+}
+
+/* Line ends, and marks that turn or hide what stands beside them, make one name look like another. */
+static bool is_readable(gunichar c)
+{
+    return g_unichar_isprint(c) && g_unichar_type(c) != G_UNICODE_FORMAT;
+}
+
+bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error)
+{
+    g_autofree char *stripped = g_utf8_validate(name, -1, NULL) ? g_strstrip(g_strdup(name)) : g_strdup("");
+    glong length = g_utf8_strlen(stripped, -1);
+    bool readable = true;
+
+    for (const char *p = stripped; *p; p = g_utf8_next_char(p))
+        readable = readable && is_readable(g_utf8_get_char(p));
+    if (!length || length > ESP_BUNDLE_NAME_MAX || !readable) {
+        g_set_error(
+            error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FORMAT,
+            _("This cannot be the name of a virtual machine: a name has 1 to %d characters in one line, "
+              "all of which can be seen."),
+            ESP_BUNDLE_NAME_MAX);
+        return false;
+    }
+    esp_plist_set_string(bundle->root, "Name", stripped);
+    g_free(bundle->name);
+    bundle->name = g_steal_pointer(&stripped);
+    return true;
+}
+
+bool esp_bundle_get_info(EspBundle *bundle, EspMachineInfo *info, GError **error)
+{
+    if (esp_machine_info_read(bundle->root, info, error))
+        return true;
+    g_prefix_error(error, _("The configuration of “%s” cannot be used. "), bundle->name);
+    return false;
+}
+
+void esp_bundle_set_info(EspBundle *bundle, const EspMachineInfo *info)
+{
+    esp_machine_info_write(bundle->root, info);
 }
 
 const char *esp_bundle_get_origin(EspBundle *bundle)

@@ -17,9 +17,12 @@
 #include <gio/gio.h>
 #include <vmcore/config.h>
 
+#include "app/machine_info.h"
+
 G_BEGIN_DECLS
 
-#define ESP_BUNDLE_SUFFIX ".espalier"
+#define ESP_BUNDLE_SUFFIX   ".espalier"
+#define ESP_BUNDLE_NAME_MAX 80
 
 #define ESP_BUNDLE_ERROR (esp_bundle_error_quark())
 GQuark esp_bundle_error_quark(void);
@@ -49,6 +52,16 @@ const char *esp_bundle_get_path(EspBundle *bundle);
 const char *esp_bundle_get_name(EspBundle *bundle);
 /* The path of a file in the bundle; free with g_free. */
 char *esp_bundle_file(EspBundle *bundle, const char *basename);
+
+/* Another name for people to read, any text of 1 to ESP_BUNDLE_NAME_MAX characters; the folder keeps its own.
+ * In memory; esp_bundle_save writes it. */
+bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error);
+
+/* What the bundle says beside the configuration. `info` must be empty; clear it with esp_machine_info_clear.
+ */
+bool esp_bundle_get_info(EspBundle *bundle, EspMachineInfo *info, GError **error);
+/* In memory; esp_bundle_save writes it. */
+void esp_bundle_set_info(EspBundle *bundle, const EspMachineInfo *info);
 
 /* Where a machine made from something we ship came from ("demo"), or NULL. */
 const char *esp_bundle_get_origin(EspBundle *bundle);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "app/bundle.h"
+#include "app/plist_fields.h"
 
 static const char *const cpu_names[] = {
     [VMC_CPU_AUTO] = "auto",
@@ -18,177 +19,27 @@ static const char *const cpu_names[] = {
 };
 
 #define DEVICES_MAX 64u
-#define LIST_MAX    64u
-
-static bool fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-
-static bool fail(GError **error, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    g_autofree char *message = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_set_error(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FORMAT, "%s", message);
-    return false;
-}
-
-char *esp_plist_get_string(plist_t dict, const char *key)
-{
-    plist_t node = plist_dict_get_item(dict, key);
-    if (!node || plist_get_node_type(node) != PLIST_STRING)
-        return NULL;
-    uint64_t length = 0;
-    const char *text = plist_get_string_ptr(node, &length);
-    return text ? g_strndup(text, length) : NULL;
-}
-
-void esp_plist_set_string(plist_t dict, const char *key, const char *value)
-{
-    if (value)
-        plist_dict_set_item(dict, key, plist_new_string(value));
-    else if (plist_dict_get_item(dict, key))
-        plist_dict_remove_item(dict, key);
-}
-
-/* A whole number in min..max at `key`; absent is an error unless *value is to stay as it is (`optional`). */
-static bool get_uint(plist_t dict, const char *key, bool optional, uint64_t min, uint64_t max,
-                     uint64_t *value, GError **error)
-{
-    plist_t node = plist_dict_get_item(dict, key);
-    if (!node) {
-        return optional || fail(error, _("%s is missing; it should be a whole number."), key);
-    }
-    uint64_t number = 0;
-    if (plist_get_node_type(node) == PLIST_UINT)
-        plist_get_uint_val(node, &number);
-    else
-        return fail(error, _("%s should be a whole number."), key);
-    if (number < min || number > max)
-        return fail(error,
-                    _("%s is %" G_GUINT64_FORMAT "; it should be between %" G_GUINT64_FORMAT
-                      " and %" G_GUINT64_FORMAT "."),
-                    key, number, min, max);
-    *value = number;
-    return true;
-}
-
-static int find_name(const char *const *names, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (name && !strcmp(names[i], name))
-            return (int)i;
-    return -1;
-}
-
-static char *absolute_path(plist_t dict, const char *key, const char *dir)
-{
-    g_autofree char *path = esp_plist_get_string(dict, key);
-    return path && *path ? g_canonicalize_filename(path, dir) : NULL;
-}
-
-static void set_path(plist_t dict, const char *key, const char *dir, const char *path)
-{
-    size_t n = strlen(dir);
-    if (path && !strncmp(path, dir, n) && path[n] == '/')
-        path += n + 1;
-    esp_plist_set_string(dict, key, path);
-}
-
 static bool read_boot(plist_t root, const char *dir, VmcBootConfig *boot, GError **error)
 {
     plist_t dict = plist_dict_get_item(root, "BootLoader");
     if (!dict)
         return true;
     if (plist_get_node_type(dict) != PLIST_DICT)
-        return fail(error, _("BootLoader should be a dictionary."));
+        return esp_plist_fail(error, _("BootLoader should be a dictionary."));
     g_autofree char *type = esp_plist_get_string(dict, "Type");
     if (g_strcmp0(type, "Linux") == 0)
         boot->kind = VMC_BOOT_LINUX;
     else if (g_strcmp0(type, "EFI") == 0)
         boot->kind = VMC_BOOT_EFI;
     else
-        return fail(error, _("BootLoader has the type “%s”; this version knows “Linux” and “EFI”."),
-                    type ? type : "");
-    boot->kernel = absolute_path(dict, "Kernel", dir);
-    boot->initrd = absolute_path(dict, "InitialRamdisk", dir);
+        return esp_plist_fail(error, _("BootLoader has the type “%s”; this version knows “Linux” and “EFI”."),
+                              type ? type : "");
+    boot->kernel = esp_plist_get_path(dict, "Kernel", dir);
+    boot->initrd = esp_plist_get_path(dict, "InitialRamdisk", dir);
     boot->cmdline = esp_plist_get_string(dict, "CommandLine");
-    boot->firmware = absolute_path(dict, "Firmware", dir);
-    boot->variable_store = absolute_path(dict, "VariableStore", dir);
+    boot->firmware = esp_plist_get_path(dict, "Firmware", dir);
+    boot->variable_store = esp_plist_get_path(dict, "VariableStore", dir);
     boot->create_variable_store = boot->kind == VMC_BOOT_EFI; /* it comes with the first start */
-    return true;
-}
-
-static bool wrong_type(const VmcField *field, const char *wanted, GError **error)
-{
-    return fail(error, _("%s should be %s."), field->key, wanted);
-}
-
-static bool read_list(plist_t node, const VmcField *field, char ***list, GError **error)
-{
-    uint32_t n = plist_get_node_type(node) == PLIST_ARRAY ? plist_array_get_size(node) : 0;
-
-    if (plist_get_node_type(node) != PLIST_ARRAY || n > LIST_MAX)
-        return wrong_type(field, _("an array of a few texts"), error);
-    *list = g_new0(char *, n + 1);
-    for (uint32_t i = 0; i < n; i++) {
-        plist_t item = plist_array_get_item(node, i);
-        char *text = NULL;
-
-        if (plist_get_node_type(item) != PLIST_STRING)
-            return wrong_type(field, _("an array of a few texts"), error);
-        plist_get_string_val(item, &text);
-        (*list)[i] = g_strdup(text);
-        free(text);
-    }
-    return true;
-}
-
-static bool read_choice(const char *word, const VmcField *field, int *value, GError **error)
-{
-    g_autofree char *words = g_strjoinv(", ", (char **)field->choices);
-
-    *value = find_name(field->choices, g_strv_length((char **)field->choices), word);
-    return *value >= 0 || fail(error, _("%s is “%s”; it should be one of %s."), field->key, word, words);
-}
-
-/* Takes the value of a field from `dict` if it is there. */
-static bool read_field(plist_t dict, const char *dir, const VmcField *field, VmcDeviceConfig *device,
-                       GError **error)
-{
-    plist_t node = field->key ? plist_dict_get_item(dict, field->key) : NULL;
-    void *at = vmc_field_in(field, device);
-    uint64_t number = 0;
-    uint8_t flag = 0;
-
-    if (!node)
-        return true;
-    g_autofree char *text = esp_plist_get_string(dict, field->key);
-    switch (field->type) {
-    case VMC_FIELD_STRING:
-        *(char **)at = g_steal_pointer(&text);
-        return true;
-    case VMC_FIELD_PATH:
-        *(char **)at = absolute_path(dict, field->key, dir);
-        return true;
-    case VMC_FIELD_FLAG:
-        if (plist_get_node_type(node) != PLIST_BOOLEAN)
-            return wrong_type(field, _("true or false"), error);
-        plist_get_bool_val(node, &flag);
-        *(bool *)at = flag;
-        return true;
-    case VMC_FIELD_NUMBER:
-        if (!get_uint(dict, field->key, true, 0, UINT32_MAX, &number, error))
-            return false;
-        *(unsigned *)at = (unsigned)number;
-        return true;
-    case VMC_FIELD_CHOICE:
-        return read_choice(text ? text : "", field, at, error);
-    case VMC_FIELD_LIST:
-        return read_list(node, field, at, error);
-    case VMC_FIELD_FD:
-    case VMC_FIELD_STDIO:
-        break;
-    }
     return true;
 }
 
@@ -211,21 +62,22 @@ static const VmcDeviceInfo *find_kind(const char *type, VmcDeviceKind *kind)
 static bool read_device(plist_t dict, unsigned index, const char *dir, VmcConfig *config, GError **error)
 {
     if (!dict || plist_get_node_type(dict) != PLIST_DICT)
-        return fail(error, _("Devices[%u] should be a dictionary."), index);
+        return esp_plist_fail(error, _("Devices[%u] should be a dictionary."), index);
     g_autofree char *type = esp_plist_get_string(dict, "Type");
     VmcDeviceKind kind;
     const VmcDeviceInfo *info = find_kind(type, &kind);
     if (!info)
-        return fail(error, _("Devices[%u] has the type “%s”, which this version does not know."), index,
-                    type ? type : "");
+        return esp_plist_fail(error, _("Devices[%u] has the type “%s”, which this version does not know."),
+                              index, type ? type : "");
 
     VmcDeviceConfig *device = vmc_config_add_device(config, kind);
     for (unsigned i = 0; i < info->n_fields; i++)
-        if (!read_field(dict, dir, &info->fields[i], device, error)) {
+        if (!esp_plist_read_field(dict, dir, &info->fields[i], device, error)) {
             g_prefix_error(error, "Devices[%u].", index);
             return false;
         }
-    return !vmc_device_has_pci_slot(kind) || read_field(dict, dir, &vmc_pci_slot_field, device, error);
+    return !vmc_device_has_pci_slot(kind) ||
+           esp_plist_read_field(dict, dir, &vmc_pci_slot_field, device, error);
 }
 
 static bool read_devices(plist_t root, const char *dir, VmcConfig *config, GError **error)
@@ -234,10 +86,10 @@ static bool read_devices(plist_t root, const char *dir, VmcConfig *config, GErro
     if (!array)
         return true;
     if (plist_get_node_type(array) != PLIST_ARRAY)
-        return fail(error, _("Devices should be an array."));
+        return esp_plist_fail(error, _("Devices should be an array."));
     uint32_t n = plist_array_get_size(array);
     if (n > DEVICES_MAX)
-        return fail(error, _("There are %u devices; at most %u are possible."), n, DEVICES_MAX);
+        return esp_plist_fail(error, _("There are %u devices; at most %u are possible."), n, DEVICES_MAX);
     for (uint32_t i = 0; i < n; i++)
         if (!read_device(plist_array_get_item(array, i), i, dir, config, error))
             return false;
@@ -255,25 +107,26 @@ static bool read_cpu(plist_t root, VmcConfig *config, GError **error)
     uint8_t flag = 0;
 
     if (cpu) {
-        int kind = find_name(cpu_names, G_N_ELEMENTS(cpu_names), cpu);
+        int kind = esp_find_name(cpu_names, G_N_ELEMENTS(cpu_names), cpu);
         if (kind < 0)
-            return fail(error, _("CPU is “%s”; it should be auto, kvm or soft."), cpu);
+            return esp_plist_fail(error, _("CPU is “%s”; it should be auto, kvm or soft."), cpu);
         config->cpu = (VmcCpuKind)kind;
     }
     if (plist_dict_get_item(root, "CPUModel") &&
         !(model && vmc_cpu_model_from_name(model, &config->cpu_model)))
-        return fail(error, _("CPUModel is “%s”; it should be host, x86-64-v2, x86-64-v3 or macos."),
-                    model ? model : "");
+        return esp_plist_fail(error, _("CPUModel is “%s”; it should be host, x86-64-v2, x86-64-v3 or macos."),
+                              model ? model : "");
     if (plist_dict_get_item(root, "CPUEngine") &&
         !(engine && vmc_cpu_engine_from_name(engine, &config->soft.engine)))
-        return fail(error, _("CPUEngine is “%s”; it should be interpreter or translator."),
-                    engine ? engine : "");
+        return esp_plist_fail(error, _("CPUEngine is “%s”; it should be interpreter or translator."),
+                              engine ? engine : "");
     if (lockstep && plist_get_node_type(lockstep) != PLIST_BOOLEAN)
-        return fail(error, _("CPULockstep should be true or false."));
+        return esp_plist_fail(error, _("CPULockstep should be true or false."));
     if (lockstep)
         plist_get_bool_val(lockstep, &flag);
     config->soft.lockstep = flag;
-    if (!get_uint(root, "CPUCodeCache", true, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX, &cache, error))
+    if (!esp_plist_get_uint(root, "CPUCodeCache", true, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX, &cache,
+                            error))
         return false;
     config->soft.code_cache = (unsigned)cache;
     return true;
@@ -282,16 +135,16 @@ static bool read_cpu(plist_t root, VmcConfig *config, GError **error)
 static bool read_all(plist_t root, const char *dir, VmcConfig *config, GError **error)
 {
     uint64_t version = 0, cpus = config->cpus, memory = config->memory >> 20;
-    if (!get_uint(root, "Version", false, 1, UINT64_MAX, &version, error))
+    if (!esp_plist_get_uint(root, "Version", false, 1, UINT64_MAX, &version, error))
         return false;
     if (version > ESP_BUNDLE_VERSION)
-        return fail(error,
-                    _("It was written by a newer Espalier (format %" G_GUINT64_FORMAT
-                      "; this one reads up to %u). Please update Espalier."),
-                    version, ESP_BUNDLE_VERSION);
+        return esp_plist_fail(error,
+                              _("It was written by a newer Espalier (format %" G_GUINT64_FORMAT
+                                "; this one reads up to %u). Please update Espalier."),
+                              version, ESP_BUNDLE_VERSION);
     /* Sensible bounds are the validator's to name; these only keep the arithmetic honest. */
-    if (!get_uint(root, "CPUCount", true, 0, UINT32_MAX, &cpus, error) ||
-        !get_uint(root, "MemorySize", true, 0, UINT64_MAX >> 20, &memory, error))
+    if (!esp_plist_get_uint(root, "CPUCount", true, 0, UINT32_MAX, &cpus, error) ||
+        !esp_plist_get_uint(root, "MemorySize", true, 0, UINT64_MAX >> 20, &memory, error))
         return false;
     config->cpus = (unsigned)cpus;
     config->memory = memory << 20;
@@ -324,55 +177,15 @@ static plist_t device_dict(plist_t old, uint32_t n, const char *type)
     return plist_new_dict();
 }
 
-static plist_t list_to_plist(char *const *list)
-{
-    plist_t array = plist_new_array();
-
-    for (; list && *list; list++)
-        plist_array_append_item(array, plist_new_string(*list));
-    return array;
-}
-
-static void write_field(plist_t dict, const char *dir, const VmcField *field, const VmcDeviceConfig *device)
-{
-    const void *at = vmc_field_of(field, device);
-
-    if (!field->key)
-        return;
-    switch (field->type) {
-    case VMC_FIELD_STRING:
-        esp_plist_set_string(dict, field->key, *(char *const *)at);
-        break;
-    case VMC_FIELD_PATH:
-        set_path(dict, field->key, dir, *(char *const *)at);
-        break;
-    case VMC_FIELD_FLAG:
-        plist_dict_set_item(dict, field->key, plist_new_bool(*(const bool *)at));
-        break;
-    case VMC_FIELD_NUMBER:
-        plist_dict_set_item(dict, field->key, plist_new_uint(*(const unsigned *)at));
-        break;
-    case VMC_FIELD_CHOICE:
-        plist_dict_set_item(dict, field->key, plist_new_string(field->choices[*(const unsigned *)at]));
-        break;
-    case VMC_FIELD_LIST:
-        plist_dict_set_item(dict, field->key, list_to_plist(*(char *const *const *)at));
-        break;
-    case VMC_FIELD_FD:
-    case VMC_FIELD_STDIO:
-        break;
-    }
-}
-
 static plist_t device_to_plist(const VmcDeviceConfig *device, plist_t old, uint32_t n, const char *dir)
 {
     const VmcDeviceInfo *info = vmc_device_info(device->kind);
     plist_t dict = device_dict(old, n, info->key);
     esp_plist_set_string(dict, "Type", info->key);
     for (unsigned i = 0; i < info->n_fields; i++)
-        write_field(dict, dir, &info->fields[i], device);
+        esp_plist_write_field(dict, dir, &info->fields[i], device);
     if (device->pci_slot)
-        write_field(dict, dir, &vmc_pci_slot_field, device);
+        esp_plist_write_field(dict, dir, &vmc_pci_slot_field, device);
     return dict;
 }
 
@@ -400,11 +213,11 @@ static void write_boot(plist_t root, const char *dir, const VmcBootConfig *boot)
         plist_dict_set_item(root, "BootLoader", dict);
     }
     esp_plist_set_string(dict, "Type", boot->kind == VMC_BOOT_EFI ? "EFI" : "Linux");
-    set_path(dict, "Kernel", dir, boot->kernel);
-    set_path(dict, "InitialRamdisk", dir, boot->initrd);
+    esp_plist_set_path(dict, "Kernel", dir, boot->kernel);
+    esp_plist_set_path(dict, "InitialRamdisk", dir, boot->initrd);
     esp_plist_set_string(dict, "CommandLine", boot->cmdline);
-    set_path(dict, "Firmware", dir, boot->firmware);
-    set_path(dict, "VariableStore", dir, boot->variable_store);
+    esp_plist_set_path(dict, "Firmware", dir, boot->firmware);
+    esp_plist_set_path(dict, "VariableStore", dir, boot->variable_store);
 }
 
 /* What nobody has chosen is not written, so that it stays what the program thinks best. */

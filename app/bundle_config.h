@@ -21,9 +21,4 @@ VmcConfig *esp_bundle_config_read(plist_t root, const char *dir, GError **error)
 /* Writes `config` into `root`, changing only the keys it knows. Paths below `dir` become relative. */
 void esp_bundle_config_write(plist_t root, const char *dir, const VmcConfig *config);
 
-/* A string at `key`, or NULL when there is none; free with g_free. */
-char *esp_plist_get_string(plist_t dict, const char *key);
-/* Sets `key` to a string, or removes it for NULL. */
-void esp_plist_set_string(plist_t dict, const char *key, const char *value);
-
 G_END_DECLS

@@ -480,6 +480,71 @@ static void the_demo_follows_its_files(void **state)
 
 #define FOLDER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void name_and_info_are_kept_beside_what_others_wrote(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path =
+        write_bundle(folder, "a.espalier",
+                     "<dict><key>Version</key><integer>1</integer><key>Info</key><dict>"
+                     "<key>Notes</key><string>one\ntwo</string><key>System</key>"
+                     "<string>linux</string><key>Theirs</key><string>stays</string></dict></dict>");
+    g_autoptr(EspBundle) bundle = esp_bundle_open(path, NULL);
+    EspMachineInfo info = {0}, copy;
+
+    assert_true(esp_bundle_get_info(bundle, &info, NULL));
+    assert_string_equal(info.notes, "one\ntwo");
+    assert_int_equal(info.system, ESP_GUEST_LINUX);
+    info.region.keyboard_layout = g_strdup("ch");
+    info.isolated = true;
+    esp_machine_info_copy(&copy, &info);
+    esp_machine_info_clear(&info);
+    esp_bundle_set_info(bundle, &copy);
+    esp_machine_info_clear(&copy);
+    assert_true(esp_bundle_set_name(bundle, " Büro ", NULL));
+    assert_true(esp_bundle_save(bundle, NULL));
+
+    g_autofree char *text = read_config(path);
+    assert_non_null(strstr(text, "stays"));
+    g_autoptr(EspBundle) again = esp_bundle_open(path, NULL);
+    assert_string_equal(esp_bundle_get_name(again), "Büro");
+    assert_true(esp_bundle_get_info(again, &info, NULL));
+    assert_string_equal(info.region.keyboard_layout, "ch");
+    assert_true(info.isolated);
+    esp_machine_info_clear(&info);
+}
+
+static void a_wrong_info_is_named(void **state)
+{
+    Folder *folder = *state;
+    g_autofree char *path = write_bundle(folder, "a.espalier",
+                                         "<dict><key>Version</key><integer>1</integer><key>Info</key><dict>"
+                                         "<key>System</key><string>dos</string></dict></dict>");
+    g_autoptr(EspBundle) bundle = esp_bundle_open(path, NULL);
+    g_autoptr(GError) error = NULL;
+    EspMachineInfo info = {0};
+
+    assert_false(esp_bundle_get_info(bundle, &info, &error));
+    assert_non_null(strstr(error->message, "Info.System is “dos”; it should be one of other, linux, macos."));
+}
+
+static void names_that_would_mislead_are_refused(void **state)
+{
+    Folder *folder = *state;
+    g_autoptr(EspBundle) bundle = esp_bundle_new(folder->path, "Mine", NULL);
+    g_autofree char *longest = g_strnfill(ESP_BUNDLE_NAME_MAX, 'n');
+    g_autofree char *longer = g_strnfill(ESP_BUNDLE_NAME_MAX + 1, 'n');
+    const char *const bad[] = {"", "  ", "two\nlines", "turned\u202e round", "\xff\xfe", longer};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+        assert_false(esp_bundle_set_name(bundle, bad[i], &error));
+        assert_true(g_error_matches(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FORMAT));
+        assert_string_equal(esp_bundle_get_name(bundle), "Mine");
+    }
+    assert_true(esp_bundle_set_name(bundle, "a/b", NULL));
+    assert_true(esp_bundle_set_name(bundle, longest, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +561,9 @@ int main(void)
         FOLDER_TEST(garbage_is_no_bundle),
         FOLDER_TEST(one_process_at_a_time),
         FOLDER_TEST(the_demo_follows_its_files),
+        FOLDER_TEST(name_and_info_are_kept_beside_what_others_wrote),
+        FOLDER_TEST(a_wrong_info_is_named),
+        FOLDER_TEST(names_that_would_mislead_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
