@@ -9,7 +9,8 @@ export ESPALIER_BUILD := $(B)
 # What a person types first sees to it that all that is needed is installed (silent and instant when it is), then
 # runs make again with WAY set; only then are pkg-config and the like asked anything. The second half of this is
 # at the end of the file.
-WAYS_build := all run guest install
+WAYS_build := all run guest install pot po
+WAYS_deb   := deb
 WAYS_demo  := demo
 WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long
 WAYS_media := test-media
@@ -17,6 +18,7 @@ WAYS_bench := bench
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
 DEPS_build := build guest ui
+DEPS_deb   := $(DEPS_build) deb
 DEPS_demo  := $(DEPS_build) demo test
 DEPS_test  := $(DEPS_demo)
 DEPS_media := $(DEPS_test) media
@@ -32,7 +34,7 @@ $(WAYS_$1):
 	@tools/deps.sh $(DEPS_$1)
 	+@$$(MAKE) --no-print-directory WAY=1 $$(if $$(filter -j%,$$(MAKEFLAGS)),,-j$$(shell nproc)) $$@
 endef
-$(foreach group,build demo test media bench lint fuzz,$(eval $(call way,$(group))))
+$(foreach group,build deb demo test media bench lint fuzz,$(eval $(call way,$(group))))
 endif
 
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol liburing slirp zlib libzstd
@@ -154,6 +156,7 @@ $(BENCH_PROGRAMS): $(TOOLS) $(GUEST) tests/bench/programs.sh tests/bench/work $(
 
 # $(B)/espalier, and how `make demo` drives it.
 -include ui/ui.mk
+include po/po.mk data/data.mk
 
 # The software CPU against the real one.
 -include tests/diff/diff.mk
@@ -168,7 +171,7 @@ ifdef WAY
 .PHONY: all run demo test check-sanitize bench lint fuzz install guest
 PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)
 
-all: core examples $(PROGRAMS) guest
+all: core examples $(PROGRAMS) translations guest
 	@:
 
 guest: $(GUEST)
@@ -221,35 +224,11 @@ lint:
 		$(addprefix --suppress=,$(CPPCHECK_WRONG)) -Ivmcore/include -Ivmcore -I. -j$$(nproc) vmcore app ui
 	$(Q)clang-tidy --quiet $(LINT_C) -- -std=gnu17 -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. $(CORE_CFLAGS) $(UI_CFLAGS)
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/vmcore
-	install -d $(DESTDIR)$(PREFIX)/share/espalier/demo
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(B)/libvmcore.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 644 vmcore/include/vmcore/*.h $(DESTDIR)$(PREFIX)/include/vmcore/
-	install -m 644 $(B)/guest/vmlinuz $(B)/guest/initrd.img $(DESTDIR)$(PREFIX)/share/espalier/demo/
-	sed 's|@prefix@|$(PREFIX)|' vmcore/vmcore.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
-	$(foreach file,$(DATA_FILES),install -D -m 644 $(subst :, $(DESTDIR)$(PREFIX)/share/,$(file)) &&) true
-	$(if $(DESTDIR),,-glib-compile-schemas $(PREFIX)/share/glib-2.0/schemas)
 endif
 
-# What goes below share/, each file with its place.
-DATA_FILES := data/espalierctl.1:man/man1/espalierctl.1 \
-	data/org.espalier.Espalier.desktop:applications/org.espalier.Espalier.desktop \
-	data/org.espalier.Espalier.gschema.xml:glib-2.0/schemas/org.espalier.Espalier.gschema.xml \
-	data/org.espalier.Espalier.metainfo.xml:metainfo/org.espalier.Espalier.metainfo.xml \
-	$(foreach icon,scalable/apps/org.espalier.Espalier.svg symbolic/apps/org.espalier.Espalier-symbolic.svg,\
-	resources/icons/$(icon):icons/hicolor/$(icon))
-
-.PHONY: deps uninstall clean help
+.PHONY: deps clean help
 deps:
-	@tools/deps.sh build guest ui demo test bench lint fuzz
-
-uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,espalier espalierctl)
-	rm -f $(DESTDIR)$(PREFIX)/lib/libvmcore.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
-	rm -f $(foreach file,$(DATA_FILES),$(DESTDIR)$(PREFIX)/share/$(lastword $(subst :, ,$(file))))
-	rm -rf $(DESTDIR)$(PREFIX)/include/vmcore $(DESTDIR)$(PREFIX)/share/espalier
+	@tools/deps.sh build guest ui demo test bench lint fuzz deb
 
 # The downloaded packages stay: remove build/guest by hand to fetch newer ones.
 clean:
@@ -272,6 +251,8 @@ help:
 	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer; FUZZERS=fuzz_pci for one. fuzz-corpus, fuzz-seeded: its README"
 	@echo "make lint         clang-format, cppcheck, clang-tidy"
 	@echo "make deps         install all packages that any of these needs (each installs its own anyway)"
+	@echo "make po           bring the translations in po/ up to date with the sources"
+	@echo "make deb          Debian packages, in $(B)/deb"
 	@echo "make install      PREFIX=/usr/local DESTDIR=;  make uninstall"
 	@echo "make clean"
 	@echo "Variables: B=build (where to), CC, CFLAGS, V=1 (show commands)"

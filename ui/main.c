@@ -1,11 +1,11 @@
 /* espalier: the library window, or, with --run, the process of one machine. */
 #include <glib/gi18n.h>
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "app/library.h"
+#include "app/locale.h"
 #include "ui/application.h"
 
 typedef struct Options {
@@ -59,9 +59,7 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* what cannot be written is an error, not the end of a machine */
     signal(SIGXFSZ, SIG_IGN);
-    setlocale(LC_ALL, "");
-    textdomain("espalier");
-    bind_textdomain_codeset("espalier", "UTF-8");
+    esp_locale_init();
     g_set_prgname("org.espalier.Espalier"); /* how the desktop finds our icon for a window */
     g_set_application_name("Espalier");
 

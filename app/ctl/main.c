@@ -1,6 +1,5 @@
 /* espalierctl: Espalier without a display. Its commands, and what every one of them needs. */
 #include <fcntl.h>
-#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +7,7 @@
 #include "app/ctl/control.h"
 #include "app/ctl/disk.h"
 #include "app/ctl/run.h"
+#include "app/locale.h"
 #include "app/version.h"
 
 static const struct {
@@ -53,7 +53,7 @@ static void fill_standard_descriptors(void)
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
-    setlocale(LC_ALL, "");
+    esp_locale_init();
     if (argc < 2) {
         esp_ctl_say("there is no command; give one, such as run, or --help");
         return ESP_EXIT_USAGE;

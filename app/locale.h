@@ -1,0 +1,8 @@
+/*
+ * The user's language: what both programs do before they say anything.
+ */
+#pragma once
+
+/* Takes the locale of the environment and finds our catalogues: beside the program in a source tree, or in
+ * share/locale of the prefix it is installed in. Once, before any thread. */
+void esp_locale_init(void);
