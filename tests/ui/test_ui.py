@@ -8,59 +8,10 @@ import os
 import plistlib
 import signal
 import sys
-import traceback
 
-from desktop import BUILD, Desktop, Failure, wait_for
-
-GUEST = os.path.join(BUILD, "guest")
-
-
-def make_bundle(desktop, name, **changes):
-    """A bundle as a user would write it by hand; changes replace or (None) remove keys."""
-    folder = os.path.join(desktop.machines_dir(), name + ".espalier")
-    os.makedirs(folder)
-    config = {
-        "Version": 1,
-        "Name": name,
-        "CPUCount": 1,
-        "MemorySize": 256,
-        "BootLoader": {"Type": "Linux", "Kernel": os.path.join(GUEST, "vmlinuz"),
-                       "InitialRamdisk": os.path.join(GUEST, "initrd.img"), "CommandLine": "console=tty0"},
-        "Devices": [{"Type": "Framebuffer", "Width": 800, "Height": 600}, {"Type": "VirtioKeyboard"},
-                    {"Type": "VirtioTablet"}],
-    }
-    config.update(changes)
-    config = {key: value for key, value in config.items() if value is not None}
-    with open(os.path.join(folder, "config.plist"), "wb") as file:
-        plistlib.dump(config, file)
-    return folder
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def runner(folder):
-    """Process number and state from a bundle's lock file, or (0, "")."""
-    try:
-        with open(os.path.join(folder, "lock"), encoding="ascii") as lock:
-            pid, state = lock.read().split(maxsplit=1)
-            return int(pid), state.strip()
-    except (OSError, ValueError):
-        return 0, ""
-
-
-def wait_state(folder, state, seconds=20.0):
-    wait_for(f"state “{state}” (it is “{runner(folder)[1]}”)", lambda: runner(folder)[1] == state, seconds)
-
-
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+import cases
+from cases import check, is_alive, make_bundle, runner, wait_state
+from desktop import BUILD, wait_for
 
 
 # --- The library
@@ -257,43 +208,5 @@ def test_a_picture_is_taken(desktop):
           f"it is {picture.get_width()} x {picture.get_height()}")
 
 
-def run(name, test):
-    """One test on a desktop of its own. True if it passed."""
-    shown = name[5:].replace("_", " ")
-    with Desktop("ui", own=True) as desktop:
-        try:
-            test(desktop)
-            desktop.check_health()
-            print(f"ok {shown}")
-            return True
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)
-            line = [frame.lineno for frame in where if frame.filename == __file__][-1]
-            print(f"not ok {shown}: {error} (line {line})")
-            print("".join("    " + text + "\n" for text in desktop.output().splitlines()[-20:]))
-            try:
-                desktop.save_picture(os.path.join(BUILD, "ui", f"failed-{name}.png"))
-            except Exception:
-                pass
-            return False
-
-
-def main():
-    words = sys.argv[1:]
-    failed = 0
-    for name, test in [(name, value) for name, value in globals().items() if name.startswith("test_")]:
-        if words and not any(word in name for word in words):
-            continue
-        sys.stdout.flush()
-        # The bindings know one display and one bus for all their life, so each test gets a process.
-        child = os.fork()
-        if child == 0:
-            passed = run(name, test)
-            sys.stdout.flush()
-            os._exit(0 if passed else 1)
-        failed += os.waitpid(child, 0)[1] != 0
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.main(globals()))
