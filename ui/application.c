@@ -8,7 +8,7 @@
 #include "app/library.h"
 #include "ui/library_window.h"
 #include "ui/settings.h"
-#include "ui/vm_session.h"
+#include "app/vm_session.h"
 #include "ui/vm_window.h"
 
 #ifndef ESP_VERSION

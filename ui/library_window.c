@@ -4,7 +4,7 @@
 #include <glib/gi18n.h>
 #include <unistd.h>
 
-#include "ui/launcher.h"
+#include "app/launcher.h"
 #include "ui/library_row.h"
 #include "ui/toast.h"
 

@@ -9,7 +9,7 @@
 
 #include "ui/display_view.h"
 #include "ui/toast.h"
-#include "ui/vm_session.h"
+#include "app/vm_session.h"
 
 G_BEGIN_DECLS
 

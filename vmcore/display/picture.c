@@ -79,7 +79,7 @@ static GBytes *compressed(const VmcFrame *frame, GError **error)
     return g_memory_output_stream_steal_as_bytes(G_MEMORY_OUTPUT_STREAM(memory));
 }
 
-bool vmc_frame_write_png(const VmcFrame *frame, const char *path, GError **error)
+GBytes *vmc_frame_to_png(const VmcFrame *frame, GError **error)
 {
     static const uint8_t signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     g_autoptr(GBytes) pixels = compressed(frame, error);
@@ -87,12 +87,21 @@ bool vmc_frame_write_png(const VmcFrame *frame, const char *path, GError **error
     uint8_t header[13] = {[8] = 8, [9] = 2}; /* eight bits, true colour */
 
     if (!pixels)
-        return false;
+        return NULL;
     uint32_t sides[2] = {GUINT32_TO_BE(frame->width), GUINT32_TO_BE(frame->height)};
     memcpy(header, sides, sizeof sides);
     g_byte_array_append(file, signature, sizeof signature);
     append_chunk(file, "IHDR", header, sizeof header);
     append_chunk(file, "IDAT", g_bytes_get_data(pixels, NULL), g_bytes_get_size(pixels));
     append_chunk(file, "IEND", NULL, 0);
-    return g_file_set_contents(path, (char *)file->data, (gssize)file->len, error);
+    return g_byte_array_free_to_bytes(g_steal_pointer(&file));
+}
+
+bool vmc_frame_write_png(const VmcFrame *frame, const char *path, GError **error)
+{
+    g_autoptr(GBytes) file = vmc_frame_to_png(frame, error);
+    gsize length = 0;
+    const char *bytes = file ? g_bytes_get_data(file, &length) : NULL;
+
+    return bytes && g_file_set_contents(path, bytes, (gssize)length, error);
 }

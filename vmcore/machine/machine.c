@@ -241,6 +241,14 @@ bool vmc_machine_request_stop(VmcMachine *machine, GError **error)
     return true;
 }
 
+bool vmc_machine_reset(VmcMachine *machine, GError **error)
+{
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING, "be reset", error))
+        return false;
+    vmc_vcpus_request_reset(&machine->guest->vcpus);
+    return true;
+}
+
 void vmc_machine_stop(VmcMachine *machine)
 {
     switch (vmc_machine_get_state(machine)) {

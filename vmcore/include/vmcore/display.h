@@ -100,6 +100,9 @@ void vmc_picture_clear(VmcFrame *frame);
 
 /* SHA-256 of a frame in hexadecimal: its size and the colours of its pixels. The caller frees it. */
 char *vmc_frame_hash(const VmcFrame *frame);
+/* A frame as the bytes of a PNG file, which the caller owns; NULL with an error of GIO's: no memory for it.
+ */
+GBytes *vmc_frame_to_png(const VmcFrame *frame, GError **error);
 /* Writes a frame as PNG. False with an error of GIO's if the file cannot be written. */
 bool vmc_frame_write_png(const VmcFrame *frame, const char *path, GError **error);
 

@@ -73,6 +73,9 @@ bool vmc_machine_pause(VmcMachine *machine, GError **error);
 bool vmc_machine_resume(VmcMachine *machine, GError **error);
 /* Presses the ACPI power button; the guest decides. */
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error);
+/* Presses the reset button of a machine that runs: what the guest has not saved yet is lost, and
+ * `guest-reset` follows. */
+bool vmc_machine_reset(VmcMachine *machine, GError **error);
 /* Pulls the plug: any state -> stopped. Waits until all threads are gone and disks are flushed. */
 void vmc_machine_stop(VmcMachine *machine);
 
@@ -133,6 +136,12 @@ void vmc_machine_send_key(VmcMachine *machine, unsigned keycode, bool down);
 void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y);
 void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down);  /* evdev BTN_LEFT, ... */
 void vmc_machine_send_wheel(VmcMachine *machine, int vertical, int horizontal); /* clicks, up/right > 0 */
+
+/* The addresses of the guest's network cards, in words ("10.0.2.15", "fec0::5054:ff:fe12:3456"), card after
+ * card and of each the one heard of last first: what it was given by DHCP and what it says of itself, so good
+ * for connecting to it, not for deciding who may do what. Empty when it has none or is stopped. Any thread;
+ * free with g_strfreev. */
+char **vmc_machine_get_addresses(VmcMachine *machine);
 
 /* Tells the guest the size in characters of its n-th virtio console (hvc0 is 0). Any thread; nothing happens
  * when there is no such console or the machine is stopped. */

@@ -50,6 +50,15 @@ static bool act_on_e1000(VmcGuest *guest, guint index, unsigned action, const ch
     return true;
 }
 
+static unsigned e1000_addresses(VmcGuest *guest, guint index, VmcNetAddress *addresses, unsigned max)
+{
+    VmcPciDevice *card = vmc_guest_pci(guest, index, VMC_DEVICE_E1000);
+    uint8_t mac[VMC_MAC_BYTES];
+
+    vmc_e1000_get_mac(card, mac);
+    return vmc_cable_addresses(vmc_e1000_cable(card), mac, addresses, max);
+}
+
 static const VmcField fields[] = {VMC_NET_FIELDS};
 
 static const VmcAction actions[] = {VMC_NET_ACTIONS};
@@ -65,4 +74,5 @@ const VmcDeviceKindOps vmc_kind_e1000 = {
     .check = check_e1000,
     .make = make_e1000,
     .act = act_on_e1000,
+    .addresses = e1000_addresses,
 };

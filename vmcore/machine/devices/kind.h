@@ -10,6 +10,7 @@
 #include "block/disk.h"
 #include "fs/share.h"
 #include "machine/private.h"
+#include "net/watch.h"
 #include "virtio/devices.h"
 #include "vmcore/config.h"
 
@@ -45,6 +46,9 @@ typedef struct VmcDeviceKindOps {
      * to say goes to `reply`. Owner's thread. */
     bool (*act)(VmcGuest *guest, guint index, unsigned action, const char *const *arguments, GString *reply,
                 GError **error);
+    /* Of a network card: the guest's addresses on it, as they were overheard; at most `max` of them. Any
+     * thread that keeps the guest from going away. May be NULL. */
+    unsigned (*addresses)(VmcGuest *guest, guint index, VmcNetAddress *addresses, unsigned max);
     /* Takes a device off a machine that runs, which waits until what it was doing is done; its place in the
      * configuration goes afterwards. A kind that has this can also be made while the machine runs. NULL:
      * stays as long as the machine. */

@@ -194,6 +194,13 @@ static bool act_on_virtio_net(VmcGuest *guest, guint index, unsigned action, con
     return true;
 }
 
+static unsigned virtio_net_addresses(VmcGuest *guest, guint index, VmcNetAddress *addresses, unsigned max)
+{
+    VmcPciDevice *card = vmc_guest_pci(guest, index, VMC_DEVICE_VIRTIO_NET);
+
+    return vmc_virtio_net_get_addresses(card, addresses, max);
+}
+
 static const VmcField virtio_net_fields[] = {
     VMC_NET_FIELDS,
     VMC_FIELD("queues", "Queues", NUMBER, net.queues, .value = "PAIRS", .preset = 1),
@@ -212,4 +219,5 @@ const VmcDeviceKindOps vmc_kind_virtio_net = {
     .check = check_virtio_net,
     .make = make_virtio_net,
     .act = act_on_virtio_net,
+    .addresses = virtio_net_addresses,
 };

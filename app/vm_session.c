@@ -1,5 +1,5 @@
 /* One machine of the user's (see vm_session.h). */
-#include "ui/vm_session.h"
+#include "app/vm_session.h"
 
 #include <glib/gi18n.h>
 #include <string.h>

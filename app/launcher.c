@@ -1,5 +1,5 @@
 /* Starts the process of a machine (see launcher.h). */
-#include "ui/launcher.h"
+#include "app/launcher.h"
 
 #include <unistd.h>
 
