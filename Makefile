@@ -40,17 +40,20 @@ endif
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol liburing slirp zlib libzstd
 PKGS_LATE := libphodav-3.0 libpulse-mainloop-glib
 PKGS_APP  := libplist-2.0 gio-unix-2.0
+PKGS_CTL  := json-glib-1.0
 PKGS_UI   := gtk+-3.0 epoxy
 
 WARN := -Wall -Wextra -Wshadow -Wno-unused-parameter -Wpointer-arith -Wstrict-prototypes -Wvla
 CFLAGS ?= -O2 -g
-BASE_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. -MMD -MP -pthread
+BASE_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. -I$(B) -MMD -MP -pthread
 
 # Asked once, when a recipe first needs the answer.
 once = $(eval $1 := $(shell $2))$($1)
 CORE_CFLAGS = $(call once,CORE_CFLAGS,pkg-config --cflags $(PKGS_CORE) $(PKGS_LATE))
 CORE_LIBS   = $(call once,CORE_LIBS,pkg-config --libs $(PKGS_CORE); echo -pthread -lm)
 APP_LIBS    = $(call once,APP_LIBS,pkg-config --libs $(PKGS_APP))
+CTL_CFLAGS  = $(call once,CTL_CFLAGS,pkg-config --cflags $(PKGS_CTL))
+CTL_LIBS    = $(call once,CTL_LIBS,pkg-config --libs $(PKGS_CTL))
 UI_CFLAGS   = $(call once,UI_CFLAGS,pkg-config --cflags $(PKGS_UI))
 UI_LIBS     = $(call once,UI_LIBS,pkg-config --libs $(PKGS_UI))
 
@@ -59,8 +62,11 @@ CORE_OBJ := $(CORE_SRC:%.c=$(B)/obj/%.o)
 
 # The app layer, which both programs share, and the command line program on top of it.
 APP_SRC := $(filter-out app/ctl/%,$(shell find app -name '*.c' | sort))
-APP_OBJ := $(APP_SRC:%.c=$(B)/obj/%.o)
+APP_OBJ := $(APP_SRC:%.c=$(B)/obj/%.o) $(B)/obj/gen/machine1.o
 CTL_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(sort $(wildcard app/ctl/*.c)))
+
+# What a machine's process offers on its control socket.
+MACHINE1 := $(B)/gen/machine1
 
 # Each of these is a program of its own. What a test needs beyond the common libraries: LIBS_test_name := -lfoo
 EXAMPLES   := $(patsubst vmcore/examples/%.c,$(B)/examples/%,$(wildcard vmcore/examples/*.c))
@@ -106,10 +112,20 @@ $(B)/libespalier.a: $(APP_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(B)/espalierctl: $(CTL_OBJ) $(B)/libespalier.a $(B)/libvmcore.a
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(APP_LIBS) $(CORE_LIBS)
+$(MACHINE1).h $(MACHINE1).c: $(MACHINE1).%: data/org.espalier.Machine1.xml
+	@mkdir -p $(@D)
+	$(Q)gdbus-codegen --interface-prefix org.espalier. --c-namespace Esp --c-generate-autocleanup all \
+		$(if $(filter h,$*),--header,--body) --output $@ $<
 
-$(B)/obj/app/%.o: app/%.c
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(MACHINE1).h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
+
+$(B)/espalierctl: $(CTL_OBJ) $(B)/libespalier.a $(B)/libvmcore.a
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(APP_LIBS) $(CTL_LIBS) $(CORE_LIBS)
+
+$(B)/obj/app/ctl/%.o: BASE_CFLAGS += $(CTL_CFLAGS)
+$(B)/obj/app/%.o: app/%.c | $(MACHINE1).h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
 
@@ -118,7 +134,7 @@ $(B)/examples/%: $(B)/obj/vmcore/examples/%.o $(B)/libvmcore.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(CORE_LIBS)
 
 # Tests start the programs and look for files from where they are run: make sets ESPALIER_BUILD for them.
-$(B)/obj/tests/%.o: tests/%.c
+$(B)/obj/tests/%.o: tests/%.c | $(MACHINE1).h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
 
@@ -218,11 +234,11 @@ bench: ctl guest metal bench-programs $(TOOLS) $(BENCH_PROGRAMS)
 CPPCHECK_WRONG := unknownMacro leakReturnValNotUsed shiftTooManyBitsSigned zerodivcond \
 	nullPointer:vmcore/cpu/soft/backend.c
 LINT_C := $(shell git ls-files '*.c' 2>/dev/null)
-lint:
+lint: $(MACHINE1).h
 	$(Q)clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 --library=gtk \
 		$(addprefix --suppress=,$(CPPCHECK_WRONG)) -Ivmcore/include -Ivmcore -I. -j$$(nproc) vmcore app ui
-	$(Q)clang-tidy --quiet $(LINT_C) -- -std=gnu17 -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. $(CORE_CFLAGS) $(UI_CFLAGS)
+	$(Q)clang-tidy --quiet $(LINT_C) -- -std=gnu17 -D_GNU_SOURCE -Ivmcore/include -Ivmcore -I. -I$(B) $(CORE_CFLAGS) $(CTL_CFLAGS) $(UI_CFLAGS)
 
 endif
 

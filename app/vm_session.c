@@ -4,13 +4,15 @@
 #include <glib/gi18n.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "app/control.h"
 #include "app/cpu_figures.h"
 #include "app/library.h"
+#include "app/machine_log.h"
+#include "app/version.h"
 
 #define LOG_LINES_MAX 400u
-#define LOG_FILE_MAX  (1u << 20)
 
 struct _EspVmSession {
     GObject parent_instance;
@@ -18,8 +20,12 @@ struct _EspVmSession {
     char *name;
     EspBundle *bundle;
     VmcMachine *machine;
-    EspControl *control; /* or NULL */
-    GError *error;       /* ours: opening, validating, starting. The machine has its own */
+    EspControl *control; /* from when the bundle is ours; or NULL */
+    EspControlHost host;
+    EspMachineLog *file;      /* the log on disk, as long */
+    EspVmPresenter presenter; /* or NULL */
+    gpointer presenter_data;
+    GError *error; /* ours: opening, validating, starting. The machine has its own */
     bool has_run;
     VmcStopReason stop_reason;
     gint64 started_us;
@@ -33,6 +39,8 @@ G_DEFINE_TYPE(EspVmSession, esp_vm_session, G_TYPE_OBJECT)
 
 static void changed(EspVmSession *session)
 {
+    if (session->control)
+        esp_control_set_error(session->control, session->error);
     if (session->bundle)
         esp_bundle_announce(session->bundle, vmc_machine_state_name(esp_vm_session_get_state(session)));
     g_signal_emit(session, signals[CHANGED], 0);
@@ -44,6 +52,8 @@ static void add_log(EspVmSession *session, const char *line)
     g_autofree char *time = g_date_time_format(now, "%H:%M:%S");
     g_autofree char *valid = g_utf8_make_valid(line, -1);
     g_queue_push_tail(&session->log, g_strdup_printf("%s  %s", time, valid));
+    if (session->file)
+        esp_machine_log_write(session->file, valid);
     while (session->log.length > LOG_LINES_MAX)
         g_free(g_queue_pop_head(&session->log));
     g_signal_emit(session, signals[LOG], 0, valid);
@@ -95,10 +105,56 @@ static void drop_machine(EspVmSession *session)
         return;
     VmcMachine *old = session->machine;
     g_signal_handlers_disconnect_by_data(old, session);
-    g_clear_pointer(&session->control, esp_control_free);
+    if (session->control)
+        esp_control_set_machine(session->control, NULL);
     session->machine = NULL;
     g_signal_emit(session, signals[MACHINE_CHANGED], 0);
     g_object_unref(old);
+}
+
+/* --- For other processes ------------------------------------------------------------------------ */
+
+static bool host_start(void *opaque, GError **error)
+{
+    EspVmSession *session = opaque;
+    if (esp_vm_session_is_active(session)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("“%s” has been started already; it is %s."),
+                    session->name, vmc_machine_state_name(esp_vm_session_get_state(session)));
+        return false;
+    }
+    esp_vm_session_start(session);
+    const GError *why = esp_vm_session_get_error(session);
+    if (why)
+        g_propagate_error(error, g_error_copy(why));
+    return !why;
+}
+
+static bool host_present(void *opaque, const char *display, const char *token, GError **error)
+{
+    EspVmSession *session = opaque;
+    if (session->presenter)
+        return session->presenter(session, display, token, session->presenter_data, error);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The process that runs “%s” cannot open windows."),
+                session->name);
+    return false;
+}
+
+static char *host_log(void *opaque)
+{
+    return esp_vm_session_get_log(opaque);
+}
+
+/* For the library and espalierctl. A machine without it is a machine all the same. */
+static void offer_control(EspVmSession *session)
+{
+    g_autofree char *path = esp_control_path_of(session->path);
+    g_autoptr(GError) error = NULL;
+
+    session->host = (EspControlHost){
+        .name = session->name, .start = host_start, .present = host_present, .log = host_log};
+    session->control = path ? esp_control_new(path, &session->host, session, &error) : NULL;
+    if (error)
+        add_log(session, error->message);
 }
 
 /* --- Reading the bundle ------------------------------------------------------------------------- */
@@ -131,6 +187,10 @@ static bool open_bundle(EspVmSession *session, GError **error)
     session->bundle = bundle;
     g_free(session->name);
     session->name = g_strdup(esp_bundle_get_name(bundle));
+    session->file = esp_machine_log_new(bundle);
+    g_autofree char *line = g_strdup_printf(_("Process %d of Espalier %s."), (int)getpid(), ESP_VERSION);
+    add_log(session, line);
+    offer_control(session);
     return true;
 }
 
@@ -159,17 +219,6 @@ static bool check_config(const VmcConfig *config, GError **error)
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "%s", text->str);
     g_string_free(text, TRUE);
     return false;
-}
-
-/* For espalierctl. A machine without it is a machine all the same. */
-static void offer_control(EspVmSession *session)
-{
-    g_autofree char *path = esp_control_path_of(session->path);
-    g_autoptr(GError) error = NULL;
-
-    session->control = path ? esp_control_new(session->machine, path, &error) : NULL;
-    if (error)
-        add_log(session, error->message);
 }
 
 /* In the file as it is now. If it cannot be written, the machine runs all the same. */
@@ -202,10 +251,11 @@ static bool try_start(EspVmSession *session, GError **error)
     g_signal_connect(machine, "log", G_CALLBACK(on_log), session);
     g_signal_connect(machine, "guest-reset", G_CALLBACK(on_reset), session);
     g_signal_connect(machine, "attention", G_CALLBACK(on_attention), session);
-    esp_bundle_rotate_log(session->bundle, "console.log", LOG_FILE_MAX);
-    esp_bundle_rotate_log(session->bundle, "serial.log", LOG_FILE_MAX);
+    esp_bundle_rotate_log(session->bundle, "console.log", ESP_LOG_FILE_MAX);
+    esp_bundle_rotate_log(session->bundle, "serial.log", ESP_LOG_FILE_MAX);
     session->started_us = g_get_monotonic_time();
-    offer_control(session);
+    if (session->control)
+        esp_control_set_machine(session->control, machine);
     if (!vmc_machine_start(machine, error))
         return false;
     session->has_run = true;
@@ -320,10 +370,40 @@ bool esp_vm_session_request_stop(EspVmSession *session, GError **error)
     return session->machine && vmc_machine_request_stop(session->machine, error);
 }
 
+bool esp_vm_session_reset(EspVmSession *session, GError **error)
+{
+    return session->machine && vmc_machine_reset(session->machine, error);
+}
+
 void esp_vm_session_stop(EspVmSession *session)
 {
     if (session->machine && esp_vm_session_is_active(session))
         vmc_machine_stop(session->machine);
+}
+
+void esp_vm_session_set_presenter(EspVmSession *session, EspVmPresenter presenter, gpointer data)
+{
+    session->presenter = presenter;
+    session->presenter_data = data;
+}
+
+void esp_vm_session_add_log(EspVmSession *session, const char *line)
+{
+    add_log(session, line);
+}
+
+void esp_vm_session_log_stderr(EspVmSession *session)
+{
+    if (session->file)
+        esp_machine_log_take_stderr(session->file);
+}
+
+char *esp_vm_session_get_log(EspVmSession *session)
+{
+    GString *text = g_string_new(NULL);
+    for (const GList *l = session->log.head; l; l = l->next)
+        g_string_append_printf(text, "%s\n", (const char *)l->data);
+    return g_string_free(text, FALSE);
 }
 
 static void describe_config(EspVmSession *session, GString *text)
@@ -367,9 +447,8 @@ char *esp_vm_session_describe(EspVmSession *session)
     struct utsname host;
     if (uname(&host) == 0)
         g_string_append_printf(text, "Host: %s %s %s\n", host.sysname, host.release, host.machine);
-    g_string_append(text, "\nLog:\n");
-    for (const GList *l = session->log.head; l; l = l->next)
-        g_string_append_printf(text, "%s\n", (const char *)l->data);
+    g_autofree char *log = esp_vm_session_get_log(session);
+    g_string_append_printf(text, "\nLog:\n%s", log);
     return g_string_free(text, FALSE);
 }
 
@@ -377,6 +456,8 @@ static void esp_vm_session_dispose(GObject *object)
 {
     EspVmSession *session = ESP_VM_SESSION(object);
     drop_machine(session);
+    g_clear_pointer(&session->control, esp_control_free);
+    g_clear_pointer(&session->file, esp_machine_log_free);
     g_clear_pointer(&session->bundle, esp_bundle_free);
     G_OBJECT_CLASS(esp_vm_session_parent_class)->dispose(object);
 }

@@ -2,7 +2,9 @@
  * One machine of the user's: its bundle, the running VmcMachine, and what happened to it. No widgets.
  *
  * A session outlives its window: closing the window does not stop the machine. Each start reads the bundle
- * anew and makes a new VmcMachine, so what was changed in the bundle counts from the next start.
+ * anew and makes a new VmcMachine, so what was changed in the bundle counts from the next start. From when
+ * the bundle is locked until the session ends other processes reach it through its control socket
+ * (control.h), and what happens is written to machine.log in the bundle (machine_log.h).
  *
  * Signals:
  *   changed ()               state or error
@@ -52,7 +54,22 @@ void esp_vm_session_start(EspVmSession *session);
 bool esp_vm_session_pause(EspVmSession *session, GError **error);
 bool esp_vm_session_resume(EspVmSession *session, GError **error);
 bool esp_vm_session_request_stop(EspVmSession *session, GError **error);
+bool esp_vm_session_reset(EspVmSession *session, GError **error);
 void esp_vm_session_stop(EspVmSession *session);
+
+/* Shows the machine's window on the display of that name (GDK's, or empty: where the process was started);
+ * `token` lets it come to the front and may be empty. False with `error` set. */
+typedef bool (*EspVmPresenter)(EspVmSession *session, const char *display, const char *token, gpointer data,
+                               GError **error);
+/* Who opens the window when another process asks for it; NULL: nobody can. */
+void esp_vm_session_set_presenter(EspVmSession *session, EspVmPresenter presenter, gpointer data);
+
+/* A line for the log, of what happened around the machine. */
+void esp_vm_session_add_log(EspVmSession *session, const char *line);
+/* What libraries print, too, if it would be lost otherwise (esp_machine_log_take_stderr). */
+void esp_vm_session_log_stderr(EspVmSession *session);
+/* The log's lines since the session began, the oldest first; free with g_free. */
+char *esp_vm_session_get_log(EspVmSession *session);
 
 /* All a helper would ask for: the error, the machine, the log. Plain text for the clipboard; free with
  * g_free. */

@@ -10,7 +10,7 @@ ui: $(B)/espalier
 $(B)/espalier: $(UI_OBJ) $(B)/libespalier.a $(B)/libvmcore.a | $(B)/schemas/gschemas.compiled
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(filter %.o %.a,$^) -o $@ $(UI_LIBS) $(APP_LIBS) $(CORE_LIBS)
 
-$(B)/obj/ui/%.o: ui/%.c
+$(B)/obj/ui/%.o: ui/%.c | $(MACHINE1).h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) -DG_LOG_DOMAIN=\"espalier\" $(CORE_CFLAGS) $(UI_CFLAGS) -c $< -o $@
 
@@ -34,7 +34,7 @@ $(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o %.a,$^) -o $@ -lcmocka $(UI_LIBS) $(APP_LIBS) $(CORE_LIBS)
 
-$(B)/obj/tests-ui/%.o: tests/ui/%.c
+$(B)/obj/tests-ui/%.o: tests/ui/%.c | $(MACHINE1).h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) $(UI_CFLAGS) -c $< -o $@
 

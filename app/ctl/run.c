@@ -358,7 +358,9 @@ static bool start(Run *run)
         g_signal_connect(run->machine, "guest-reset", G_CALLBACK(on_guest_reset), run);
         run->attention = esp_attention_new(run->machine);
         if (run->control_path)
-            run->control = esp_control_new(run->machine, run->control_path, &error);
+            run->control = esp_control_new(run->control_path, NULL, NULL, &error);
+        if (run->control)
+            esp_control_set_machine(run->control, run->machine);
         if (!error && run->gdb_address)
             run->gdb = vmc_gdb_new(run->machine, run->gdb_address, run->gdb_wait, &error);
         if (!error &&
