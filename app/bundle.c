@@ -382,26 +382,46 @@ void esp_bundle_announce(EspBundle *bundle, const char *state)
         g_debug("%s: the lock file cannot be written: %s", bundle->path, g_strerror(errno));
 }
 
-bool esp_bundle_get_runner(const char *path, int *pid, char **state)
+/* What stands in the lock file, for which *held says whether it is true now. False: nothing. */
+static bool read_lock(const char *path, bool *held, int *pid, char **state)
 {
-    if (pid)
-        *pid = 0;
-    if (state)
-        *state = NULL;
     g_autofree char *file = g_build_filename(path, LOCK_FILE, NULL);
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return false;
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    bool held = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     char text[64] = "", word[32] = "";
     int number = 0;
-    if (held && pread(fd, text, sizeof(text) - 1, 0) > 0)
+    *held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    if (fd >= 0 && pread(fd, text, sizeof(text) - 1, 0) > 0)
         sscanf(text, "%d %31[^\n]", &number, word);
-    close(fd);
-    if (held && pid)
+    if (fd >= 0)
+        close(fd);
+    if (pid)
         *pid = number;
-    if (held && state)
+    if (state)
         *state = g_strdup(word);
-    return held;
+    return number > 0;
+}
+
+/* Gives nothing out if `found` is false. */
+static bool give(bool found, int *pid, char **state)
+{
+    if (!found && pid)
+        *pid = 0;
+    if (!found && state)
+        g_clear_pointer(state, g_free);
+    return found;
+}
+
+bool esp_bundle_get_runner(const char *path, int *pid, char **state)
+{
+    bool held;
+    read_lock(path, &held, pid, state);
+    return give(held, pid, state);
+}
+
+bool esp_bundle_get_last_words(const char *path, int *pid, char **state)
+{
+    bool held;
+    bool said = read_lock(path, &held, pid, state);
+    return give(said && !held, pid, state);
 }

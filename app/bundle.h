@@ -89,5 +89,7 @@ bool esp_bundle_lock(EspBundle *bundle, GError **error);
 void esp_bundle_announce(EspBundle *bundle, const char *state);
 /* Whether some process runs the bundle at `path`; then *pid and *state (g_free) are set, where not NULL. */
 bool esp_bundle_get_runner(const char *path, int *pid, char **state);
+/* The same of a process that runs it no more and did not end in order (crash.h). */
+bool esp_bundle_get_last_words(const char *path, int *pid, char **state);
 
 G_END_DECLS

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "app/bundle_config.h"
+#include "app/crash.h"
 
 #define RESCAN_DELAY_MS 80
 #define POLL_SECONDS    1
@@ -22,12 +23,13 @@ struct _EspLibraryItem {
     char *summary;
     char *state;
     char *screenshot;
+    bool crashed;
     gint64 config_mtime; /* us; what name and summary were read from */
     gint64 picture_mtime;
     GFileMonitor *monitor;
 };
 
-enum { ITEM_NAME = 1, ITEM_SUMMARY, ITEM_STATE, ITEM_SCREENSHOT, N_ITEM_PROPS };
+enum { ITEM_NAME = 1, ITEM_SUMMARY, ITEM_STATE, ITEM_SCREENSHOT, ITEM_CRASHED, N_ITEM_PROPS };
 static GParamSpec *item_props[N_ITEM_PROPS];
 
 G_DEFINE_TYPE(EspLibraryItem, esp_library_item, G_TYPE_OBJECT)
@@ -70,6 +72,11 @@ const char *esp_library_item_get_state(EspLibraryItem *item)
 const char *esp_library_item_get_screenshot(EspLibraryItem *item)
 {
     return item->screenshot;
+}
+
+bool esp_library_item_get_crashed(EspLibraryItem *item)
+{
+    return item->crashed;
 }
 
 static void item_set(EspLibraryItem *item, char **field, char *value, int prop)
@@ -144,7 +151,12 @@ static void item_refresh(EspLibraryItem *item)
     }
     char *state = NULL;
     esp_bundle_get_runner(item->path, NULL, &state);
+    bool crashed = !state && esp_crash_happened(item->path);
     item_set(item, &item->state, state, ITEM_STATE);
+    if (crashed != item->crashed) {
+        item->crashed = crashed;
+        g_object_notify_by_pspec(G_OBJECT(item), item_props[ITEM_CRASHED]);
+    }
     refresh_picture(item);
 }
 
@@ -163,6 +175,9 @@ static void esp_library_item_get_property(GObject *object, guint id, GValue *val
         break;
     case ITEM_SCREENSHOT:
         g_value_set_string(value, item->screenshot);
+        break;
+    case ITEM_CRASHED:
+        g_value_set_boolean(value, item->crashed);
         break;
     default:
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
@@ -191,6 +206,7 @@ static void esp_library_item_class_init(EspLibraryItemClass *klass)
     item_props[ITEM_SUMMARY] = g_param_spec_string("summary", NULL, NULL, NULL, flags);
     item_props[ITEM_STATE] = g_param_spec_string("state", NULL, NULL, NULL, flags);
     item_props[ITEM_SCREENSHOT] = g_param_spec_string("screenshot", NULL, NULL, NULL, flags);
+    item_props[ITEM_CRASHED] = g_param_spec_boolean("crashed", NULL, NULL, FALSE, flags);
     g_object_class_install_properties(object_class, N_ITEM_PROPS, item_props);
 }
 

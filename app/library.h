@@ -40,6 +40,8 @@ const char *esp_library_item_get_state(EspLibraryItem *item);
 /* The file with the last picture of its screen (a PNG), or NULL; notifies when the picture is another, too.
  */
 const char *esp_library_item_get_screenshot(EspLibraryItem *item);
+/* Whether its last process died while the machine was on (crash.h). */
+bool esp_library_item_get_crashed(EspLibraryItem *item);
 
 /* The demo machine. `demo_dir` holds vmlinuz and initrd.img; esp_library_find_demo looks for such a folder in
  * $ESPALIER_DEMO_DIR, or else in the installed data beside the program (../share/espalier/demo)

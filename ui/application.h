@@ -1,14 +1,15 @@
 /*
- * The program as the desktop sees it. One process is either the library or one machine:
+ * The program as the desktop sees it.
  *
- *   - the library is org.espalier.Espalier; a second start brings its window to the front;
- *   - a machine's process has an identity made from its bundle's path, so that opening the same machine again
- *     brings its window to the front instead of starting it twice. The bundle's lock is what truly keeps a
- *     machine from running twice, with or without a session bus.
+ * The library is org.espalier.Espalier, once per session: a second start, or the desktop by D-Bus activation,
+ * brings its window to the front. A machine's process (machine_process.h) is of the same name but not unique:
+ * to the desktop its window belongs to the library's. The bundle's lock is what keeps a machine from running
+ * twice.
  */
 #pragma once
 
 #include <gtk/gtk.h>
+#include <stdbool.h>
 
 G_BEGIN_DECLS
 
@@ -17,7 +18,11 @@ G_BEGIN_DECLS
 #define ESP_TYPE_APPLICATION (esp_application_get_type())
 G_DECLARE_FINAL_TYPE(EspApplication, esp_application, ESP, APPLICATION, GtkApplication)
 
-/* `bundle_path` is the machine to run, or NULL for the library. */
-EspApplication *esp_application_new(const char *bundle_path);
+/* The library. As a `service` it opens its window only when it is told to, and ends after a while if it never
+ * is. */
+EspApplication *esp_application_new(bool service);
+/* What a machine's window needs of an application: actions, shortcuts, style. It is registered, never run;
+ * the default display has to be there. */
+EspApplication *esp_application_new_for_machine(void);
 
 G_END_DECLS

@@ -76,21 +76,24 @@ static void update(EspLibraryRow *row)
 
     gtk_label_set_text(row->name, name);
     gtk_label_set_text(row->summary, esp_library_item_get_summary(row->item));
-    gtk_label_set_text(row->state, alive ? esp_state_words(state) : "");
-    gtk_widget_set_visible(GTK_WIDGET(row->state), alive);
+    bool crashed = esp_library_item_get_crashed(row->item);
+    gtk_label_set_text(row->state, alive ? esp_state_words(state) : crashed ? _("Ended unexpectedly") : "");
+    gtk_widget_set_visible(GTK_WIDGET(row->state), alive || crashed);
 
     GtkStyleContext *style = gtk_widget_get_style_context(GTK_WIDGET(row->state));
     gtk_style_context_remove_class(style, "running");
     gtk_style_context_remove_class(style, "trouble");
-    if (alive)
-        gtk_style_context_add_class(style, state == VMC_MACHINE_ERROR ? "trouble" : "running");
+    if (alive || crashed)
+        gtk_style_context_add_class(style, crashed || state == VMC_MACHINE_ERROR ? "trouble" : "running");
 
-    g_autofree char *tip = g_strdup_printf(alive ? _("Show “%s”") : _("Start “%s”"), name);
+    const char *does = alive ? _("Show “%s”") : crashed ? _("See what happened to “%s”") : _("Start “%s”");
+    g_autofree char *tip = g_strdup_printf(does, name);
     gtk_widget_set_tooltip_text(row->open_button, tip);
     atk_object_set_name(row->open_accessible, tip);
     atk_object_set_name(gtk_widget_get_accessible(GTK_WIDGET(row)), name);
-    gtk_image_set_from_icon_name(
-        row->open_image, alive ? "go-next-symbolic" : "media-playback-start-symbolic", GTK_ICON_SIZE_BUTTON);
+    gtk_image_set_from_icon_name(row->open_image,
+                                 alive || crashed ? "go-next-symbolic" : "media-playback-start-symbolic",
+                                 GTK_ICON_SIZE_BUTTON);
     update_picture(row);
 }
 

@@ -4,13 +4,14 @@
 #include <glib/gi18n.h>
 #include <unistd.h>
 
-#include "app/launcher.h"
 #include "ui/library_row.h"
+#include "ui/machine_opener.h"
 #include "ui/toast.h"
 
 struct _EspLibraryWindow {
     GtkApplicationWindow parent_instance;
     EspLibrary *library;
+    EspMachineOpener *opener;
     GSettings *settings;
     GtkStack *stack;
     GtkListBox *list;
@@ -22,12 +23,7 @@ struct _EspLibraryWindow {
 
 G_DEFINE_TYPE(EspLibraryWindow, esp_library_window, GTK_TYPE_APPLICATION_WINDOW)
 
-/* --- Starting machines -------------------------------------------------------------------------- */
-
-typedef struct Launch {
-    EspLibraryWindow *window;
-    char *name;
-} Launch;
+/* --- Opening machines --------------------------------------------------------------------------- */
 
 static void complain(EspLibraryWindow *window, const char *title, const char *why)
 {
@@ -39,60 +35,29 @@ static void complain(EspLibraryWindow *window, const char *title, const char *wh
     gtk_widget_show(dialog);
 }
 
-/* Whatever can go wrong with a machine its own window shows; here arrives only what kept it from doing so. */
-static void on_process_ended(GObject *source, GAsyncResult *result, gpointer data)
+static void on_failed(EspLibraryWindow *window, const char *name, const char *why)
 {
-    GSubprocess *process = G_SUBPROCESS(source);
-    Launch *launch = data;
-    if (g_subprocess_wait_finish(process, result, NULL) &&
-        gtk_widget_get_visible(GTK_WIDGET(launch->window))) {
-        g_autofree char *message = NULL;
-        if (g_subprocess_get_if_signaled(process) && g_subprocess_get_term_sig(process) != SIGTERM)
-            message = g_strdup_printf(_("“%s” ended unexpectedly (%s)."), launch->name,
-                                      g_strsignal(g_subprocess_get_term_sig(process)));
-        else if (g_subprocess_get_if_exited(process) && g_subprocess_get_exit_status(process) != 0)
-            message = g_strdup_printf(_("The window of “%s” could not be opened."), launch->name);
-        if (message)
-            esp_toast_show(launch->window->toast, message, NULL, NULL, NULL, NULL);
+    if (why) {
+        g_autofree char *title = g_strdup_printf(_("“%s” cannot be opened"), name);
+        complain(window, title, why);
+    } else {
+        g_autofree char *message = g_strdup_printf(_("The window of “%s” could not be opened."), name);
+        esp_toast_show(window->toast, message, NULL, NULL, NULL, NULL);
     }
-    esp_library_rescan(launch->window->library);
-    g_object_unref(launch->window);
-    g_free(launch->name);
-    g_free(launch);
-}
-
-/* The desktop's token for "the user asked for this just now". */
-static char *startup_id(GtkWidget *widget, const char *bundle_path)
-{
-    g_autoptr(GdkAppLaunchContext) context =
-        gdk_display_get_app_launch_context(gtk_widget_get_display(widget));
-    gdk_app_launch_context_set_timestamp(context, gtk_get_current_event_time());
-    g_autoptr(GAppInfo) info = g_app_info_create_from_commandline(
-        "espalier --run", "Espalier", G_APP_INFO_CREATE_SUPPORTS_STARTUP_NOTIFICATION, NULL);
-    return info ? g_app_launch_context_get_startup_notify_id(G_APP_LAUNCH_CONTEXT(context), info, NULL)
-                : NULL;
 }
 
 static void open_machine(EspLibraryWindow *window, const char *path, const char *name)
 {
-    g_autoptr(GError) error = NULL;
-    g_autofree char *id = startup_id(GTK_WIDGET(window), path);
-    g_autoptr(GSubprocess) process = esp_launch_machine(path, id, &error);
-    if (!process) {
-        g_autofree char *title = g_strdup_printf(_("“%s” cannot be opened"), name);
-        complain(window, title, error->message);
-        return;
-    }
-    Launch *launch = g_new0(Launch, 1);
-    launch->window = g_object_ref(window);
-    launch->name = g_strdup(name);
-    g_subprocess_wait_async(process, NULL, on_process_ended, launch);
+    esp_machine_opener_open(window->opener, GTK_WIDGET(window), path, name);
 }
 
 static void on_row_activated(EspLibraryWindow *window, GtkListBoxRow *row)
 {
     EspLibraryItem *item = esp_library_row_get_item(ESP_LIBRARY_ROW(row));
-    open_machine(window, esp_library_item_get_path(item), esp_library_item_get_name(item));
+    if (esp_library_item_get_crashed(item)) /* from there it can be started again */
+        esp_machine_opener_show_crash(window->opener, esp_library_item_get_path(item));
+    else
+        open_machine(window, esp_library_item_get_path(item), esp_library_item_get_name(item));
 }
 
 /* --- Actions ------------------------------------------------------------------------------------ */
@@ -179,6 +144,8 @@ GtkWidget *esp_library_window_new(GtkApplication *application, EspLibrary *libra
 {
     EspLibraryWindow *window = g_object_new(ESP_TYPE_LIBRARY_WINDOW, "application", application, NULL);
     window->library = g_object_ref(library);
+    window->opener = esp_machine_opener_new(application, library);
+    g_signal_connect_object(window->opener, "failed", G_CALLBACK(on_failed), window, G_CONNECT_SWAPPED);
     window->settings = settings ? g_object_ref(settings) : NULL;
     if (settings) {
         int width, height;
@@ -194,6 +161,7 @@ GtkWidget *esp_library_window_new(GtkApplication *application, EspLibrary *libra
 static void esp_library_window_dispose(GObject *object)
 {
     EspLibraryWindow *window = ESP_LIBRARY_WINDOW(object);
+    g_clear_object(&window->opener);
     g_clear_object(&window->library);
     g_clear_object(&window->settings);
     G_OBJECT_CLASS(esp_library_window_parent_class)->dispose(object);

@@ -6,11 +6,15 @@
 
 #include "app/library.h"
 #include "app/locale.h"
+#include "app/version.h"
 #include "ui/application.h"
+#include "ui/machine_process.h"
 
 typedef struct Options {
     char *run;
     gboolean demo;
+    gboolean no_window;
+    gboolean service;
     gboolean version;
     char **rest;
 } Options;
@@ -20,6 +24,9 @@ static bool parse(int *argc, char ***argv, Options *options, GError **error)
     const GOptionEntry entries[] = {
         {"run", 'r', 0, G_OPTION_ARG_FILENAME, &options->run, N_("Run the virtual machine in this folder"),
          N_("BUNDLE")},
+        {"no-window", 0, 0, G_OPTION_ARG_NONE, &options->no_window,
+         N_("Run it without a window, until the library or espalierctl asks for one"), NULL},
+        {"gapplication-service", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options->service, NULL, NULL},
         {"demo", 'd', 0, G_OPTION_ARG_NONE, &options->demo, N_("Run the demo guest"), NULL},
         {"version", 'v', 0, G_OPTION_ARG_NONE, &options->version, N_("Print the version and exit"), NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->rest, NULL, N_("[BUNDLE]")},
@@ -28,7 +35,9 @@ static bool parse(int *argc, char ***argv, Options *options, GError **error)
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_option_context_set_summary(context, _("Shows the library of virtual machines, or runs one of them."));
     g_option_context_add_main_entries(context, entries, NULL);
-    g_option_context_add_group(context, gtk_get_option_group(FALSE));
+    /* What GTK does with its options it would do without a display, too, and complain that it has none. */
+    if (!g_strv_contains((const char *const *)*argv, "--no-window"))
+        g_option_context_add_group(context, gtk_get_option_group(FALSE));
     if (!g_option_context_parse(context, argc, argv, error))
         return false;
     if (options->rest && options->rest[0]) {
@@ -43,6 +52,11 @@ static bool parse(int *argc, char ***argv, Options *options, GError **error)
     if (options->run && options->demo) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                     _("Give either --run or --demo, not both"));
+        return false;
+    }
+    if (options->no_window && !options->run && !options->demo) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    _("--no-window needs a virtual machine: --run BUNDLE"));
         return false;
     }
     return true;
@@ -70,7 +84,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (options.version) {
-        printf("espalier 0.1.0\n");
+        printf("espalier %s\n", ESP_VERSION);
         return 0;
     }
     g_autofree char *bundle = options.demo ? demo_bundle(&error) : g_steal_pointer(&options.run);
@@ -79,11 +93,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "espalier: %s\n", error->message);
         return 1;
     }
+    if (bundle)
+        return esp_machine_process_run(bundle, !options.no_window);
     if (!gtk_init_check(NULL, NULL)) {
         fprintf(stderr,
                 _("espalier: there is no display to open a window on; espalierctl works without one\n"));
         return 1;
     }
-    g_autoptr(EspApplication) application = esp_application_new(bundle);
+    g_autoptr(EspApplication) application = esp_application_new(options.service);
     return g_application_run(G_APPLICATION(application), 0, NULL);
 }
