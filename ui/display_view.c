@@ -7,15 +7,9 @@
  */
 #include "ui/display_view.h"
 
-#include <linux/input-event-codes.h>
-#include <math.h>
-
 #include "ui/display_cairo.h"
+#include "ui/display_input.h"
 #include "ui/display_renderer.h"
-#include "ui/keyboard.h"
-
-#define CHORD_MS      60
-#define BUTTONS_KNOWN 10u
 
 struct _EspDisplayView {
     GtkEventBox parent_instance;
@@ -27,8 +21,7 @@ struct _EspDisplayView {
 
     const EspDisplaySource *source;
     void *source_opaque;
-    const EspInputSink *sink;
-    void *sink_opaque;
+    EspDisplayInput *input;
 
     VmcFrame frame; /* the last one collected */
     bool pending;   /* it has not been uploaded yet */
@@ -36,15 +29,6 @@ struct _EspDisplayView {
     bool active;
     guint tick_id;
     EspScaling scaling;
-
-    EspKeyboard keyboard;
-    guint buttons;           /* held in the guest, bit n is GDK's button n */
-    double wheel_x, wheel_y; /* smooth scrolling short of a click */
-    bool grab_on_click;
-    GdkSeat *grabbed; /* NULL when not */
-    unsigned chord[8];
-    unsigned n_chord;
-    guint chord_id;
 };
 
 enum { GRAB_CHANGED, RELEASE, GUEST_RESIZED, FRAME, N_SIGNALS };
@@ -235,33 +219,29 @@ static void add_gl_canvas(EspDisplayView *view)
     gtk_widget_show(view->canvas);
 }
 
-/* --- Keyboard ----------------------------------------------------------------------------------- */
+/* --- Input -------------------------------------------------------------------------------------- */
 
-static void send_key(void *opaque, unsigned keycode, bool down)
+static EspViewport input_place(GtkWidget *widget)
 {
-    EspDisplayView *view = opaque;
-    if (view->sink)
-        view->sink->key(view->sink_opaque, keycode, down);
+    return place(ESP_DISPLAY_VIEW(widget));
 }
 
-static void let_go(EspDisplayView *view)
+static void input_grab_changed(GtkWidget *widget)
 {
-    static const unsigned evdev[BUTTONS_KNOWN] = {
-        [1] = BTN_LEFT, [2] = BTN_MIDDLE, [3] = BTN_RIGHT, [8] = BTN_SIDE, [9] = BTN_EXTRA};
-    esp_keyboard_release_all(&view->keyboard);
-    for (unsigned i = 0; i < BUTTONS_KNOWN; i++)
-        if ((view->buttons & (1u << i)) && view->sink)
-            view->sink->button(view->sink_opaque, evdev[i], false);
-    view->buttons = 0;
+    g_signal_emit(widget, signals[GRAB_CHANGED], 0);
 }
+
+static void input_release(GtkWidget *widget)
+{
+    g_signal_emit(widget, signals[RELEASE], 0);
+}
+
+static const EspDisplayInputHost input_host = {
+    .place = input_place, .grab_changed = input_grab_changed, .release = input_release};
 
 static gboolean esp_display_view_key(GtkWidget *widget, GdkEventKey *event)
 {
-    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
-    if (esp_keyboard_event(&view->keyboard, event)) {
-        esp_display_view_ungrab(view);
-        g_signal_emit(view, signals[RELEASE], 0);
-    }
+    esp_display_input_key(ESP_DISPLAY_VIEW(widget)->input, event);
     return TRUE;
 }
 
@@ -274,158 +254,26 @@ static gboolean esp_display_view_focus_out(GtkWidget *widget, GdkEventFocus *eve
 
 static gboolean esp_display_view_grab_broken(GtkWidget *widget, GdkEventGrabBroken *event)
 {
-    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
-    if (event->keyboard && view->grabbed) {
-        view->grabbed = NULL;
-        let_go(view);
-        g_signal_emit(view, signals[GRAB_CHANGED], 0);
-    }
+    esp_display_input_grab_broken(ESP_DISPLAY_VIEW(widget)->input, event);
     return FALSE;
-}
-
-static gboolean on_chord_done(gpointer data)
-{
-    EspDisplayView *view = data;
-    view->chord_id = 0;
-    while (view->n_chord)
-        send_key(view, view->chord[--view->n_chord], false);
-    return G_SOURCE_REMOVE;
-}
-
-void esp_display_view_send_chord(EspDisplayView *view, const unsigned *keycodes, unsigned n)
-{
-    if (view->chord_id) {
-        g_source_remove(view->chord_id);
-        on_chord_done(view);
-    }
-    esp_keyboard_release_all(&view->keyboard);
-    for (unsigned i = 0; i < n && i < G_N_ELEMENTS(view->chord); i++) {
-        view->chord[view->n_chord++] = keycodes[i];
-        send_key(view, keycodes[i], true);
-    }
-    view->chord_id = g_timeout_add(CHORD_MS, on_chord_done, view);
-}
-
-/* --- Pointer ------------------------------------------------------------------------------------ */
-
-static void send_pointer(EspDisplayView *view, double x, double y)
-{
-    int scale = gtk_widget_get_scale_factor(GTK_WIDGET(view));
-    EspViewport viewport = place(view);
-    unsigned guest_x, guest_y;
-    if (view->sink && esp_viewport_map(&viewport, x * scale, y * scale, &guest_x, &guest_y))
-        view->sink->pointer(view->sink_opaque, guest_x, guest_y);
 }
 
 static gboolean esp_display_view_motion(GtkWidget *widget, GdkEventMotion *event)
 {
-    send_pointer(ESP_DISPLAY_VIEW(widget), event->x, event->y);
+    esp_display_input_motion(ESP_DISPLAY_VIEW(widget)->input, event);
     return TRUE;
 }
 
 static gboolean esp_display_view_button(GtkWidget *widget, GdkEventButton *event)
 {
-    static const unsigned evdev[BUTTONS_KNOWN] = {
-        [1] = BTN_LEFT, [2] = BTN_MIDDLE, [3] = BTN_RIGHT, [8] = BTN_SIDE, [9] = BTN_EXTRA};
-    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
-    if (event->type != GDK_BUTTON_PRESS && event->type != GDK_BUTTON_RELEASE)
-        return TRUE; /* double clicks are the guest's to find */
-    bool down = event->type == GDK_BUTTON_PRESS;
-    if (down) {
-        gtk_widget_grab_focus(widget);
-        if (view->grab_on_click)
-            esp_display_view_grab(view);
-    }
-    send_pointer(view, event->x, event->y);
-    if (event->button >= BUTTONS_KNOWN || !evdev[event->button])
-        return TRUE;
-    guint bit = 1u << event->button;
-    if (down == !!(view->buttons & bit))
-        return TRUE;
-    view->buttons ^= bit;
-    if (view->sink)
-        view->sink->button(view->sink_opaque, evdev[event->button], down);
+    esp_display_input_button(ESP_DISPLAY_VIEW(widget)->input, event);
     return TRUE;
-}
-
-static int whole_clicks(double *sum, double delta)
-{
-    /* Turning round starts afresh: what is left of the other direction would delay it. */
-    if (*sum * delta < 0)
-        *sum = 0;
-    *sum += delta;
-    int clicks = (int)*sum;
-    *sum -= clicks;
-    return CLAMP(clicks, -16, 16);
 }
 
 static gboolean esp_display_view_scroll(GtkWidget *widget, GdkEventScroll *event)
 {
-    EspDisplayView *view = ESP_DISPLAY_VIEW(widget);
-    int vertical = 0, horizontal = 0;
-    switch (event->direction) {
-    case GDK_SCROLL_UP:
-        vertical = 1;
-        break;
-    case GDK_SCROLL_DOWN:
-        vertical = -1;
-        break;
-    case GDK_SCROLL_LEFT:
-        horizontal = -1;
-        break;
-    case GDK_SCROLL_RIGHT:
-        horizontal = 1;
-        break;
-    case GDK_SCROLL_SMOOTH: /* down and right are positive */
-        vertical = -whole_clicks(&view->wheel_y, event->delta_y);
-        horizontal = whole_clicks(&view->wheel_x, event->delta_x);
-        break;
-    default:
-        break;
-    }
-    send_pointer(view, event->x, event->y);
-    if ((vertical || horizontal) && view->sink)
-        view->sink->wheel(view->sink_opaque, vertical, horizontal);
+    esp_display_input_scroll(ESP_DISPLAY_VIEW(widget)->input, event);
     return TRUE;
-}
-
-/* --- Grab --------------------------------------------------------------------------------------- */
-
-bool esp_display_view_is_grabbed(EspDisplayView *view)
-{
-    return view->grabbed != NULL;
-}
-
-void esp_display_view_set_grab_on_click(EspDisplayView *view, bool grab)
-{
-    view->grab_on_click = grab;
-}
-
-void esp_display_view_grab(EspDisplayView *view)
-{
-    GtkWidget *toplevel = gtk_widget_get_toplevel(GTK_WIDGET(view));
-    GdkWindow *window = gtk_widget_get_window(toplevel);
-    if (view->grabbed || !window)
-        return;
-    GdkSeat *seat = gdk_display_get_default_seat(gtk_widget_get_display(toplevel));
-    GdkGrabStatus status =
-        gdk_seat_grab(seat, window, GDK_SEAT_CAPABILITY_KEYBOARD, TRUE, NULL, NULL, NULL, NULL);
-    if (status != GDK_GRAB_SUCCESS) {
-        g_debug("the desktop refuses a keyboard grab (%d)", status);
-        return;
-    }
-    view->grabbed = seat;
-    g_signal_emit(view, signals[GRAB_CHANGED], 0);
-}
-
-void esp_display_view_ungrab(EspDisplayView *view)
-{
-    let_go(view);
-    if (!view->grabbed)
-        return;
-    gdk_seat_ungrab(view->grabbed);
-    view->grabbed = NULL;
-    g_signal_emit(view, signals[GRAB_CHANGED], 0);
 }
 
 /* --- The widget --------------------------------------------------------------------------------- */
@@ -453,8 +301,7 @@ static void esp_display_view_dispose(GObject *object)
 {
     EspDisplayView *view = ESP_DISPLAY_VIEW(object);
     esp_display_view_set_source(view, NULL, NULL);
-    view->sink = NULL;
-    g_clear_handle_id(&view->chord_id, g_source_remove);
+    esp_display_input_set_sink(view->input, NULL, NULL);
     G_OBJECT_CLASS(esp_display_view_parent_class)->dispose(object);
 }
 
@@ -462,6 +309,7 @@ static void esp_display_view_finalize(GObject *object)
 {
     EspDisplayView *view = ESP_DISPLAY_VIEW(object);
     esp_cairo_renderer_free(view->cairo);
+    esp_display_input_free(view->input);
     g_free(view->no_gl);
     G_OBJECT_CLASS(esp_display_view_parent_class)->finalize(object);
 }
@@ -497,8 +345,7 @@ static void esp_display_view_class_init(EspDisplayViewClass *klass)
 static void esp_display_view_init(EspDisplayView *view)
 {
     GtkWidget *widget = GTK_WIDGET(view);
-    esp_keyboard_init(&view->keyboard, send_key, view);
-    view->grab_on_click = true;
+    view->input = esp_display_input_new(widget, &input_host);
     gtk_widget_set_can_focus(widget, TRUE);
     gtk_event_box_set_above_child(GTK_EVENT_BOX(view), TRUE);
     gtk_widget_add_events(widget, GDK_POINTER_MOTION_MASK | GDK_BUTTON_PRESS_MASK | GDK_BUTTON_RELEASE_MASK |
@@ -529,10 +376,42 @@ void esp_display_view_set_source(EspDisplayView *view, const EspDisplaySource *s
 
 void esp_display_view_set_sink(EspDisplayView *view, const EspInputSink *sink, void *opaque)
 {
-    if (view->sink)
-        let_go(view);
-    view->sink = sink;
-    view->sink_opaque = opaque;
+    esp_display_input_set_sink(view->input, sink, opaque);
+}
+
+void esp_display_view_set_grab_on_click(EspDisplayView *view, bool grab)
+{
+    esp_display_input_set_grab_on_click(view->input, grab);
+}
+
+bool esp_display_view_is_grabbed(EspDisplayView *view)
+{
+    return esp_display_input_is_grabbed(view->input);
+}
+
+void esp_display_view_grab(EspDisplayView *view)
+{
+    esp_display_input_grab(view->input);
+}
+
+void esp_display_view_ungrab(EspDisplayView *view)
+{
+    esp_display_input_ungrab(view->input);
+}
+
+void esp_display_view_send_chord(EspDisplayView *view, const unsigned *keycodes, unsigned n)
+{
+    esp_display_input_send_chord(view->input, keycodes, n);
+}
+
+void esp_display_view_type(EspDisplayView *view, const EspKeyStroke *strokes, unsigned n)
+{
+    esp_display_input_type(view->input, strokes, n);
+}
+
+bool esp_display_view_is_typing(EspDisplayView *view)
+{
+    return esp_display_input_is_typing(view->input);
 }
 
 void esp_display_view_set_active(EspDisplayView *view, bool active)

@@ -65,8 +65,18 @@ bool esp_display_view_has_content(EspDisplayView *view);
 /* A picture of the guest's screen as it is now, or NULL when there is none. The caller owns it. */
 GdkPixbuf *esp_display_view_take_picture(EspDisplayView *view);
 
-/* Sends some keys as a chord: all down in order, and up again a moment later. */
+/* Sends some keys as a chord: all down in order, and up again a moment later. What was being typed ends. */
 void esp_display_view_send_chord(EspDisplayView *view, const unsigned *keycodes, unsigned n);
+
+typedef struct EspKeyStroke {
+    guint16 keycode; /* as in EspInputSink */
+    bool down;
+} EspKeyStroke;
+
+/* Types: one stroke after the other at a pace a guest can follow. Ends with every key let go, also when
+ * something else is typed or sent, or the sink is taken away, in between. The strokes are copied. */
+void esp_display_view_type(EspDisplayView *view, const EspKeyStroke *strokes, unsigned n);
+bool esp_display_view_is_typing(EspDisplayView *view);
 
 /* "OpenGL" or "cairo", with the reason why not OpenGL in *why when it is not (may be NULL; owned by the
  * view). */

@@ -2,12 +2,13 @@
 #include "ui/vm_actions.h"
 
 #include <glib/gi18n.h>
-#include <linux/input-event-codes.h>
 #include <string.h>
 
 #include "ui/status_page.h"
+#include "ui/vm_keys.h"
+#include "ui/vm_screenshot.h"
 
-static void complain(EspVmWindow *window, const char *title, const GError *error)
+void esp_vm_complain(EspVmWindow *window, const char *title, const GError *error)
 {
     GtkWidget *dialog =
         gtk_message_dialog_new(GTK_WINDOW(window), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
@@ -44,7 +45,9 @@ void esp_vm_actions_update(EspVmWindow *window)
     set_enabled(window, "shut-down", running);
     set_enabled(window, "force-off", esp_vm_session_is_active(session) && state != VMC_MACHINE_STOPPING);
     set_enabled(window, "send-key", running);
-    set_enabled(window, "screenshot", width > 0 && esp_vm_session_has_run(session));
+    bool picture = width > 0 && esp_vm_session_has_run(session);
+    set_enabled(window, "screenshot", picture);
+    set_enabled(window, "screenshot-copy", picture);
     set_enabled(window, "open-folder", esp_vm_session_get_bundle(session) != NULL);
 
     esp_vm_window_set_menus_sensitive(window, esp_vm_session_is_active(session), running);
@@ -70,7 +73,8 @@ static void on_pause(GSimpleAction *action, GVariant *value, gpointer data)
     bool paused = esp_vm_session_get_state(session) == VMC_MACHINE_PAUSED;
     bool ok = paused ? esp_vm_session_resume(session, &error) : esp_vm_session_pause(session, &error);
     if (!ok && error)
-        complain(window, paused ? _("The machine cannot go on") : _("The machine cannot be paused"), error);
+        esp_vm_complain(window, paused ? _("The machine cannot go on") : _("The machine cannot be paused"),
+                        error);
     esp_vm_actions_update(window);
 }
 
@@ -80,7 +84,7 @@ static void on_shut_down(GSimpleAction *action, GVariant *parameter, gpointer da
     g_autoptr(GError) error = NULL;
     if (!esp_vm_session_request_stop(esp_vm_window_get_session(window), &error)) {
         if (error)
-            complain(window, _("The guest cannot be asked to shut down"), error);
+            esp_vm_complain(window, _("The guest cannot be asked to shut down"), error);
         return;
     }
     esp_toast_show(esp_vm_window_get_toast(window),
@@ -112,85 +116,6 @@ static void on_force_off(GSimpleAction *action, GVariant *parameter, gpointer da
     gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_CANCEL);
     g_signal_connect_object(dialog, "response", G_CALLBACK(on_force_off_answer), window, 0);
     gtk_widget_show(dialog);
-}
-
-/* --- Keys and pictures -------------------------------------------------------------------------- */
-
-static void on_send_key(GSimpleAction *action, GVariant *parameter, gpointer data)
-{
-    EspDisplayView *view = esp_vm_window_get_view(data);
-    const char *name = g_variant_get_string(parameter, NULL);
-    unsigned last = 0;
-    if (!strcmp(name, "ctrl-alt-del"))
-        last = KEY_DELETE;
-    else if (g_str_has_prefix(name, "ctrl-alt-f") && name[10] >= '1' && name[10] <= '7' && !name[11])
-        last = KEY_F1 + (unsigned)(name[10] - '1');
-    if (!last)
-        return;
-    const unsigned chord[] = {KEY_LEFTCTRL, KEY_LEFTALT, last};
-    esp_display_view_send_chord(view, chord, G_N_ELEMENTS(chord));
-    gtk_widget_grab_focus(GTK_WIDGET(view));
-}
-
-typedef struct ShowFile {
-    GtkWindow *window;
-    char *path;
-} ShowFile;
-
-static void show_file(gpointer data)
-{
-    ShowFile *show = data;
-    g_autofree char *uri = g_filename_to_uri(show->path, NULL, NULL);
-    g_autoptr(GError) error = NULL;
-    if (uri && !gtk_show_uri_on_window(show->window, uri, gtk_get_current_event_time(), &error))
-        complain(ESP_VM_WINDOW(show->window), _("The picture cannot be shown"), error);
-}
-
-static void show_file_free(gpointer data)
-{
-    ShowFile *show = data;
-    g_free(show->path);
-    g_free(show);
-}
-
-/* A file of the user's pictures that is not there yet. */
-static char *picture_path(const char *machine)
-{
-    const char *dir = g_get_user_special_dir(G_USER_DIRECTORY_PICTURES);
-    if (!dir || g_mkdir_with_parents(dir, 0755) < 0)
-        dir = g_get_home_dir();
-    g_autoptr(GDateTime) now = g_date_time_new_now_local();
-    g_autofree char *time = g_date_time_format(now, "%Y-%m-%d %H-%M-%S");
-    /* Translators: the file name of a picture: the machine's name and the time. */
-    g_autofree char *name = g_strdup_printf(_("%s from %s"), machine, time);
-    g_strdelimit(name, "/", '_');
-    char *path = g_strdup_printf("%s/%s.png", dir, name);
-    for (unsigned n = 2; g_file_test(path, G_FILE_TEST_EXISTS) && n < 1000; n++) {
-        g_free(path);
-        path = g_strdup_printf("%s/%s (%u).png", dir, name, n);
-    }
-    return path;
-}
-
-static void on_screenshot(GSimpleAction *action, GVariant *parameter, gpointer data)
-{
-    EspVmWindow *window = data;
-    g_autoptr(GdkPixbuf) picture = esp_display_view_take_picture(esp_vm_window_get_view(window));
-    if (!picture)
-        return;
-    g_autoptr(GError) error = NULL;
-    g_autofree char *path = picture_path(esp_vm_session_get_name(esp_vm_window_get_session(window)));
-    if (!gdk_pixbuf_save(picture, path, "png", &error, NULL)) {
-        complain(window, _("The picture cannot be saved"), error);
-        return;
-    }
-    g_autofree char *shown = g_filename_display_name(path);
-    g_autofree char *message = g_strdup_printf(_("The picture is saved as “%s”."), shown);
-    ShowFile *show = g_new0(ShowFile, 1);
-    show->window = GTK_WINDOW(window);
-    show->path = g_steal_pointer(&path);
-    esp_toast_show(esp_vm_window_get_toast(window), message, _("_Show"), G_CALLBACK(show_file), show,
-                   show_file_free);
 }
 
 /* --- The window --------------------------------------------------------------------------------- */
@@ -265,7 +190,7 @@ static void on_open_folder(GSimpleAction *action, GVariant *parameter, gpointer 
     g_autofree char *uri =
         g_filename_to_uri(esp_vm_session_get_path(esp_vm_window_get_session(window)), NULL, &error);
     if (!uri || !gtk_show_uri_on_window(GTK_WINDOW(window), uri, gtk_get_current_event_time(), &error))
-        complain(window, _("The folder cannot be shown"), error);
+        esp_vm_complain(window, _("The folder cannot be shown"), error);
 }
 
 static void on_close(GSimpleAction *action, GVariant *parameter, gpointer data)
@@ -278,8 +203,6 @@ static const GActionEntry actions[] = {
     {.name = "pause", .state = "false", .change_state = on_pause},
     {.name = "shut-down", .activate = on_shut_down},
     {.name = "force-off", .activate = on_force_off},
-    {.name = "send-key", .parameter_type = "s", .activate = on_send_key},
-    {.name = "screenshot", .activate = on_screenshot},
     {.name = "fullscreen", .state = "false", .change_state = on_fullscreen},
     {.name = "scaling", .parameter_type = "s", .state = "'fit'", .change_state = on_scaling},
     {.name = "grab-on-click", .state = "true", .change_state = on_grab_on_click},
@@ -291,6 +214,8 @@ static const GActionEntry actions[] = {
 void esp_vm_actions_install(EspVmWindow *window)
 {
     g_action_map_add_action_entries(G_ACTION_MAP(window), actions, G_N_ELEMENTS(actions), window);
+    esp_vm_keys_install(window);
+    esp_vm_screenshot_install(window);
     GSettings *settings = esp_vm_window_get_settings(window);
     if (settings) {
         bool grab = g_settings_get_boolean(settings, "grab-on-click");

@@ -417,6 +417,71 @@ static void a_chord_is_pressed_and_let_go(void **state)
     assert_sent(f, "-111 -56 -29");
 }
 
+static void a_text_is_typed_key_by_key(void **state)
+{
+    Fixture *f = *state;
+    const EspKeyStroke strokes[] = {{KEY_LEFTSHIFT, true},  {KEY_H, true}, {KEY_H, false},
+                                    {KEY_LEFTSHIFT, false}, {KEY_I, true}, {KEY_I, false}};
+    esp_display_view_type(f->view, strokes, G_N_ELEMENTS(strokes));
+    assert_true(esp_display_view_is_typing(f->view));
+    spin(400);
+    assert_false(esp_display_view_is_typing(f->view));
+    assert_sent(f, "+42 +35 -35 -42 +23 -23");
+}
+
+static void typing_that_is_cut_short_holds_no_key(void **state)
+{
+    Fixture *f = *state;
+    EspKeyStroke strokes[200] = {{KEY_LEFTSHIFT, true}};
+    for (unsigned i = 1; i < G_N_ELEMENTS(strokes); i++)
+        strokes[i] = (EspKeyStroke){KEY_Z, i % 2};
+    esp_display_view_type(f->view, strokes, G_N_ELEMENTS(strokes));
+    spin(100);
+    g_string_truncate(f->sent, 0);
+    esp_display_view_type(f->view, NULL, 0);
+    assert_non_null(strstr(f->sent->str, "-42"));
+    g_string_truncate(f->sent, 0);
+    spin(100);
+    assert_sent(f, "");
+}
+
+static void run(const char *command)
+{
+    g_autoptr(GError) error = NULL;
+    int status = -1;
+    if (!g_spawn_command_line_sync(command, NULL, NULL, &status, &error) || status)
+        fail_msg("%s: %s", command, error ? error->message : "it failed");
+    spin(60);
+}
+
+/* Real keys of the X server. A German and a French layout have other letters there, and AltGr; a switch while
+ * a key is held changes what it would print when it is let go. */
+static void a_layout_of_the_hosts_changes_nothing(void **state)
+{
+    Fixture *f = *state;
+    esp_display_view_grab(f->view);
+    assert_true(esp_display_view_is_grabbed(f->view));
+    run("setxkbmap de");
+    run("xdotool keydown 29"); /* Y on an American keyboard, Z on a German one */
+    run("setxkbmap fr");
+    run("xdotool keyup 29");
+    run("xdotool keydown 108 keydown 24 keyup 24 keyup 108"); /* AltGr with Q: @ in Germany */
+    run("xdotool key 34 key 94"); /* a dead key, and the one that only ISO keyboards have */
+    run("setxkbmap us");
+    esp_display_view_ungrab(f->view);
+    assert_sent(f, "+21 -21 +100 +16 -16 -100 +26 -26 +86 -86");
+}
+
+static void focus_out_leaves_no_modifier_of_a_real_keyboard(void **state)
+{
+    Fixture *f = *state;
+    esp_display_view_grab(f->view);
+    run("xdotool keydown 37 keydown 108");
+    esp_display_view_ungrab(f->view); /* as Alt+Tab, or a dialog */
+    run("xdotool keyup 108 keyup 37");
+    assert_sent(f, "+29 +100 -29 -100");
+}
+
 /* --- Pointer ------------------------------------------------------------------------------------ */
 
 static void the_pointer_reaches_the_corners(void **state)
@@ -484,6 +549,35 @@ static void the_wheel_turns_in_clicks(void **state)
     assert_sent(f, "@0,0 wheel1,0 @0,0 @0,0 @0,0 wheel-1,0 @0,0 wheel1,0 @0,0 wheel0,2");
 }
 
+static void a_scroll_gesture_leaves_nothing_for_the_next(void **state)
+{
+    Fixture *f = *state;
+    scroll(f, GDK_SCROLL_SMOOTH, 0, 0.9);
+    GdkEvent *event = gdk_event_new(GDK_SCROLL);
+    event->scroll.window = g_object_ref(gtk_widget_get_window(GTK_WIDGET(f->view)));
+    event->scroll.direction = GDK_SCROLL_SMOOTH;
+    event->scroll.is_stop = TRUE;
+    gtk_widget_event(GTK_WIDGET(f->view), event);
+    gdk_event_free(event);
+    scroll(f, GDK_SCROLL_SMOOTH, 0, 0.9);
+    scroll(f, GDK_SCROLL_SMOOTH, 0, 1e9); /* nonsense of a driver is not for hours */
+    assert_sent(f, "@0,0 @0,0 @0,0 @0,0 wheel-16,0");
+}
+
+static void the_buttons_at_the_side_have_names_of_their_own(void **state)
+{
+    Fixture *f = *state;
+    for (guint button = 8; button <= 12; button++) {
+        click(f, GDK_BUTTON_PRESS, button);
+        click(f, GDK_BUTTON_RELEASE, button);
+    }
+    for (unsigned i = 0; i < 10; i++) {
+        static const unsigned names[] = {BTN_SIDE, BTN_EXTRA, BTN_FORWARD, BTN_BACK, BTN_TASK};
+        g_autofree char *wanted = g_strdup_printf("%cbutton%#x", i % 2 ? '-' : '+', names[i / 2]);
+        assert_non_null(strstr(f->sent->str, wanted));
+    }
+}
+
 #define VIEW_TEST(name) cmocka_unit_test_setup_teardown(name, setup_view, teardown_view)
 
 int main(int argc, char **argv)
@@ -508,10 +602,16 @@ int main(int argc, char **argv)
         VIEW_TEST(control_alt_alone_asks_for_release),
         VIEW_TEST(control_alt_with_a_key_does_not),
         VIEW_TEST(a_chord_is_pressed_and_let_go),
+        VIEW_TEST(a_text_is_typed_key_by_key),
+        VIEW_TEST(typing_that_is_cut_short_holds_no_key),
+        VIEW_TEST(a_layout_of_the_hosts_changes_nothing),
+        VIEW_TEST(focus_out_leaves_no_modifier_of_a_real_keyboard),
         VIEW_TEST(the_pointer_reaches_the_corners),
         VIEW_TEST(the_letterbox_is_the_edge),
         VIEW_TEST(buttons_are_pressed_where_the_pointer_is),
         VIEW_TEST(the_wheel_turns_in_clicks),
+        VIEW_TEST(a_scroll_gesture_leaves_nothing_for_the_next),
+        VIEW_TEST(the_buttons_at_the_side_have_names_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
