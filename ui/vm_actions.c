@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ui/status_page.h"
+#include "ui/vm_agent.h"
 #include "ui/vm_keys.h"
 #include "ui/vm_screenshot.h"
 
@@ -46,6 +47,7 @@ void esp_vm_actions_update(EspVmWindow *window)
     set_enabled(window, "force-off", esp_vm_session_is_active(session) && state != VMC_MACHINE_STOPPING);
     set_enabled(window, "send-key", running);
     bool picture = width > 0 && esp_vm_session_has_run(session);
+    set_enabled(window, "send-files", running && esp_vm_window_takes_files(window));
     set_enabled(window, "screenshot", picture);
     set_enabled(window, "screenshot-copy", picture);
     set_enabled(window, "open-folder", esp_vm_session_get_bundle(session) != NULL);
@@ -214,6 +216,7 @@ static const GActionEntry actions[] = {
 void esp_vm_actions_install(EspVmWindow *window)
 {
     g_action_map_add_action_entries(G_ACTION_MAP(window), actions, G_N_ELEMENTS(actions), window);
+    esp_vm_agent_install(window);
     esp_vm_keys_install(window);
     esp_vm_screenshot_install(window);
     GSettings *settings = esp_vm_window_get_settings(window);

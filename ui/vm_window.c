@@ -11,6 +11,7 @@
 #include "ui/display_follow.h"
 #include "ui/status_page.h"
 #include "ui/vm_actions.h"
+#include "ui/vm_agent.h"
 #include "ui/words.h"
 
 #define BAR_HIDE_MS      1800
@@ -46,6 +47,8 @@ struct _EspVmWindow {
     GtkWidget *bar_keys_button;
     GtkWidget *bar_leave_button;
     EspToast *toast;
+    EspTransfers *transfers;
+    EspVmAgent *agent;
 
     VmcMachine *shown; /* whose display the view has; not owned */
     bool fullscreen;
@@ -108,6 +111,7 @@ static void on_machine_changed(EspVmWindow *window)
     esp_display_view_set_sink(window->view, machine ? &machine_sink : NULL, machine);
     esp_display_view_set_source(window->view, display ? &display_source : NULL, display);
     esp_display_follow_set_display(window->follow, display);
+    esp_vm_agent_set_machine(window->agent, machine);
 }
 
 /* --- A machine that was paused for its host's sake ---------------------------------------------- */
@@ -539,6 +543,16 @@ EspToast *esp_vm_window_get_toast(EspVmWindow *window)
     return window->toast;
 }
 
+EspTransfers *esp_vm_window_get_transfers(EspVmWindow *window)
+{
+    return window->transfers;
+}
+
+bool esp_vm_window_takes_files(EspVmWindow *window)
+{
+    return esp_vm_agent_takes_files(window->agent);
+}
+
 bool esp_vm_window_is_fullscreen(EspVmWindow *window)
 {
     return window->fullscreen;
@@ -556,6 +570,7 @@ GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session,
     EspVmWindow *window = g_object_new(ESP_TYPE_VM_WINDOW, "application", application, NULL);
     window->session = g_object_ref(session);
     window->settings = settings ? g_object_ref(settings) : NULL;
+    window->agent = esp_vm_agent_new(window);
     esp_vm_actions_install(window);
     g_autofree char *scaling = settings ? g_settings_get_string(settings, "scaling") : NULL;
     esp_vm_window_set_scaling(window,
@@ -582,6 +597,7 @@ static void esp_vm_window_dispose(GObject *object)
     g_clear_handle_id(&window->picture_id, g_source_remove);
     if (window->view) {
         g_clear_pointer(&window->follow, esp_display_follow_free);
+        g_clear_pointer(&window->agent, esp_vm_agent_free);
         esp_display_view_set_source(window->view, NULL, NULL);
         esp_display_view_set_sink(window->view, NULL, NULL);
         window->view = NULL;
@@ -615,6 +631,7 @@ static void bind_children(GtkWidgetClass *widget_class)
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_keys_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_leave_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, toast);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, transfers);
 }
 
 static void esp_vm_window_class_init(EspVmWindowClass *klass)
@@ -629,6 +646,7 @@ static void esp_vm_window_class_init(EspVmWindowClass *klass)
     g_type_ensure(ESP_TYPE_DISPLAY_VIEW);
     g_type_ensure(ESP_TYPE_STATUS_PAGE);
     g_type_ensure(ESP_TYPE_TOAST);
+    g_type_ensure(ESP_TYPE_TRANSFERS);
     gtk_widget_class_set_template_from_resource(widget_class, "/org/espalier/Espalier/vm-window.ui");
     bind_children(widget_class);
 }

@@ -7,9 +7,10 @@
 
 #include <gtk/gtk.h>
 
+#include "app/vm_session.h"
 #include "ui/display_view.h"
 #include "ui/toast.h"
-#include "app/vm_session.h"
+#include "ui/transfers.h"
 
 G_BEGIN_DECLS
 
@@ -23,6 +24,9 @@ EspVmSession *esp_vm_window_get_session(EspVmWindow *window);
 EspDisplayView *esp_vm_window_get_view(EspVmWindow *window);
 GSettings *esp_vm_window_get_settings(EspVmWindow *window);
 EspToast *esp_vm_window_get_toast(EspVmWindow *window);
+EspTransfers *esp_vm_window_get_transfers(EspVmWindow *window);
+/* Whether the guest's agent is there and takes files. */
+bool esp_vm_window_takes_files(EspVmWindow *window);
 bool esp_vm_window_is_fullscreen(EspVmWindow *window);
 
 /* Shows the scaling in the view and in what surrounds it. */
