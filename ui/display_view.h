@@ -15,6 +15,7 @@
 #include <gtk/gtk.h>
 #include <vmcore/display.h>
 
+#include "app/key_text.h"
 #include "ui/viewport.h"
 
 G_BEGIN_DECLS
@@ -67,11 +68,6 @@ GdkPixbuf *esp_display_view_take_picture(EspDisplayView *view);
 
 /* Sends some keys as a chord: all down in order, and up again a moment later. What was being typed ends. */
 void esp_display_view_send_chord(EspDisplayView *view, const unsigned *keycodes, unsigned n);
-
-typedef struct EspKeyStroke {
-    guint16 keycode; /* as in EspInputSink */
-    bool down;
-} EspKeyStroke;
 
 /* Types: one stroke after the other at a pace a guest can follow. Ends with every key let go, also when
  * something else is typed or sent, or the sink is taken away, in between. The strokes are copied. */

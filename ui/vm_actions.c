@@ -8,6 +8,7 @@
 #include "ui/vm_agent.h"
 #include "ui/vm_keys.h"
 #include "ui/vm_screenshot.h"
+#include "ui/vm_typing.h"
 
 void esp_vm_complain(EspVmWindow *window, const char *title, const GError *error)
 {
@@ -46,6 +47,7 @@ void esp_vm_actions_update(EspVmWindow *window)
     set_enabled(window, "shut-down", running);
     set_enabled(window, "force-off", esp_vm_session_is_active(session) && state != VMC_MACHINE_STOPPING);
     set_enabled(window, "send-key", running);
+    set_enabled(window, "paste-typing", running);
     bool picture = width > 0 && esp_vm_session_has_run(session);
     set_enabled(window, "send-files", running && esp_vm_window_takes_files(window));
     set_enabled(window, "screenshot", picture);
@@ -219,6 +221,7 @@ void esp_vm_actions_install(EspVmWindow *window)
     esp_vm_agent_install(window);
     esp_vm_keys_install(window);
     esp_vm_screenshot_install(window);
+    esp_vm_typing_install(window);
     GSettings *settings = esp_vm_window_get_settings(window);
     if (settings) {
         bool grab = g_settings_get_boolean(settings, "grab-on-click");

@@ -93,7 +93,7 @@ static void on_saved(GObject *source, GAsyncResult *result, gpointer data)
     g_autoptr(GError) error = NULL;
     g_autofree char *path = g_task_propagate_pointer(G_TASK(result), &error);
 
-    if (gtk_widget_in_destruction(GTK_WIDGET(window)) || !esp_vm_window_get_session(window))
+    if (!esp_vm_window_is_alive(window))
         return;
     if (!path) {
         esp_vm_complain(window, _("The picture cannot be saved"), error);

@@ -523,6 +523,11 @@ static void esp_vm_window_show(GtkWidget *widget)
 
 /* --- The window --------------------------------------------------------------------------------- */
 
+bool esp_vm_window_is_alive(EspVmWindow *window)
+{
+    return window->view != NULL;
+}
+
 EspVmSession *esp_vm_window_get_session(EspVmWindow *window)
 {
     return window->session;

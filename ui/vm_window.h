@@ -20,6 +20,8 @@ G_DECLARE_FINAL_TYPE(EspVmWindow, esp_vm_window, ESP, VM_WINDOW, GtkApplicationW
 /* `settings` may be NULL. Closing the window of an active machine hides it; the machine goes on. */
 GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session, GSettings *settings);
 
+/* False once it has been destroyed: for answers that come late. */
+bool esp_vm_window_is_alive(EspVmWindow *window);
 EspVmSession *esp_vm_window_get_session(EspVmWindow *window);
 EspDisplayView *esp_vm_window_get_view(EspVmWindow *window);
 GSettings *esp_vm_window_get_settings(EspVmWindow *window);
