@@ -19,6 +19,7 @@ struct EspDisplayFollow {
     gint pointer_news; /* atomic: the idle function is on its way */
     gulong allocated;
     guint wish_id;
+    bool resize;
     unsigned width, height; /* the last wish that was heard */
 };
 
@@ -93,8 +94,8 @@ static gboolean on_settled(gpointer data)
     unsigned guest_width, guest_height;
 
     follow->wish_id = 0;
-    if (!follow->display || esp_display_view_get_scaling(follow->view) != ESP_SCALING_FIT ||
-        !gtk_widget_get_mapped(widget))
+    if (!follow->display || !follow->resize ||
+        esp_display_view_get_scaling(follow->view) != ESP_SCALING_FIT || !gtk_widget_get_mapped(widget))
         return G_SOURCE_REMOVE;
     vmc_display_get_size(follow->display, &guest_width, &guest_height);
     if ((width == guest_width && height == guest_height) ||
@@ -123,6 +124,7 @@ EspDisplayFollow *esp_display_follow_new(EspDisplayView *view)
     EspDisplayFollow *follow = g_atomic_rc_box_new0(EspDisplayFollow);
 
     follow->view = view;
+    follow->resize = true;
     follow->allocated = g_signal_connect_swapped(view, "size-allocate", G_CALLBACK(on_allocated), follow);
     return follow;
 }
@@ -137,6 +139,14 @@ void esp_display_follow_set_display(EspDisplayFollow *follow, VmcDisplay *displa
         vmc_display_set_frontend(display, &frontend, follow);
     else
         update_pointer(follow);
+}
+
+void esp_display_follow_set_resize(EspDisplayFollow *follow, bool resize)
+{
+    follow->resize = resize;
+    follow->width = follow->height = 0;
+    if (resize)
+        on_allocated(follow);
 }
 
 void esp_display_follow_free(EspDisplayFollow *follow)

@@ -16,3 +16,5 @@ void esp_display_follow_free(EspDisplayFollow *follow); /* NULL is fine */
 
 /* Whose display the view shows now, or NULL; to be called with NULL before it goes away. */
 void esp_display_follow_set_display(EspDisplayFollow *follow, VmcDisplay *display);
+/* Whether the guest's screen follows the window's size; it does at first. */
+void esp_display_follow_set_resize(EspDisplayFollow *follow, bool resize);

@@ -414,6 +414,16 @@ bool esp_display_view_is_typing(EspDisplayView *view)
     return esp_display_input_is_typing(view->input);
 }
 
+bool esp_display_view_wants_key(EspDisplayView *view, const GdkEventKey *event)
+{
+    GtkWidget *toplevel = gtk_widget_get_toplevel(GTK_WIDGET(view));
+    guint modifiers = event->state & gtk_accelerator_get_default_mod_mask();
+
+    if (gtk_window_get_focus(GTK_WINDOW(toplevel)) != GTK_WIDGET(view))
+        return false;
+    return event->keyval != GDK_KEY_F11 || modifiers || esp_display_view_is_grabbed(view);
+}
+
 void esp_display_view_set_active(EspDisplayView *view, bool active)
 {
     if (view->active && !active)

@@ -50,6 +50,10 @@ void esp_display_view_set_active(EspDisplayView *view, bool active);
 void esp_display_view_set_scaling(EspDisplayView *view, EspScaling scaling);
 EspScaling esp_display_view_get_scaling(EspDisplayView *view);
 
+/* Whether a key event of its window is the guest's: while the screen has the focus all are, but for F11,
+ * which stays with the window as long as the keyboard is not grabbed. */
+bool esp_display_view_wants_key(EspDisplayView *view, const GdkEventKey *event);
+
 /* Whether a click takes the keyboard from the desktop, so that Alt+Tab and the like reach the guest too. */
 void esp_display_view_set_grab_on_click(EspDisplayView *view, bool grab);
 bool esp_display_view_is_grabbed(EspDisplayView *view);

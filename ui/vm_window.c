@@ -8,10 +8,10 @@
 
 #include <glib/gi18n.h>
 
-#include "ui/display_follow.h"
 #include "ui/status_page.h"
 #include "ui/vm_actions.h"
 #include "ui/vm_agent.h"
+#include "ui/vm_screens.h"
 #include "ui/words.h"
 
 #define BAR_HIDE_MS      1800
@@ -30,7 +30,7 @@ struct _EspVmWindow {
     GtkStack *stack;
     GtkScrolledWindow *scroller;
     EspDisplayView *view;
-    EspDisplayFollow *follow;
+    EspVmScreens *screens;
     EspStatusPage *status;
     GtkWidget *start_button;
     GtkWidget *pause_button;
@@ -61,56 +61,14 @@ struct _EspVmWindow {
 
 G_DEFINE_TYPE(EspVmWindow, esp_vm_window, GTK_TYPE_APPLICATION_WINDOW)
 
-/* --- The view's source and sink ----------------------------------------------------------------- */
-
-static bool source_collect(void *opaque, VmcFrame *frame)
-{
-    return vmc_display_collect(opaque, frame);
-}
-
-static void source_refresh(void *opaque)
-{
-    vmc_display_refresh(opaque);
-}
-
-static const EspDisplaySource display_source = {.collect = source_collect, .refresh = source_refresh};
-
-static void sink_key(void *opaque, unsigned keycode, bool down)
-{
-    vmc_machine_send_key(opaque, keycode, down);
-}
-
-static void sink_pointer(void *opaque, unsigned x, unsigned y)
-{
-    vmc_machine_send_pointer(opaque, x, y);
-}
-
-static void sink_button(void *opaque, unsigned button, bool down)
-{
-    vmc_machine_send_button(opaque, button, down);
-}
-
-static void sink_wheel(void *opaque, int vertical, int horizontal)
-{
-    vmc_machine_send_wheel(opaque, vertical, horizontal);
-}
-
-static const EspInputSink machine_sink = {
-    .key = sink_key, .pointer = sink_pointer, .button = sink_button, .wheel = sink_wheel};
-
 static void on_machine_changed(EspVmWindow *window)
 {
     VmcMachine *machine = esp_vm_session_get_machine(window->session);
-    if (machine == window->shown)
-        return;
-    VmcDisplay *display = machine ? vmc_machine_get_display(machine, 0) : NULL;
-    if (machine && !display)
+    if (machine == window->shown || (machine && !vmc_machine_get_display(machine, 0)))
         return; /* not started yet */
     window->shown = machine;
     window->drawn = false;
-    esp_display_view_set_sink(window->view, machine ? &machine_sink : NULL, machine);
-    esp_display_view_set_source(window->view, display ? &display_source : NULL, display);
-    esp_display_follow_set_display(window->follow, display);
+    esp_vm_screens_set_machine(window->screens, machine);
     esp_vm_agent_set_machine(window->agent, machine);
 }
 
@@ -297,7 +255,7 @@ static void update(EspVmWindow *window)
     bool paused = state == VMC_MACHINE_PAUSED;
 
     on_machine_changed(window);
-    esp_display_view_set_active(window->view, state == VMC_MACHINE_RUNNING);
+    esp_vm_screens_set_active(window->screens, state == VMC_MACHINE_RUNNING);
     if (state != VMC_MACHINE_RUNNING)
         esp_display_view_ungrab(window->view);
     update_page(window);
@@ -370,6 +328,7 @@ void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling)
     GtkPolicyType policy = scaling == ESP_SCALING_FIT ? GTK_POLICY_NEVER : GTK_POLICY_AUTOMATIC;
     gtk_scrolled_window_set_policy(window->scroller, policy, policy);
     esp_display_view_set_scaling(window->view, scaling);
+    esp_vm_screens_set_scaling(window->screens, scaling);
 }
 
 /* --- Full screen -------------------------------------------------------------------------------- */
@@ -420,6 +379,7 @@ static gboolean esp_vm_window_state_event(GtkWidget *widget, GdkEventWindowState
                                      fullscreen ? "view-restore-symbolic" : "view-fullscreen-symbolic",
                                      GTK_ICON_SIZE_BUTTON);
         show_bar(window);
+        esp_vm_screens_set_fullscreen(window->screens, fullscreen);
         if (esp_vm_session_is_active(window->session))
             gtk_widget_grab_focus(GTK_WIDGET(window->view));
         esp_vm_actions_update(window);
@@ -437,18 +397,12 @@ static gboolean on_view_motion(EspVmWindow *window, GdkEventMotion *event)
 
 /* --- Keyboard ----------------------------------------------------------------------------------- */
 
-/* While the screen has the focus every key is the guest's, before accelerators and mnemonics can see it; only
- * F11 stays with the window as long as the keyboard is not grabbed. */
+/* Before accelerators and mnemonics can see it. */
 static gboolean esp_vm_window_key_event(GtkWidget *widget, GdkEventKey *event)
 {
     EspVmWindow *window = ESP_VM_WINDOW(widget);
     bool press = event->type == GDK_KEY_PRESS;
-    bool to_guest = gtk_window_get_focus(GTK_WINDOW(window)) == GTK_WIDGET(window->view) &&
-                    esp_vm_session_is_active(window->session);
-    guint modifiers = event->state & gtk_accelerator_get_default_mod_mask();
-    if (to_guest && event->keyval == GDK_KEY_F11 && !modifiers && !esp_display_view_is_grabbed(window->view))
-        to_guest = false;
-    if (to_guest)
+    if (esp_vm_session_is_active(window->session) && esp_display_view_wants_key(window->view, event))
         return gtk_widget_event(GTK_WIDGET(window->view), (GdkEvent *)event);
     GtkWidgetClass *parent = GTK_WIDGET_CLASS(esp_vm_window_parent_class);
     return press ? parent->key_press_event(widget, event) : parent->key_release_event(widget, event);
@@ -505,6 +459,7 @@ static gboolean esp_vm_window_delete_event(GtkWidget *widget, GdkEventAny *event
     save_picture(window);
     window->closed = true;
     gtk_widget_hide(widget);
+    esp_vm_screens_set_shown(window->screens, false);
     g_autofree char *title = g_strdup_printf(_("“%s” goes on"), esp_vm_session_get_name(window->session));
     g_autoptr(GNotification) note = g_notification_new(title);
     g_notification_set_body(note, _("Open it from the library to see its window again."));
@@ -519,6 +474,7 @@ static void esp_vm_window_show(GtkWidget *widget)
         g_application_withdraw_notification(application, "running");
     ESP_VM_WINDOW(widget)->closed = false;
     GTK_WIDGET_CLASS(esp_vm_window_parent_class)->show(widget);
+    esp_vm_screens_set_shown(ESP_VM_WINDOW(widget)->screens, true);
 }
 
 /* --- The window --------------------------------------------------------------------------------- */
@@ -576,6 +532,7 @@ GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session,
     window->session = g_object_ref(session);
     window->settings = settings ? g_object_ref(settings) : NULL;
     window->agent = esp_vm_agent_new(window);
+    esp_vm_screens_install(window->screens);
     esp_vm_actions_install(window);
     g_autofree char *scaling = settings ? g_settings_get_string(settings, "scaling") : NULL;
     esp_vm_window_set_scaling(window,
@@ -601,10 +558,8 @@ static void esp_vm_window_dispose(GObject *object)
     g_clear_handle_id(&window->bar_id, g_source_remove);
     g_clear_handle_id(&window->picture_id, g_source_remove);
     if (window->view) {
-        g_clear_pointer(&window->follow, esp_display_follow_free);
+        g_clear_pointer(&window->screens, esp_vm_screens_free);
         g_clear_pointer(&window->agent, esp_vm_agent_free);
-        esp_display_view_set_source(window->view, NULL, NULL);
-        esp_display_view_set_sink(window->view, NULL, NULL);
         window->view = NULL;
     }
     g_clear_object(&window->session);
@@ -659,7 +614,7 @@ static void esp_vm_window_class_init(EspVmWindowClass *klass)
 static void esp_vm_window_init(EspVmWindow *window)
 {
     gtk_widget_init_template(GTK_WIDGET(window));
-    window->follow = esp_display_follow_new(window->view);
+    window->screens = esp_vm_screens_new(window);
     g_signal_connect_swapped(window->view, "grab-changed", G_CALLBACK(update_title), window);
     g_signal_connect_swapped(window->view, "release", G_CALLBACK(on_release), window);
     g_signal_connect_swapped(window->view, "frame", G_CALLBACK(on_frame), window);

@@ -125,10 +125,14 @@ static void get_wish(Gpu *gpu, unsigned scanout, unsigned *width, unsigned *heig
 
 static uint32_t get_display_info(Gpu *gpu, const void *body, Reply *reply)
 {
+    uint32_t x = 0; /* side by side: front ends tell where the pointer is by that */
+
     for (unsigned i = 0; i < gpu->n_scanouts; i++) {
         unsigned width, height;
 
         get_wish(gpu, i, &width, &height);
+        reply->info.modes[i].rect.x = GUINT32_TO_LE(x);
+        x += width;
         reply->info.modes[i].rect.width = GUINT32_TO_LE(width);
         reply->info.modes[i].rect.height = GUINT32_TO_LE(height);
         reply->info.modes[i].enabled = GUINT32_TO_LE(1);
