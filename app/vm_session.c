@@ -25,6 +25,7 @@ struct _EspVmSession {
     EspMachineLog *file;      /* the log on disk, as long */
     EspVmPresenter presenter; /* or NULL */
     gpointer presenter_data;
+    EspSerialLines *serial;
     GError *error; /* ours: opening, validating, starting. The machine has its own */
     bool has_run;
     VmcStopReason stop_reason;
@@ -110,6 +111,7 @@ static void drop_machine(EspVmSession *session)
     session->machine = NULL;
     g_signal_emit(session, signals[MACHINE_CHANGED], 0);
     g_object_unref(old);
+    g_clear_object(&session->serial);
 }
 
 /* --- For other processes ------------------------------------------------------------------------ */
@@ -239,20 +241,25 @@ static bool try_start(EspVmSession *session, GError **error)
     if (!config)
         return false;
     bool ok = check_config(config, error);
-    VmcMachine *machine = ok ? vmc_machine_new(config, error) : NULL;
+    if (ok)
+        drop_machine(session);
+    esp_bundle_rotate_log(session->bundle, "console.log", ESP_LOG_FILE_MAX);
+    esp_bundle_rotate_log(session->bundle, "serial.log", ESP_LOG_FILE_MAX);
+    EspSerialLines *serial = ok ? esp_serial_lines_new(config, error) : NULL;
+    VmcMachine *machine = serial ? vmc_machine_new(config, error) : NULL;
     vmc_config_free(config);
-    if (!machine)
+    if (!machine) {
+        g_clear_object(&serial);
         return false;
+    }
 
-    drop_machine(session);
     session->machine = machine;
+    session->serial = serial;
     g_signal_connect(machine, "state-changed", G_CALLBACK(on_state), session);
     g_signal_connect(machine, "stopped", G_CALLBACK(on_stopped), session);
     g_signal_connect(machine, "log", G_CALLBACK(on_log), session);
     g_signal_connect(machine, "guest-reset", G_CALLBACK(on_reset), session);
     g_signal_connect(machine, "attention", G_CALLBACK(on_attention), session);
-    esp_bundle_rotate_log(session->bundle, "console.log", ESP_LOG_FILE_MAX);
-    esp_bundle_rotate_log(session->bundle, "serial.log", ESP_LOG_FILE_MAX);
     session->started_us = g_get_monotonic_time();
     if (session->control)
         esp_control_set_machine(session->control, machine);
@@ -304,6 +311,11 @@ EspBundle *esp_vm_session_get_bundle(EspVmSession *session)
 VmcMachine *esp_vm_session_get_machine(EspVmSession *session)
 {
     return session->machine;
+}
+
+EspSerialLines *esp_vm_session_get_serial(EspVmSession *session)
+{
+    return session->serial;
 }
 
 VmcMachineState esp_vm_session_get_state(EspVmSession *session)

@@ -20,6 +20,7 @@
 #include <vmcore/vmcore.h>
 
 #include "app/bundle.h"
+#include "app/serial_lines.h"
 
 G_BEGIN_DECLS
 
@@ -47,6 +48,10 @@ double esp_vm_session_get_uptime(EspVmSession *session);
 
 /* The machine, or NULL before the first start. */
 VmcMachine *esp_vm_session_get_machine(EspVmSession *session);
+
+/* The serial lines of the machine that have a log file; NULL before the first start. Valid until
+ * machine-changed. */
+EspSerialLines *esp_vm_session_get_serial(EspVmSession *session);
 
 /* What the buttons do. A failure puts the session in the error state or, for those that leave the guest as it
  * is (pause, resume, request_stop), is given back. */

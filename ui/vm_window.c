@@ -11,6 +11,7 @@
 #include "ui/status_page.h"
 #include "ui/vm_actions.h"
 #include "ui/vm_agent.h"
+#include "ui/vm_consoles.h"
 #include "ui/vm_screens.h"
 #include "ui/words.h"
 
@@ -49,6 +50,9 @@ struct _EspVmWindow {
     EspToast *toast;
     EspTransfers *transfers;
     EspVmAgent *agent;
+    EspVmConsoles *consoles;
+    GtkStack *views;
+    GtkRevealer *tabs;
 
     VmcMachine *shown; /* whose display the view has; not owned */
     bool fullscreen;
@@ -61,15 +65,21 @@ struct _EspVmWindow {
 
 G_DEFINE_TYPE(EspVmWindow, esp_vm_window, GTK_TYPE_APPLICATION_WINDOW)
 
+/* A machine is looked at once it runs: before, there is nothing to be seen of it. */
 static void on_machine_changed(EspVmWindow *window)
 {
     VmcMachine *machine = esp_vm_session_get_machine(window->session);
-    if (machine == window->shown || (machine && !vmc_machine_get_display(machine, 0)))
-        return; /* not started yet */
+    VmcMachineState state = machine ? vmc_machine_get_state(machine) : VMC_MACHINE_STOPPED;
+    if (machine == window->shown ||
+        (machine && (state == VMC_MACHINE_STOPPED || state == VMC_MACHINE_ERROR)))
+        return;
     window->shown = machine;
-    window->drawn = false;
-    esp_vm_screens_set_machine(window->screens, machine);
+    bool screens = esp_vm_screens_set_machine(window->screens, machine);
+    window->drawn = machine && !screens; /* there is nothing to wait for */
     esp_vm_agent_set_machine(window->agent, machine);
+    esp_vm_consoles_set_lines(window->consoles, esp_vm_session_get_serial(window->session), machine);
+    if (machine && !screens)
+        g_action_group_change_action_state(G_ACTION_GROUP(window), "consoles", g_variant_new_boolean(TRUE));
 }
 
 /* --- A machine that was paused for its host's sake ---------------------------------------------- */
@@ -404,6 +414,9 @@ static gboolean esp_vm_window_key_event(GtkWidget *widget, GdkEventKey *event)
     bool press = event->type == GDK_KEY_PRESS;
     if (esp_vm_session_is_active(window->session) && esp_display_view_wants_key(window->view, event))
         return gtk_widget_event(GTK_WIDGET(window->view), (GdkEvent *)event);
+    if (esp_vm_consoles_has_focus(window) && event->keyval != GDK_KEY_F11 &&
+        gtk_window_propagate_key_event(GTK_WINDOW(window), event))
+        return GDK_EVENT_STOP;
     GtkWidgetClass *parent = GTK_WIDGET_CLASS(esp_vm_window_parent_class);
     return press ? parent->key_press_event(widget, event) : parent->key_release_event(widget, event);
 }
@@ -532,7 +545,9 @@ GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session,
     window->session = g_object_ref(session);
     window->settings = settings ? g_object_ref(settings) : NULL;
     window->agent = esp_vm_agent_new(window);
+    window->consoles = esp_vm_consoles_new(window, window->views, window->tabs);
     esp_vm_screens_install(window->screens);
+    esp_vm_consoles_install(window->consoles);
     esp_vm_actions_install(window);
     g_autofree char *scaling = settings ? g_settings_get_string(settings, "scaling") : NULL;
     esp_vm_window_set_scaling(window,
@@ -560,6 +575,7 @@ static void esp_vm_window_dispose(GObject *object)
     if (window->view) {
         g_clear_pointer(&window->screens, esp_vm_screens_free);
         g_clear_pointer(&window->agent, esp_vm_agent_free);
+        g_clear_pointer(&window->consoles, esp_vm_consoles_free);
         window->view = NULL;
     }
     g_clear_object(&window->session);
@@ -591,6 +607,8 @@ static void bind_children(GtkWidgetClass *widget_class)
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_keys_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_leave_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, toast);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, views);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, tabs);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, transfers);
 }
 
