@@ -39,7 +39,7 @@ endif
 
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol liburing slirp zlib libzstd
 PKGS_LATE := libphodav-3.0 libpulse-mainloop-glib
-PKGS_APP  := libplist-2.0 gio-unix-2.0 xkbcommon
+PKGS_APP := libplist-2.0 gio-unix-2.0 xkbcommon libarchive
 PKGS_CTL  := json-glib-1.0
 PKGS_UI   := gtk+-3.0 epoxy x11 wayland-client vte-2.91
 

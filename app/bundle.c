@@ -17,10 +17,11 @@
 
 #include "app/bundle_config.h"
 #include "app/plist_fields.h"
+#include "app/tree.h"
 
-#define CONFIG_FILE     "config.plist"
-#define LOCK_FILE       "lock"
-#define CONFIG_SIZE_MAX (1u << 20)
+#define CONFIG_SIZE_MAX   (1u << 20)
+#define FOLDER_NAME_BYTES 180 /* of the 255 that a name may have */
+#define SAME_NAMES_MAX    1000
 
 struct EspBundle {
     char *path;
@@ -58,13 +59,36 @@ const char *esp_bundle_get_name(EspBundle *bundle)
     return bundle->name;
 }
 
+/* Line ends, and marks that turn or hide what stands beside them, make one name look like another. */
+static bool is_readable(gunichar c)
+{
+    return g_unichar_isprint(c) && g_unichar_type(c) != G_UNICODE_FORMAT;
+}
+
+/* A name as it can be shown, whatever somebody wrote into the file; NULL: there is nothing to show. */
+static char *clean_name(const char *name)
+{
+    g_autofree char *valid = g_utf8_make_valid(name, -1);
+    GString *clean = g_string_new(NULL);
+    glong length = 0;
+    for (const char *p = valid; *p && length < ESP_BUNDLE_NAME_MAX; p = g_utf8_next_char(p))
+        if (is_readable(g_utf8_get_char(p))) {
+            g_string_append_unichar(clean, g_utf8_get_char(p));
+            length++;
+        }
+    g_strstrip(clean->str);
+    bool empty = !*clean->str;
+    char *result = g_string_free(clean, empty);
+    return empty ? NULL : result;
+}
+
 /* The name in the file, or the folder's own. */
 static char *read_name(plist_t root, const char *path)
 {
-    char *name = esp_plist_get_string(root, "Name");
-    if (name && *name && g_utf8_validate(name, -1, NULL))
+    g_autofree char *written = esp_plist_get_string(root, "Name");
+    char *name = written ? clean_name(written) : NULL;
+    if (name)
         return name;
-    g_free(name);
     g_autofree char *basename = g_path_get_basename(path);
     if (g_str_has_suffix(basename, ESP_BUNDLE_SUFFIX))
         basename[strlen(basename) - strlen(ESP_BUNDLE_SUFFIX)] = '\0';
@@ -121,7 +145,7 @@ EspBundle *esp_bundle_open(const char *path, GError **error)
         esp_bundle_free(bundle);
         return NULL;
     }
-    g_autofree char *file = esp_bundle_file(bundle, CONFIG_FILE);
+    g_autofree char *file = esp_bundle_file(bundle, ESP_BUNDLE_CONFIG);
     bundle->root = parse_config(file, error);
     if (!bundle->root) {
         esp_bundle_free(bundle);
@@ -131,16 +155,34 @@ EspBundle *esp_bundle_open(const char *path, GError **error)
     return bundle;
 }
 
-/* A name that can be a folder's: no slash, no leading dot, never empty. */
-static char *folder_name(const char *name)
+/* A name that can be a folder's: no slash, no leading dot, never empty, and of a length that file systems
+ * take, with a number behind it if there are others of that name. */
+static char *folder_name(const char *name, unsigned number)
 {
+    g_autofree char *valid = g_utf8_make_valid(name, -1);
     GString *folder = g_string_new(NULL);
-    for (const char *p = name; *p; p++)
-        g_string_append_c(folder, *p == '/' || (*p == '.' && p == name) ? '_' : *p);
+    for (const char *p = valid; *p && folder->len < FOLDER_NAME_BYTES; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+        g_string_append_unichar(folder, c == '/' || (c == '.' && p == valid) || !is_readable(c) ? '_' : c);
+    }
     if (!folder->len)
         g_string_append_c(folder, '_');
+    if (number > 1)
+        g_string_append_printf(folder, " %u", number);
     g_string_append(folder, ESP_BUNDLE_SUFFIX);
     return g_string_free(folder, FALSE);
+}
+
+EspBundle *esp_bundle_open_as(const char *config_file, const char *dir, GError **error)
+{
+    EspBundle *bundle = bundle_alloc(g_canonicalize_filename(dir, NULL));
+    bundle->root = parse_config(config_file, error);
+    if (!bundle->root) {
+        esp_bundle_free(bundle);
+        return NULL;
+    }
+    bundle->name = read_name(bundle->root, bundle->path);
+    return bundle;
 }
 
 EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **error)
@@ -156,27 +198,13 @@ EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **err
         return NULL;
     }
     EspBundle *bundle = bundle_alloc(path);
-    g_autofree char *folder = folder_name(name);
+    g_autofree char *folder = folder_name(name, 1);
     bundle->final_path = g_build_filename(parent_dir, folder, NULL);
     bundle->name = g_strdup(name);
     bundle->root = plist_new_dict();
     plist_dict_set_item(bundle->root, "Version", plist_new_uint(ESP_BUNDLE_VERSION));
     esp_plist_set_string(bundle->root, "Name", name);
     return bundle;
-}
-
-/* Removes a bundle that was never published. It holds plain files only, all of our making. */
-static void remove_hidden(const char *path)
-{
-    GDir *dir = g_dir_open(path, 0, NULL);
-    const char *entry;
-    while (dir && (entry = g_dir_read_name(dir))) {
-        g_autofree char *file = g_build_filename(path, entry, NULL);
-        g_unlink(file);
-    }
-    if (dir)
-        g_dir_close(dir);
-    g_rmdir(path);
 }
 
 void esp_bundle_free(EspBundle *bundle)
@@ -188,7 +216,7 @@ void esp_bundle_free(EspBundle *bundle)
         close(bundle->lock_fd);
     }
     if (bundle->final_path)
-        remove_hidden(bundle->path);
+        esp_tree_remove(bundle->path, NULL);
     if (bundle->root)
         plist_free(bundle->root);
     g_free(bundle->path);
@@ -197,17 +225,62 @@ void esp_bundle_free(EspBundle *bundle)
     g_free(bundle);
 }
 
+/* 0 or an errno value. */
+static int put_in_place(EspBundle *bundle)
+{
+    int rc = renameat2(AT_FDCWD, bundle->path, AT_FDCWD, bundle->final_path, RENAME_NOREPLACE);
+    /* File systems without NOREPLACE: rename(2) never replaces a folder that has something in it. */
+    if (rc < 0 && errno == EINVAL)
+        rc = rename(bundle->path, bundle->final_path);
+    if (rc < 0)
+        return errno == ENOTEMPTY ? EEXIST : errno;
+    g_free(bundle->path);
+    bundle->path = g_steal_pointer(&bundle->final_path);
+    return 0;
+}
+
+bool esp_bundle_publish_beside(EspBundle *bundle, GError **error)
+{
+    g_return_val_if_fail(bundle->final_path != NULL, false);
+    g_autofree char *parent = g_path_get_dirname(bundle->final_path);
+    int err = EEXIST;
+    if (!esp_bundle_save(bundle, error))
+        return false;
+    for (unsigned number = 1; err == EEXIST && number < SAME_NAMES_MAX; number++) {
+        g_autofree char *folder = folder_name(bundle->name, number);
+        g_free(bundle->final_path);
+        bundle->final_path = g_build_filename(parent, folder, NULL);
+        err = put_in_place(bundle);
+    }
+    if (err) {
+        errno = err;
+        set_errno(error, ESP_BUNDLE_ERROR_FILE, _("“%s” cannot be put into place"), bundle->final_path);
+    }
+    return !err;
+}
+
+bool esp_bundle_reload(EspBundle *bundle, GError **error)
+{
+    g_autofree char *file = esp_bundle_file(bundle, ESP_BUNDLE_CONFIG);
+    plist_t root = parse_config(file, error);
+    if (!root)
+        return false;
+    plist_free(bundle->root);
+    bundle->root = root;
+    g_free(bundle->name);
+    bundle->name = read_name(root, bundle->final_path ? bundle->final_path : bundle->path);
+    return true;
+}
+
 bool esp_bundle_publish(EspBundle *bundle, GError **error)
 {
     g_return_val_if_fail(bundle->final_path != NULL, false);
     if (!esp_bundle_save(bundle, error))
         return false;
-    int rc = renameat2(AT_FDCWD, bundle->path, AT_FDCWD, bundle->final_path, RENAME_NOREPLACE);
-    /* File systems without NOREPLACE: rename(2) never replaces a folder that has something in it. */
-    if (rc < 0 && errno == EINVAL)
-        rc = rename(bundle->path, bundle->final_path);
-    if (rc < 0) {
-        if (errno == EEXIST || errno == ENOTEMPTY)
+    int err = put_in_place(bundle);
+    if (err) {
+        errno = err;
+        if (err == EEXIST)
             g_set_error(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_EXISTS,
                         _("There is already a virtual machine named “%s”. Please choose another name."),
                         bundle->name);
@@ -215,15 +288,7 @@ bool esp_bundle_publish(EspBundle *bundle, GError **error)
             set_errno(error, ESP_BUNDLE_ERROR_FILE, _("“%s” cannot be put into place"), bundle->final_path);
         return false;
     }
-    g_free(bundle->path);
-    bundle->path = g_steal_pointer(&bundle->final_path);
     return true;
-}
-
-/* Line ends, and marks that turn or hide what stands beside them, make one name look like another. */
-static bool is_readable(gunichar c)
-{
-    return g_unichar_isprint(c) && g_unichar_type(c) != G_UNICODE_FORMAT;
 }
 
 bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error)
@@ -295,7 +360,7 @@ bool esp_bundle_save(EspBundle *bundle, GError **error)
                     _("The configuration of “%s” cannot be written as a property list."), bundle->name);
         return false;
     }
-    g_autofree char *file = esp_bundle_file(bundle, CONFIG_FILE);
+    g_autofree char *file = esp_bundle_file(bundle, ESP_BUNDLE_CONFIG);
     /* CONSISTENT|DURABLE is a temporary file beside it, fsync, rename. */
     bool ok = g_file_set_contents_full(
         file, xml, length, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, error);
@@ -346,7 +411,7 @@ bool esp_bundle_lock(EspBundle *bundle, GError **error)
 {
     if (bundle->lock_fd >= 0)
         return true;
-    g_autofree char *file = esp_bundle_file(bundle, LOCK_FILE);
+    g_autofree char *file = esp_bundle_file(bundle, ESP_BUNDLE_LOCK);
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         set_errno(error, ESP_BUNDLE_ERROR_FILE, _("The lock “%s” cannot be opened"), file);
@@ -370,6 +435,29 @@ bool esp_bundle_lock(EspBundle *bundle, GError **error)
     return true;
 }
 
+EspBundle *esp_bundle_hold(const char *path, GError **error)
+{
+    g_autoptr(EspBundle) bundle = esp_bundle_open(path, error);
+    g_autoptr(GError) why = NULL;
+    if (!bundle)
+        return NULL;
+    if (!esp_bundle_lock(bundle, &why)) {
+        if (!g_error_matches(why, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_BUSY)) {
+            g_propagate_error(error, g_steal_pointer(&why));
+            return NULL;
+        }
+        int pid = 0;
+        esp_bundle_get_runner(path, &pid, NULL);
+        g_set_error(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_BUSY,
+                    _("“%s” is in use at the moment (by process %d): shut it down and close its window "
+                      "first, or wait until it is done."),
+                    bundle->name, pid);
+        return NULL;
+    }
+    esp_bundle_announce(bundle, ESP_BUNDLE_STATE_HELD);
+    return g_steal_pointer(&bundle);
+}
+
 void esp_bundle_announce(EspBundle *bundle, const char *state)
 {
     if (bundle->lock_fd < 0)
@@ -385,7 +473,7 @@ void esp_bundle_announce(EspBundle *bundle, const char *state)
 /* What stands in the lock file, for which *held says whether it is true now. False: nothing. */
 static bool read_lock(const char *path, bool *held, int *pid, char **state)
 {
-    g_autofree char *file = g_build_filename(path, LOCK_FILE, NULL);
+    g_autofree char *file = g_build_filename(path, ESP_BUNDLE_LOCK, NULL);
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char text[64] = "", word[32] = "";

@@ -24,6 +24,16 @@ G_BEGIN_DECLS
 #define ESP_BUNDLE_SUFFIX   ".espalier"
 #define ESP_BUNDLE_NAME_MAX 80
 
+/* Files of a bundle that more than one place knows of. */
+#define ESP_BUNDLE_CONFIG      "config.plist"
+#define ESP_BUNDLE_LOCK        "lock"
+#define ESP_BUNDLE_IDENTITY    "identity.plist"
+#define ESP_BUNDLE_SAVED_STATE "saved-state"
+#define ESP_BUNDLE_SNAPSHOTS   "snapshots"
+
+/* In the lock file of a machine that does not run, but is being copied or the like. */
+#define ESP_BUNDLE_STATE_HELD "held"
+
 #define ESP_BUNDLE_ERROR (esp_bundle_error_quark())
 GQuark esp_bundle_error_quark(void);
 
@@ -38,12 +48,19 @@ typedef struct EspBundle EspBundle;
 
 /* Reads an existing bundle. The path may be relative; it is made absolute. */
 EspBundle *esp_bundle_open(const char *path, GError **error);
+/* The bundle in `dir` as if `config_file` were its config.plist, to look at what it was; not to be saved. */
+EspBundle *esp_bundle_open_as(const char *config_file, const char *dir, GError **error);
 /* Starts a new bundle in a hidden folder inside `parent_dir` (which is made when missing). Until
  * esp_bundle_publish it is ours alone, and esp_bundle_free removes it again. */
 EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **error);
 /* Saves config.plist and puts a new bundle into its place, `parent_dir/NAME.espalier`; never over anything.
  */
 bool esp_bundle_publish(EspBundle *bundle, GError **error);
+/* The same, but where a folder of that name is taken it gets the next one that is free ("NAME 2.espalier").
+ */
+bool esp_bundle_publish_beside(EspBundle *bundle, GError **error);
+/* Reads config.plist anew, which somebody else has written, and the name with it. */
+bool esp_bundle_reload(EspBundle *bundle, GError **error);
 /* Frees the handle and drops the lock; NULL is fine. */
 void esp_bundle_free(EspBundle *bundle);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EspBundle, esp_bundle_free)
@@ -85,6 +102,9 @@ void esp_bundle_rotate_log(EspBundle *bundle, const char *basename, uint64_t max
 
 /* Takes the lock; ESP_BUNDLE_ERROR_BUSY when another process has it. Held until esp_bundle_free. */
 bool esp_bundle_lock(EspBundle *bundle, GError **error);
+/* Opens and locks a machine that does not run, to work on its files; ESP_BUNDLE_ERROR_BUSY, in a sentence for
+ * who wants that, when it does. Others see the state ESP_BUNDLE_STATE_HELD meanwhile. */
+EspBundle *esp_bundle_hold(const char *path, GError **error);
 /* Writes the state into the lock file, which must be held. Best effort: it is for show. */
 void esp_bundle_announce(EspBundle *bundle, const char *state);
 /* Whether some process runs the bundle at `path`; then *pid and *state (g_free) are set, where not NULL. */

@@ -117,20 +117,25 @@ static int name_it(const char *temporary, const char *path)
     return 0;
 }
 
+bool vmc_disk_publish(const char *temporary, const char *path, GError **error)
+{
+    int err = name_it(temporary, path);
+
+    if (err) {
+        unlink(temporary);
+        return failed(error, path, err);
+    }
+    return vmc_sync_folder_of(path) || failed(error, path, errno);
+}
+
 bool vmc_disk_create(const char *path, const char *format, const VmcDiskCreate *params, GError **error)
 {
     g_autofree char *temporary = NULL;
 
     if (!access(path, F_OK))
         return failed(error, path, EEXIST);
-    if (!vmc_disk_create_temporary(path, format, params, &temporary, error))
-        return false;
-    int err = name_it(temporary, path);
-    if (err) {
-        unlink(temporary);
-        return failed(error, path, err);
-    }
-    return vmc_sync_folder_of(path) || failed(error, path, errno);
+    return vmc_disk_create_temporary(path, format, params, &temporary, error) &&
+           vmc_disk_publish(temporary, path, error);
 }
 
 /* ---- what an image is ---- */

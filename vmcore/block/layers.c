@@ -518,10 +518,9 @@ static bool merge_into(const char *child, const VmcSnapshot *snapshot, GError **
     return good;
 }
 
-/* Linked clones that are still there and lie on it. */
-static bool check_clones(const char *path, const VmcSnapshot *snapshot, GError **error)
+/* Linked clones of a snapshot, out of its entry in the index, that are still there and lie on it. */
+static void add_clones(GPtrArray *found, GKeyFile *index, const VmcSnapshot *snapshot)
 {
-    g_autoptr(GKeyFile) index = read_index(path);
     g_autofree char *group = g_strdup_printf("%u", snapshot->number);
     g_auto(GStrv) clones = g_key_file_get_string_list(index, group, "clones", NULL, NULL);
 
@@ -532,10 +531,36 @@ static bool check_clones(const char *path, const VmcSnapshot *snapshot, GError *
         g_autofree char *below = info.backing ? vmc_qcow2_backing_path(clones[i], info.backing) : NULL;
         vmc_disk_info_clear(&info);
         if (below && same_file(below, snapshot->path))
-            return refused(error, "The snapshot “%s” cannot be deleted: the linked clone “%s” needs it",
-                           snapshot->name, clones[i]);
+            g_ptr_array_add(found, g_strdup(clones[i]));
     }
-    return true;
+}
+
+char **vmc_disk_clones(const char *path, const char *name, GError **error)
+{
+    g_autoptr(GPtrArray) list = vmc_snapshots_list(path, error);
+    g_autoptr(GKeyFile) index = read_index(path);
+    GPtrArray *found;
+
+    if (!list)
+        return NULL;
+    found = g_ptr_array_new();
+    for (guint i = 0; i < list->len; i++) {
+        const VmcSnapshot *snapshot = g_ptr_array_index(list, i);
+        if (!name || strcmp(snapshot->name, name) == 0)
+            add_clones(found, index, snapshot);
+    }
+    g_ptr_array_add(found, NULL);
+    return (char **)g_ptr_array_free(found, FALSE);
+}
+
+static bool check_clones(const char *path, const VmcSnapshot *snapshot, GError **error)
+{
+    g_auto(GStrv) clones = vmc_disk_clones(path, snapshot->name, error);
+
+    if (!clones)
+        return false;
+    return !clones[0] || refused(error, "The snapshot “%s” cannot be deleted: the linked clone “%s” needs it",
+                                 snapshot->name, clones[0]);
 }
 
 bool vmc_snapshot_delete(const char *path, const char *name, GError **error)
@@ -599,6 +624,22 @@ static bool clone_raw(const char *path, const char *to, GError **error)
     return good;
 }
 
+static bool note_clone(const char *path, unsigned number, const char *place, GError **error)
+{
+    g_autoptr(GKeyFile) index = read_index(path);
+    g_autofree char *group = g_strdup_printf("%u", number);
+    g_auto(GStrv) clones = g_key_file_get_string_list(index, group, "clones", NULL, NULL);
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+
+    if (clones && g_strv_contains((const char *const *)clones, place))
+        return true;
+    for (guint i = 0; clones && clones[i]; i++)
+        g_ptr_array_add(all, clones[i]);
+    g_ptr_array_add(all, (char *)place);
+    g_key_file_set_string_list(index, group, "clones", (const char *const *)all->pdata, all->len);
+    return write_index(path, index, error);
+}
+
 bool vmc_disk_clone(const char *path, const char *format, const char *snapshot_name, const char *to,
                     GError **error)
 {
@@ -622,13 +663,24 @@ bool vmc_disk_clone(const char *path, const char *format, const char *snapshot_n
     if (!snapshot)
         return false;
     /* Noted first: a clone that is not there holds nothing up. */
-    g_autoptr(GKeyFile) index = read_index(path);
-    g_autofree char *group = g_strdup_printf("%u", snapshot->number);
-    g_auto(GStrv) clones = g_key_file_get_string_list(index, group, "clones", NULL, NULL);
-    g_autoptr(GPtrArray) all = g_ptr_array_new();
-    for (guint i = 0; clones && clones[i]; i++)
-        g_ptr_array_add(all, clones[i]);
-    g_ptr_array_add(all, place);
-    g_key_file_set_string_list(index, group, "clones", (const char *const *)all->pdata, all->len);
-    return write_index(path, index, error) && make_clone(snapshot->path, "qcow2", to, error);
+    return note_clone(path, snapshot->number, place, error) && make_clone(snapshot->path, "qcow2", to, error);
+}
+
+bool vmc_disk_clone_moved(const char *clone, GError **error)
+{
+    g_autofree char *place = g_canonicalize_filename(clone, NULL), *below = NULL, *disk = NULL;
+    VmcDiskInfo info;
+
+    if (!vmc_disk_info(clone, "qcow2", &info, error))
+        return false;
+    if (info.backing)
+        below = vmc_qcow2_backing_path(clone, info.backing);
+    vmc_disk_info_clear(&info);
+    if (!below)
+        return true;
+    g_autofree char *folder = g_path_get_dirname(below), *file = g_path_get_basename(below);
+    g_autofree char *stem_name = disk_of(below);
+    disk = g_build_filename(folder, stem_name, NULL);
+    unsigned number = number_of(disk, file);
+    return !number || note_clone(disk, number, place, error);
 }

@@ -245,7 +245,3 @@ bool vmc_cpu_debug_watched(const VmcCpuDebug *debug, uint64_t va, uint64_t size,
 /* A page walk for debuggers by the control registers of `state` (walk.c): what VmcCpuBackend.translate says,
  * for backends whose own way of asking leaves traces. */
 bool vmc_cpu_walk(const VmcCpuState *state, const VmcMemory *memory, uint64_t va, uint64_t *pa);
-
-/* Looks whether /dev/kvm is there, may be used and runs kernel code at a useful speed (DESIGN.md section 3).
- * Takes a few milliseconds. `reason` gets one sentence for the log either way; the caller frees it. */
-bool vmc_cpu_kvm_probe(char **reason);

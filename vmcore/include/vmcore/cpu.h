@@ -69,4 +69,8 @@ typedef struct VmcCpuStats {
     uint64_t msr_exits;      /* to model-specific registers */
 } VmcCpuStats;
 
+/* Looks whether /dev/kvm is there, may be used and runs kernel code at a useful speed. Takes a few
+ * milliseconds. `reason` gets one sentence either way; the caller frees it. Any thread. */
+bool vmc_cpu_kvm_probe(char **reason);
+
 G_END_DECLS

@@ -81,4 +81,18 @@ bool vmc_snapshot_delete(const char *path, const char *name, GError **error);
 bool vmc_disk_clone(const char *path, const char *format, const char *snapshot, const char *to,
                     GError **error);
 
+/* Tells what a linked clone lies on where the clone is now, if it is on a snapshot of another disk. */
+bool vmc_disk_clone_moved(const char *clone, GError **error);
+/* The linked clones that are there and lie on the snapshot `name` of the qcow2 disk `path`, or on any of its
+ * snapshots if that is NULL: paths as they were noted. Free with g_strfreev. */
+char **vmc_disk_clones(const char *path, const char *name, GError **error);
+
+/* Told how far a copy is, in bytes of the disk; false ends it (G_IO_ERROR_CANCELLED). */
+typedef bool (*VmcDiskProgress)(void *data, uint64_t done, uint64_t total);
+
+/* A new disk `to` with the contents of the disk `path` and of all it lies on, needing neither of them; what
+ * reads as zero takes no room. `progress` may be NULL. When it fails nothing is left. */
+bool vmc_disk_copy(const char *path, const char *format, const char *to, const char *to_format,
+                   VmcDiskProgress progress, void *data, GError **error);
+
 G_END_DECLS
