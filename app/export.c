@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/bundle_parts.h"
+#include "app/utf8_locale.h"
 
 #define BUFFER_BYTES (1u << 20)
 
@@ -51,6 +52,7 @@ static bool failed(GError **error, const char *path, const char *why)
 static void add_extents(struct archive_entry *entry, int fd, off_t size)
 {
     off_t data = 0, hole;
+    bool some = false;
 
     while (data < size && (data = lseek(fd, data, SEEK_DATA)) >= 0) {
         hole = lseek(fd, data, SEEK_HOLE);
@@ -58,9 +60,10 @@ static void add_extents(struct archive_entry *entry, int fd, off_t size)
             return archive_entry_sparse_clear(entry); /* it changes under us, or cannot say */
         archive_entry_sparse_add_entry(entry, data, hole - data);
         data = hole;
+        some = true;
     }
     /* A file that is nothing but a hole needs something for its size to be kept. */
-    if (archive_entry_sparse_count(entry) == 0 && size)
+    if (!some && size)
         archive_entry_sparse_add_entry(entry, size, 0);
 }
 
@@ -108,7 +111,7 @@ static bool pack_file(Packer *packer, const char *path, const char *name, GError
         return false;
     }
     entry = archive_entry_new2(packer->archive);
-    archive_entry_update_pathname_utf8(entry, where);
+    archive_entry_set_pathname(entry, where);
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, st.st_mode & 0700);
     archive_entry_set_size(entry, st.st_size);
@@ -208,7 +211,9 @@ static bool export_machine(EspJob *job, gpointer data, GError **error)
         packer.progress.total +=
             ((EspPart *)parts->list->pdata[i])->flatten ? ((EspPart *)parts->list->pdata[i])->size : 0;
     esp_job_set_stage(job, _("Packing"));
+    EspUtf8 utf8 = esp_utf8_begin();
     bool good = write_archive(&packer, fd, wanted->file, parts, work, error);
+    esp_utf8_end(utf8);
     close(fd);
     good = good && put_in_place(temporary, wanted->file, wanted->options.replace, error);
     if (!good)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "app/import_private.h"
+#include "app/utf8_locale.h"
 
 #define READ_BYTES   (1u << 20)
 #define BLOCK        4096u
@@ -182,8 +183,8 @@ static bool unpack_file(Unpacker *unpacker, struct archive_entry *entry, const c
 
 static bool unpack_entry(Unpacker *unpacker, struct archive_entry *entry, GError **error)
 {
-    const char *utf8 = archive_entry_pathname_utf8(entry);
-    const char *path = utf8 ? utf8 : archive_entry_pathname(entry);
+    const char *bytes = archive_entry_pathname(entry);
+    const char *path = bytes ? bytes : archive_entry_pathname_utf8(entry);
     g_autofree char *name = path ? name_inside(path) : NULL;
     g_autofree char *shown = g_filename_display_name(path ? path : "");
 
@@ -208,6 +209,7 @@ static bool unpack_entry(Unpacker *unpacker, struct archive_entry *entry, GError
 bool esp_import_unpack(const char *file, EspBundle *to, EspJob *job, GError **error)
 {
     Unpacker unpacker = {.dir = esp_bundle_get_path(to), .job = job};
+    EspUtf8 utf8 = esp_utf8_begin();
     struct archive_entry *entry;
     struct stat st;
     bool good;
@@ -221,7 +223,8 @@ bool esp_import_unpack(const char *file, EspBundle *to, EspJob *job, GError **er
     archive_read_support_filter_gzip(unpacker.archive);
     archive_read_support_filter_xz(unpacker.archive);
     good = archive_read_open_filename(unpacker.archive, file, READ_BYTES) == ARCHIVE_OK ||
-           refused(error, _("The archive cannot be read: %s."), archive_error_string(unpacker.archive));
+           refused(error, _("The archive is damaged, or was cut off: %s."),
+                   archive_error_string(unpacker.archive));
     while (good && (rc = archive_read_next_header(unpacker.archive, &entry)) >= ARCHIVE_WARN &&
            rc != ARCHIVE_EOF)
         good = unpack_entry(&unpacker, entry, error) && go_on(&unpacker, error);
@@ -231,5 +234,6 @@ bool esp_import_unpack(const char *file, EspBundle *to, EspJob *job, GError **er
     if (good && !unpacker.files)
         good = refused(error, _("There is nothing in the archive."));
     archive_read_free(unpacker.archive);
+    esp_utf8_end(utf8);
     return good;
 }
