@@ -124,6 +124,10 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c $(MACHINE1).h
 $(B)/espalierctl: $(CTL_OBJ) $(B)/libespalier.a $(B)/libvmcore.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(APP_LIBS) $(CTL_LIBS) $(CORE_LIBS)
 
+# Every setting, from the table that the program itself goes by.
+$(B)/espalier-settings.7: $(B)/espalierctl
+	$(Q)LC_ALL=C $< set --print-manual > $@.new && mv $@.new $@
+
 $(B)/obj/app/ctl/%.o: BASE_CFLAGS += $(CTL_CFLAGS)
 $(B)/obj/app/%.o: app/%.c | $(MACHINE1).h
 	@mkdir -p $(@D)
@@ -187,7 +191,7 @@ ifdef WAY
 .PHONY: all run demo test check-sanitize bench lint fuzz install guest
 PROGRAMS := $(B)/espalierctl $(if $(wildcard ui/ui.mk),$(B)/espalier)
 
-all: core examples $(PROGRAMS) translations guest
+all: core examples $(PROGRAMS) $(B)/espalier-settings.7 translations guest
 	@:
 
 guest: $(GUEST)

@@ -291,7 +291,7 @@ bool esp_bundle_publish(EspBundle *bundle, GError **error)
     return true;
 }
 
-bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error)
+bool esp_bundle_check_name(const char *name, GError **error)
 {
     g_autofree char *stripped = g_utf8_validate(name, -1, NULL) ? g_strstrip(g_strdup(name)) : g_strdup("");
     glong length = g_utf8_strlen(stripped, -1);
@@ -307,6 +307,14 @@ bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error)
             ESP_BUNDLE_NAME_MAX);
         return false;
     }
+    return true;
+}
+
+bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error)
+{
+    if (!esp_bundle_check_name(name, error))
+        return false;
+    g_autofree char *stripped = g_strstrip(g_strdup(name));
     esp_plist_set_string(bundle->root, "Name", stripped);
     g_free(bundle->name);
     bundle->name = g_steal_pointer(&stripped);

@@ -70,8 +70,10 @@ const char *esp_bundle_get_name(EspBundle *bundle);
 /* The path of a file in the bundle; free with g_free. */
 char *esp_bundle_file(EspBundle *bundle, const char *basename);
 
-/* Another name for people to read, any text of 1 to ESP_BUNDLE_NAME_MAX characters; the folder keeps its own.
+/* Another name for people to read, any text of 1 to ESP_BUNDLE_NAME_MAX characters (check_name says what is
+ * wrong with one); the folder keeps its own.
  * In memory; esp_bundle_save writes it. */
+bool esp_bundle_check_name(const char *name, GError **error);
 bool esp_bundle_set_name(EspBundle *bundle, const char *name, GError **error);
 
 /* What the bundle says beside the configuration. `info` must be empty; clear it with esp_machine_info_clear.

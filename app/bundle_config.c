@@ -184,6 +184,7 @@ static plist_t device_to_plist(const VmcDeviceConfig *device, plist_t old, uint3
     esp_plist_set_string(dict, "Type", info->key);
     for (unsigned i = 0; i < info->n_fields; i++)
         esp_plist_write_field(dict, dir, &info->fields[i], device);
+    esp_plist_remove(dict, vmc_pci_slot_field.key);
     if (device->pci_slot)
         esp_plist_write_field(dict, dir, &vmc_pci_slot_field, device);
     return dict;

@@ -149,6 +149,11 @@ bool esp_plist_read_field(plist_t dict, const char *dir, const VmcField *field, 
             return false;
         *(unsigned *)at = (unsigned)number;
         return true;
+    case VMC_FIELD_SIZE: /* in MiB, as a person would write it */
+        if (!esp_plist_get_uint(dict, field->key, true, 0, UINT64_MAX >> 20, &number, error))
+            return false;
+        *(uint64_t *)at = number << 20;
+        return true;
     case VMC_FIELD_CHOICE:
         return read_choice(text ? text : "", field, at, error);
     case VMC_FIELD_LIST:
@@ -187,6 +192,9 @@ void esp_plist_write_field(plist_t dict, const char *dir, const VmcField *field,
         break;
     case VMC_FIELD_NUMBER:
         plist_dict_set_item(dict, field->key, plist_new_uint(*(const unsigned *)at));
+        break;
+    case VMC_FIELD_SIZE:
+        plist_dict_set_item(dict, field->key, plist_new_uint(*(const uint64_t *)at >> 20));
         break;
     case VMC_FIELD_CHOICE:
         plist_dict_set_item(dict, field->key, plist_new_string(field->choices[*(const unsigned *)at]));

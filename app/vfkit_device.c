@@ -181,6 +181,8 @@ static bool take_field(VmcDeviceConfig *device, const VmcDeviceInfo *info, const
         return take_number(info, field, text, G_MAXUINT32, at, error);
     case VMC_FIELD_FD:
         return take_number(info, field, text, G_MAXINT32, at, error);
+    case VMC_FIELD_SIZE: /* no device has one */
+        break;
     case VMC_FIELD_CHOICE:
         return take_choice(info, field, text, at, error);
     case VMC_FIELD_LIST:
@@ -324,6 +326,8 @@ static void append_field(GString *text, const VmcField *field, const VmcDeviceCo
     case VMC_FIELD_FD:
         number = g_strdup_printf("%u", *(const unsigned *)at);
         append_item(text, field->name, number);
+        break;
+    case VMC_FIELD_SIZE:
         break;
     case VMC_FIELD_CHOICE:
         append_item(text, field->name, field->choices[*(const unsigned *)at]);

@@ -2,6 +2,7 @@
 
 # Each file with its place below share/.
 DATA_FILES := data/espalierctl.1:man/man1/espalierctl.1 \
+	$(B)/espalier-settings.7:man/man7/espalier-settings.7 \
 	data/espalier.1:man/man1/espalier.1 \
 	data/org.espalier.Espalier.gschema.xml:glib-2.0/schemas/org.espalier.Espalier.gschema.xml \
 	data/org.espalier.Espalier.mime.xml:mime/packages/org.espalier.Espalier.xml \

@@ -15,6 +15,7 @@
 #include "app/bundle.h"
 #include "app/control.h"
 #include "app/ctl/run.h"
+#include "app/ctl/settings.h"
 #include "app/library.h"
 #include "app/vfkit_device.h"
 #include "app/vfkit_items.h"
@@ -39,8 +40,7 @@ static bool is_kind(const char *path, mode_t kind)
     return stat(path, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
-/* The folder of a machine that is given as one, or by its name in the library; NULL: there is none. */
-static char *find_bundle(const char *name)
+char *esp_ctl_find_bundle(const char *name)
 {
     g_autofree char *library = esp_library_default_dir();
     g_autofree char *file = g_strconcat(name, ".espalier", NULL);
@@ -60,7 +60,7 @@ static bool open_target(const char *name, Target *target)
     if (is_kind(name, S_IFSOCK)) {
         path = g_strdup(name);
     } else {
-        target->bundle = find_bundle(name);
+        target->bundle = esp_ctl_find_bundle(name);
         path = target->bundle ? esp_control_path_of(target->bundle) : NULL;
     }
     if (!path && !target->bundle) {
@@ -159,9 +159,18 @@ int esp_ctl_devices(int argc, char **argv)
     Target target;
     bool ok;
 
+    if (argc > 1 && strcmp(argv[0], "add") == 0)
+        return esp_ctl_devices_add(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[0], "remove") == 0)
+        return esp_ctl_devices_remove(argc - 1, argv + 1);
     if (argc != 1 || strcmp(argv[0], "--help") == 0) {
         printf("Usage: espalierctl devices MACHINE\n"
-               "Lists what a machine has, and what can be done with it while it runs.\n");
+               "Lists what a machine has, and what can be done with it while it runs.\n\n"
+               "       espalierctl devices add MACHINE KIND[,OPTION]...\n"
+               "       espalierctl devices remove MACHINE NUMBER\n"
+               "Change what a machine in the library has, from its next start on. Devices are described as "
+               "after\n"
+               "“espalierctl run --device”; the file of a disk that is removed stays.\n");
         return argc == 1 ? ESP_EXIT_OK : ESP_EXIT_USAGE;
     }
     if (!open_target(argv[0], &target))

@@ -2,6 +2,10 @@
  * stop. */
 #pragma once
 
+/* The folder of a machine that is given as one, or by its name in the library; NULL: there is none. Free with
+ * g_free. */
+char *esp_ctl_find_bundle(const char *name);
+
 /* Each takes `argv` behind its own word and returns the exit status. */
 int esp_ctl_devices(int argc, char **argv);
 int esp_ctl_device(int argc, char **argv);

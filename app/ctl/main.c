@@ -7,6 +7,7 @@
 #include "app/ctl/control.h"
 #include "app/ctl/disk.h"
 #include "app/ctl/run.h"
+#include "app/ctl/settings.h"
 #include "app/locale.h"
 #include "app/version.h"
 
@@ -16,7 +17,9 @@ static const struct {
     const char *help;
 } commands[] = {
     {"run", esp_ctl_run, "run a virtual machine in this terminal"},
-    {"devices", esp_ctl_devices, "list what a machine has"},
+    {"show", esp_ctl_show, "what a machine in the library is told"},
+    {"set", esp_ctl_set, "change that"},
+    {"devices", esp_ctl_devices, "list what a machine has; devices add and remove change that"},
     {"device", esp_ctl_device, "do something with a device of a running machine"},
     {"attach", esp_ctl_attach, "plug a device into a running machine"},
     {"detach", esp_ctl_detach, "pull a device out of a running machine"},

@@ -586,7 +586,7 @@ static void test_vsock_ports(void **state)
     assert_good(config);
     config = good(files);
     add_vsock(config, 0, in_dir(files, "door"), true);
-    assert_fault(config, "devices[0].port", "no port");
+    assert_fault(config, "devices[0].port", "1 to 4294967294");
     config = good(files);
     add_vsock(config, 5, in_dir(files, "door"), true)->listen = true;
     assert_fault(config, "devices[0]", "one of the two");
@@ -647,7 +647,7 @@ static void test_shared_folders(void **state)
     assert_fault(config, "devices[1].mountTag", "devices[0]");
     config = good(files);
     add_share(config, folder, "one")->queues = 17;
-    assert_fault(config, "devices[0].queues", "at most 16");
+    assert_fault(config, "devices[0].queues", "1 to 16");
     g_free(folder);
 }
 
@@ -691,7 +691,7 @@ static void test_smc(void **state)
 
 static void test_displays(void **state)
 {
-    static const unsigned bad[][2] = {{0, 0}, {100, 800}, {1280, 100000}, {UINT32_MAX, UINT32_MAX}};
+    static const unsigned bad[][2] = {{0, 800}, {100, 800}, {1280, 100000}, {1280, 199}, {UINT32_MAX, 200}};
 
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         VmcConfig *config = good(*state);
@@ -699,7 +699,7 @@ static void test_displays(void **state)
 
         device->display.width = bad[i][0];
         device->display.height = bad[i][1];
-        assert_fault(config, "devices[0]", "320 by 200");
+        assert_fault(config, bad[i][0] == 1280 ? "devices[0].height" : "devices[0].width", "to 8192");
     }
 }
 

@@ -1,6 +1,41 @@
-/* VmcConfig as data: made, copied, freed, by the fields that devices have. What is right and wrong in one is
- * validate.c's subject. */
+/* VmcConfig as data: its members by name, made, copied, freed, by the fields that devices have. What is right
+ * and wrong in one is validate.c's subject. */
 #include "vmcore/config.h"
+
+static const char *const cpu_kinds[] = {"auto", "kvm", "soft", NULL};
+static const char *const cpu_models[] = {"host", "x86-64-v2", "x86-64-v3", "macos", NULL};
+static const char *const cpu_engines[] = {"auto", "interpreter", "translator", NULL};
+static const char *const boot_kinds[] = {"none", "linux", "efi", NULL};
+
+#define MEMBER(name_, key_, type_, member_, ...)                                                             \
+    {                                                                                                        \
+        .name = (name_), .key = (key_), .type = VMC_FIELD_##type_, .offset = offsetof(VmcConfig, member_),   \
+        ##__VA_ARGS__                                                                                        \
+    }
+
+static const VmcField members[] = {
+    MEMBER("cpus", "CPUCount", NUMBER, cpus, .value = "N", .preset = 1, .min = 1, .max = VMC_CPUS_MAX),
+    MEMBER("memory", "MemorySize", SIZE, memory, .value = "SIZE", .min = VMC_MEMORY_MIN,
+           .max = VMC_MEMORY_MAX),
+    MEMBER("cpu", "CPU", CHOICE, cpu, .choices = cpu_kinds),
+    MEMBER("cpu-model", "CPUModel", CHOICE, cpu_model, .choices = cpu_models),
+    MEMBER("cpu.engine", "CPUEngine", CHOICE, soft.engine, .choices = cpu_engines),
+    MEMBER("cpu.codeCache", "CPUCodeCache", NUMBER, soft.code_cache, .value = "MIB",
+           .min = VMC_CODE_CACHE_MIN, .max = VMC_CODE_CACHE_MAX, .automatic = true),
+    MEMBER("cpu.lockstep", "CPULockstep", FLAG, soft.lockstep),
+    MEMBER("boot", "Type", CHOICE, boot.kind, .choices = boot_kinds),
+    MEMBER("boot.kernel", "Kernel", PATH, boot.kernel, .value = "FILE"),
+    MEMBER("boot.initrd", "InitialRamdisk", PATH, boot.initrd, .value = "FILE"),
+    MEMBER("boot.cmdline", "CommandLine", STRING, boot.cmdline, .value = "TEXT"),
+    MEMBER("boot.firmware", "Firmware", PATH, boot.firmware, .value = "FILE"),
+    MEMBER("boot.variableStore", "VariableStore", PATH, boot.variable_store, .value = "FILE"),
+};
+
+const VmcField *vmc_config_fields(unsigned *n)
+{
+    *n = G_N_ELEMENTS(members);
+    return members;
+}
 
 static const VmcField *fields_of(VmcDeviceKind kind, unsigned *n)
 {
@@ -28,6 +63,7 @@ static void preset(const VmcField *field, VmcDeviceConfig *device)
     case VMC_FIELD_STRING:
     case VMC_FIELD_PATH:
     case VMC_FIELD_FLAG:
+    case VMC_FIELD_SIZE:
     case VMC_FIELD_LIST:
         break;
     }
@@ -47,6 +83,8 @@ bool vmc_field_is_set(const VmcField *field, const VmcDeviceConfig *device)
     case VMC_FIELD_NUMBER:
     case VMC_FIELD_CHOICE:
         return *(const unsigned *)at != field->preset;
+    case VMC_FIELD_SIZE:
+        return *(const uint64_t *)at != 0;
     case VMC_FIELD_FD:
         return *(const int *)at >= 0;
     case VMC_FIELD_STDIO:
@@ -111,7 +149,7 @@ VmcDeviceConfig *vmc_config_add_device(VmcConfig *config, VmcDeviceKind kind)
     return device;
 }
 
-void vmc_config_add_copy(VmcConfig *to, const VmcDeviceConfig *from)
+VmcDeviceConfig *vmc_config_add_copy(VmcConfig *to, const VmcDeviceConfig *from)
 {
     VmcDeviceConfig *device = g_memdup2(from, sizeof(*from));
     unsigned n;
@@ -120,6 +158,7 @@ void vmc_config_add_copy(VmcConfig *to, const VmcDeviceConfig *from)
     for (unsigned i = 0; i < n; i++)
         own_field(&fields[i], device);
     g_ptr_array_add(to->devices, device);
+    return device;
 }
 
 VmcConfig *vmc_config_copy(const VmcConfig *config)

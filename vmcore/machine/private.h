@@ -142,8 +142,6 @@ bool vmc_guest_add_devices(VmcGuest *guest, GError **error);
 /* Tells firmware in which order to try those that have a bootIndex (devices/boot_order.c). */
 void vmc_guest_set_boot_order(VmcGuest *guest);
 
-/* Adds a copy of a device (config.c). */
-void vmc_config_add_copy(VmcConfig *config, const VmcDeviceConfig *device);
 /* What is wrong with one device, also together with the others (validate.c); as vmc_config_validate. */
 GPtrArray *vmc_config_validate_device(const VmcConfig *config, guint index);
 

@@ -221,6 +221,23 @@ static void check_slot(VmcCheck *check, const VmcDeviceConfig *device)
     }
 }
 
+/* What the table of its fields says about numbers and lengths. */
+static void check_bounds(VmcCheck *check, const VmcDeviceConfig *device, const VmcField *field)
+{
+    const void *at = vmc_field_of(field, device);
+    const char *text = field->type == VMC_FIELD_STRING ? *(char *const *)at : NULL;
+    unsigned number = field->type == VMC_FIELD_NUMBER ? *(const unsigned *)at : 0;
+
+    if (text && field->max && strlen(text) > field->max)
+        vmc_check_fault(check, field->name, "“%s” has %zu bytes; give at most %u", text, strlen(text),
+                        (unsigned)field->max);
+    if (field->type != VMC_FIELD_NUMBER || !field->max || (field->automatic && !number))
+        return;
+    if (number < field->min || number > field->max)
+        vmc_check_fault(check, field->name, "it cannot be %u; give %u to %u%s", number, (unsigned)field->min,
+                        (unsigned)field->max, field->automatic ? ", or none for what fits" : "");
+}
+
 static void check_device(GPtrArray *faults, const VmcConfig *config, guint index)
 {
     VmcCheck check = {config, index, faults};
@@ -232,6 +249,8 @@ static void check_device(GPtrArray *faults, const VmcConfig *config, guint index
                         (int)device->kind);
     else if (ops->check)
         ops->check(&check, device);
+    for (unsigned i = 0; ops && i < ops->info.n_fields; i++)
+        check_bounds(&check, device, &ops->info.fields[i]);
     check_slot(&check, device);
 }
 

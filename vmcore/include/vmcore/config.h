@@ -201,6 +201,7 @@ typedef struct VmcConfig {
 
 #define VMC_CPUS_MAX        64u
 #define VMC_MEMORY_MIN      (16ull << 20)
+#define VMC_MEMORY_MAX      (1ull << 40) /* and no more than the host has */
 #define VMC_PCI_DEVICES_MAX 27u
 #define VMC_PCI_SLOT_MAX    30u
 #define VMC_PORTS_MAX       30u /* of virtio-serial */
@@ -214,6 +215,9 @@ void vmc_config_free(VmcConfig *config);
 /* Appends a device and returns it to be filled in; descriptors start as -1, numbers and choices as their
  * fields say. The config owns it. */
 VmcDeviceConfig *vmc_config_add_device(VmcConfig *config, VmcDeviceKind kind);
+
+/* Appends a copy of a device and returns it. */
+VmcDeviceConfig *vmc_config_add_copy(VmcConfig *config, const VmcDeviceConfig *device);
 
 /* One thing that is wrong: the field as a user would name it ("memory", "devices[2].path"), what is wrong
  * with it and what would be right, in one sentence. */
@@ -233,23 +237,26 @@ typedef enum VmcFieldType {
     VMC_FIELD_PATH,   /* char *, owned; a bundle keeps it relative to itself */
     VMC_FIELD_FLAG,   /* bool */
     VMC_FIELD_NUMBER, /* unsigned */
+    VMC_FIELD_SIZE,   /* uint64_t, bytes; a whole number of MiB */
     VMC_FIELD_CHOICE, /* an enum of int's size */
     VMC_FIELD_LIST,   /* char **, owned, NULL-terminated or NULL; given once for each string */
     VMC_FIELD_FD,     /* int, -1: none; never kept in a bundle */
     VMC_FIELD_STDIO,  /* VmcSerialConfig: standard input and output; never kept in a bundle */
 } VmcFieldType;
 
-/* One setting of a kind of device. The command line, bundles, the listing of devices, copying and freeing
- * all come from this. */
+/* One setting of a kind of device, or of a machine. The command line, bundles, the listing of devices,
+ * bounds, copying and freeing all come from this. */
 typedef struct VmcField {
     const char *name; /* on the command line, as in vfkit's grammar: "path" */
     const char *key;  /* in a bundle: "Path"; NULL: is not kept there */
     VmcFieldType type;
-    size_t offset;              /* in VmcDeviceConfig */
+    size_t offset;              /* in VmcDeviceConfig, or in VmcConfig */
     const char *const *choices; /* CHOICE: the words, in the order of the enum; NULL-terminated */
     const char *value;          /* what stands for the value in help texts: "FILE" */
     unsigned preset;            /* NUMBER and CHOICE: the value if none is given */
-    const char *prefix;         /* PATH: may stand before it on the command line and means nothing, or NULL */
+    uint64_t min, max;  /* NUMBER and SIZE: what it may be; STRING: bytes it may have. max 0: no bounds */
+    bool automatic;     /* NUMBER: it may also be 0, which leaves it to the program */
+    const char *prefix; /* PATH: may stand before it on the command line and means nothing, or NULL */
     bool required;
     unsigned one_of; /* not 0: of all fields with the same number exactly one is given */
 } VmcField;
@@ -271,6 +278,9 @@ typedef struct VmcDeviceInfo {
     const VmcAction *actions;
     unsigned n_actions;
 } VmcDeviceInfo;
+
+/* The members of a VmcConfig that are no devices, named as faults name them: "memory", "boot.kernel". */
+const VmcField *vmc_config_fields(unsigned *n);
 
 /* pci_slot as a setting ("pciSlot", "PCISlot"), which is not in the tables because all kinds have it that are
  * on the PCI bus: by themselves, or with others in one function, which all say the same then. */

@@ -98,18 +98,6 @@ void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device)
 
 /* ---- what virtio-blk and NVMe have in common ---- */
 
-static void check_queues(VmcCheck *check, const VmcDeviceConfig *device, unsigned min, unsigned max)
-{
-    unsigned queues = device->block.queues;
-
-    if (queues && (queues < min || queues > max))
-        vmc_check_fault(
-            check, "queues",
-            "a disk of this kind cannot have %u queues; give %u to %u, or none for as many as fit", queues,
-            min, max);
-}
-
-/* All but the queues. */
 static void check_disk(VmcCheck *check, const VmcDeviceConfig *device)
 {
     GError *error = NULL;
@@ -123,9 +111,6 @@ static void check_disk(VmcCheck *check, const VmcDeviceConfig *device)
             vmc_check_error(check, "path", error);
         vmc_disk_close(disk);
     }
-    if (device->block.id && strlen(device->block.id) > BLOCK_ID_MAX)
-        vmc_check_fault(check, "deviceId", "“%s” has %zu bytes; give at most %u", device->block.id,
-                        strlen(device->block.id), BLOCK_ID_MAX);
     vmc_check_shared_disk(check, device);
 }
 
@@ -159,24 +144,22 @@ static const char *const cache_names[] = {
     NULL,
 };
 
-static const VmcField disk_fields[] = {
-    VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true),
-    VMC_FIELD("format", "Format", CHOICE, block.format, .choices = format_names),
-    VMC_FIELD("backing", "Backing", FLAG, block.backing),
-    VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID"),
-    VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
-    VMC_FIELD("cache", "Cache", CHOICE, block.cache, .choices = cache_names),
-    VMC_FIELD("queues", "Queues", NUMBER, block.queues, .value = "N"),
-    VMC_FIELD("bootIndex", "BootIndex", NUMBER, block.boot_index, .value = "N"),
-};
+#define DISK_FIELDS(queues_min, queues_max)                                                                  \
+    VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true),                          \
+        VMC_FIELD("format", "Format", CHOICE, block.format, .choices = format_names),                        \
+        VMC_FIELD("backing", "Backing", FLAG, block.backing),                                                \
+        VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID", .max = BLOCK_ID_MAX),           \
+        VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),                                             \
+        VMC_FIELD("cache", "Cache", CHOICE, block.cache, .choices = cache_names),                            \
+        VMC_FIELD("queues", "Queues", NUMBER, block.queues, .value = "N", .min = (queues_min),               \
+                  .max = (queues_max), .automatic = true),                                                   \
+        VMC_FIELD("bootIndex", "BootIndex", NUMBER, block.boot_index, .value = "N", .min = 1,                \
+                  .max = VMC_BOOT_INDEX_MAX, .automatic = true)
+
+static const VmcField disk_fields[] = {DISK_FIELDS(1, VMC_VIRTIO_BLOCK_QUEUES_MAX)};
+static const VmcField nvme_fields[] = {DISK_FIELDS(NVME_QUEUES_MIN, VMC_NVME_QUEUES_MAX)};
 
 /* ---- virtio-blk ---- */
-
-static void check_block(VmcCheck *check, const VmcDeviceConfig *device)
-{
-    check_disk(check, device);
-    check_queues(check, device, 1, VMC_VIRTIO_BLOCK_QUEUES_MAX);
-}
 
 static bool make_block(VmcGuest *guest, guint index, GError **error)
 {
@@ -201,7 +184,7 @@ const VmcDeviceKindOps vmc_kind_block = {
     .pci = true,
     .boot_node = {"disk",
                   ""}, /* not "scsi": OVMF would then look for partitions only, and not on new disks */
-    .check = check_block,
+    .check = check_disk,
     .make = make_block,
     .act = act_on_disk,
 };
@@ -245,7 +228,6 @@ static void check_serial(VmcCheck *check, const VmcDeviceConfig *device)
 static void check_nvme(VmcCheck *check, const VmcDeviceConfig *device)
 {
     check_disk(check, device);
-    check_queues(check, device, NVME_QUEUES_MIN, VMC_NVME_QUEUES_MAX);
     if (device->block.path)
         check_serial(check, device);
 }
@@ -279,7 +261,7 @@ const VmcDeviceKindOps vmc_kind_nvme = {
     .info = {.name = "nvme",
              .key = "NVMExpress",
              .help = "disk for guests without virtio, NVMe",
-             VMC_FIELDS(disk_fields),
+             VMC_FIELDS(nvme_fields),
              VMC_ACTIONS(disk_actions)},
     .pci = true,
     .boot_node = {.name = "pci8086,5845"},

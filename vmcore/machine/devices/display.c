@@ -14,21 +14,6 @@
 #define DEFAULT_WIDTH  1280u
 #define DEFAULT_HEIGHT 800u
 
-/* ---- what can be wrong ---- */
-
-static void check_display(VmcCheck *check, const VmcDeviceConfig *device)
-{
-    unsigned width = device->display.width, height = device->display.height;
-
-    if (width < MIN_WIDTH || height < MIN_HEIGHT || width > MAX_SIDE || height > MAX_SIDE)
-        vmc_check_fault(check, NULL, "a display cannot be %u by %u pixels; give %u by %u to %u by %u", width,
-                        height, MIN_WIDTH, MIN_HEIGHT, MAX_SIDE, MAX_SIDE);
-    if (device->kind == VMC_DEVICE_VIRTIO_GPU &&
-        (device->display.displays < 1 || device->display.displays > VMC_GPU_SCANOUTS))
-        vmc_check_fault(check, "displays", "there cannot be %u displays; give 1 to %u",
-                        device->display.displays, VMC_GPU_SCANOUTS);
-}
-
 /* ---- making them ---- */
 
 static VmcVga *make_vga(VmcGuest *guest, const VmcDisplayConfig *config, GError **error)
@@ -161,14 +146,19 @@ static bool act_on_display(VmcGuest *guest, guint index, unsigned action, const 
 /* ---- the kinds ---- */
 
 static const VmcField gpu_fields[] = {
-    VMC_FIELD("width", "Width", NUMBER, display.width, .value = "N", .preset = DEFAULT_WIDTH),
-    VMC_FIELD("height", "Height", NUMBER, display.height, .value = "N", .preset = DEFAULT_HEIGHT),
-    VMC_FIELD("displays", "Displays", NUMBER, display.displays, .value = "N", .preset = 1),
+    VMC_FIELD("width", "Width", NUMBER, display.width, .value = "N", .preset = DEFAULT_WIDTH,
+              .min = MIN_WIDTH, .max = MAX_SIDE),
+    VMC_FIELD("height", "Height", NUMBER, display.height, .value = "N", .preset = DEFAULT_HEIGHT,
+              .min = MIN_HEIGHT, .max = MAX_SIDE),
+    VMC_FIELD("displays", "Displays", NUMBER, display.displays, .value = "N", .preset = 1, .min = 1,
+              .max = VMC_GPU_SCANOUTS),
 };
 
 static const VmcField vga_fields[] = {
-    VMC_FIELD("width", "Width", NUMBER, display.width, .value = "N", .preset = DEFAULT_WIDTH),
-    VMC_FIELD("height", "Height", NUMBER, display.height, .value = "N", .preset = DEFAULT_HEIGHT),
+    VMC_FIELD("width", "Width", NUMBER, display.width, .value = "N", .preset = DEFAULT_WIDTH,
+              .min = MIN_WIDTH, .max = MAX_SIDE),
+    VMC_FIELD("height", "Height", NUMBER, display.height, .value = "N", .preset = DEFAULT_HEIGHT,
+              .min = MIN_HEIGHT, .max = MAX_SIDE),
 };
 
 const VmcDeviceKindOps vmc_kind_gpu = {
@@ -178,7 +168,6 @@ const VmcDeviceKindOps vmc_kind_gpu = {
              VMC_FIELDS(gpu_fields),
              VMC_ACTIONS(actions)},
     .pci = true,
-    .check = check_display,
     .make = make_gpu,
     .act = act_on_display,
 };
@@ -190,7 +179,6 @@ const VmcDeviceKindOps vmc_kind_vga = {
              VMC_FIELDS(vga_fields),
              VMC_ACTIONS(actions)},
     .pci = true,
-    .check = check_display,
     .make = make_vga_card,
     .act = act_on_display,
 };

@@ -75,6 +75,8 @@ const VmcDeviceKindOps *vmc_device_kind_ops(VmcDeviceKind kind); /* or NULL */
 
 /* ---- for the files of kinds ---- */
 
+#define VMC_BOOT_INDEX_MAX 999u
+
 /* VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true) */
 #define VMC_FIELD(name_, key_, type_, member, ...)                                                           \
     {                                                                                                        \

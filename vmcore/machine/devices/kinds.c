@@ -50,7 +50,8 @@ const VmcDeviceConfig *vmc_guest_config(const VmcGuest *guest, guint index)
 
 /* ---- where they are on the PCI bus ---- */
 
-const VmcField vmc_pci_slot_field = VMC_FIELD("pciSlot", "PCISlot", NUMBER, pci_slot, .value = "N");
+const VmcField vmc_pci_slot_field = VMC_FIELD("pciSlot", "PCISlot", NUMBER, pci_slot, .value = "N", .min = 1,
+                                              .max = VMC_PCI_SLOT_MAX, .automatic = true);
 
 bool vmc_device_has_pci_slot(VmcDeviceKind kind)
 {

@@ -7,11 +7,7 @@
 #include "net/attach.h"
 #include "net/mac.h"
 
-#define MTU_MIN    68u
-#define MTU_MAX    65535u
 #define QUEUES_MAX 8u
-
-#define BOOT_FILE_MAX 127u /* RFC 2131 s2: `file` */
 
 /* ---- what can be wrong ---- */
 
@@ -40,9 +36,6 @@ static void check_network_boot(VmcCheck *check, const VmcNetConfig *net)
     if (net->boot_file && !net->tftp)
         vmc_check_fault(check, "bootFile",
                         "“%s” can be read by the guest only from a folder; add tftp=FOLDER", net->boot_file);
-    else if (net->boot_file && strlen(net->boot_file) > BOOT_FILE_MAX)
-        vmc_check_fault(check, "bootFile", "the name has %zu bytes; DHCP takes at most %u",
-                        strlen(net->boot_file), BOOT_FILE_MAX);
 }
 
 /* A descriptor, tap or socket carries one card. */
@@ -77,19 +70,9 @@ void vmc_check_network(VmcCheck *check, const VmcDeviceConfig *device)
     error = NULL;
     if (net->host_only && !vmc_host_only_check_name(net->host_only, &error))
         vmc_check_error(check, "hostOnly", error);
-    if (net->mtu && (net->mtu < MTU_MIN || net->mtu > MTU_MAX))
-        vmc_check_fault(check, "mtu", "%u is no MTU; give one from %u to %u", net->mtu, MTU_MIN, MTU_MAX);
     check_forwards(check, net);
     check_network_boot(check, net);
     check_shared_cable(check, net);
-}
-
-static void check_virtio_net(VmcCheck *check, const VmcDeviceConfig *device)
-{
-    vmc_check_network(check, device);
-    if (device->net.queues > QUEUES_MAX)
-        vmc_check_fault(check, "queues", "a network card has 1 to %u pairs of queues, not %u", QUEUES_MAX,
-                        device->net.queues);
 }
 
 /* ---- making them ---- */
@@ -203,7 +186,8 @@ static unsigned virtio_net_addresses(VmcGuest *guest, guint index, VmcNetAddress
 
 static const VmcField virtio_net_fields[] = {
     VMC_NET_FIELDS,
-    VMC_FIELD("queues", "Queues", NUMBER, net.queues, .value = "PAIRS", .preset = 1),
+    VMC_FIELD("queues", "Queues", NUMBER, net.queues, .value = "PAIRS", .preset = 1, .min = 1,
+              .max = QUEUES_MAX),
 };
 
 static const VmcAction net_actions[] = {VMC_NET_ACTIONS};
@@ -216,7 +200,7 @@ const VmcDeviceKindOps vmc_kind_virtio_net = {
              VMC_ACTIONS(net_actions)},
     .pci = true,
     .boot_node = {"ethernet", "/ethernet-phy@0"},
-    .check = check_virtio_net,
+    .check = vmc_check_network,
     .make = make_virtio_net,
     .act = act_on_virtio_net,
     .addresses = virtio_net_addresses,

@@ -12,6 +12,10 @@ static inline bool vmc_is_network_card(VmcDeviceKind kind)
     return kind == VMC_DEVICE_VIRTIO_NET || kind == VMC_DEVICE_E1000;
 }
 
+#define VMC_NET_MTU_MIN       68u
+#define VMC_NET_MTU_MAX       65535u
+#define VMC_NET_BOOT_FILE_MAX 127u /* RFC 2131 s2: `file` */
+
 #define VMC_NET_FIELDS                                                                                       \
     VMC_FIELD("nat", "NAT", FLAG, net.nat, .one_of = 1),                                                     \
         VMC_FIELD("forward", "Forwards", LIST, net.forwards, .value = "tcp:PORT-PORT"),                      \
@@ -21,10 +25,13 @@ static inline bool vmc_is_network_card(VmcDeviceKind kind)
         VMC_FIELD("unixSocketPath", "UnixSocket", PATH, net.unix_socket, .value = "SOCKET", .one_of = 1),    \
         VMC_FIELD("fd", NULL, FD, net.fd, .value = "N", .one_of = 1),                                        \
         VMC_FIELD("mac", "MAC", STRING, net.mac, .value = "ADDRESS"),                                        \
-        VMC_FIELD("mtu", "MTU", NUMBER, net.mtu, .value = "BYTES"),                                          \
+        VMC_FIELD("mtu", "MTU", NUMBER, net.mtu, .value = "BYTES", .min = VMC_NET_MTU_MIN,                   \
+                  .max = VMC_NET_MTU_MAX, .automatic = true),                                                \
         VMC_FIELD("tftp", "TFTP", PATH, net.tftp, .value = "FOLDER"),                                        \
-        VMC_FIELD("bootFile", "BootFile", STRING, net.boot_file, .value = "NAME"),                           \
-        VMC_FIELD("bootIndex", "BootIndex", NUMBER, net.boot_index, .value = "N")
+        VMC_FIELD("bootFile", "BootFile", STRING, net.boot_file, .value = "NAME",                            \
+                  .max = VMC_NET_BOOT_FILE_MAX),                                                             \
+        VMC_FIELD("bootIndex", "BootIndex", NUMBER, net.boot_index, .value = "N", .min = 1,                  \
+                  .max = VMC_BOOT_INDEX_MAX, .automatic = true)
 
 #define VMC_NET_ACTIONS                                                                                      \
     {"link", "up|down", 1, 1, "puts the cable in, or pulls it out"},                                         \

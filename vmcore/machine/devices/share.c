@@ -39,9 +39,6 @@ static void check_tag(VmcCheck *check, const VmcDeviceConfig *device)
                         "no tag is given; give the name under which the guest mounts the folder");
         return;
     }
-    if (strlen(tag) > VMC_VIRTIO_FS_TAG_MAX)
-        vmc_check_fault(check, "mountTag", "“%s” has %zu bytes; give at most %u", tag, strlen(tag),
-                        VMC_VIRTIO_FS_TAG_MAX);
     for (guint i = 0; i < check->index; i++) {
         const VmcDeviceConfig *before = vmc_check_device(check, i);
         if (before->kind == device->kind && !g_strcmp0(before->share.tag, tag))
@@ -64,15 +61,6 @@ static void check_share(VmcCheck *check, const VmcDeviceConfig *device)
         vmc_share_free(share);
     }
     check_tag(check, device);
-}
-
-static void check_fs(VmcCheck *check, const VmcDeviceConfig *device)
-{
-    check_share(check, device);
-    if (device->share.queues > VMC_VIRTIO_FS_QUEUES_MAX)
-        vmc_check_fault(check, "queues",
-                        "%u queues are too many; give at most %u, or 0 for as many as fit the CPUs",
-                        device->share.queues, VMC_VIRTIO_FS_QUEUES_MAX);
 }
 
 static bool make_fs(VmcGuest *guest, guint index, GError **error)
@@ -104,7 +92,8 @@ static const char *const cache_words[] = {"auto", "none", "always", NULL};
 /* What both take. */
 #define SHARE_FIELDS                                                                                         \
     VMC_FIELD("sharedDir", "Path", PATH, share.path, .value = "FOLDER", .required = true),                   \
-        VMC_FIELD("mountTag", "Tag", STRING, share.tag, .value = "TAG", .required = true),                   \
+        VMC_FIELD("mountTag", "Tag", STRING, share.tag, .value = "TAG", .required = true,                    \
+                  .max = VMC_VIRTIO_FS_TAG_MAX),                                                             \
         VMC_FIELD("readonly", "ReadOnly", FLAG, share.readonly),                                             \
         VMC_FIELD("uid", "User", NUMBER, share.uid, .value = "N", .preset = 1000),                           \
         VMC_FIELD("gid", "Group", NUMBER, share.gid, .value = "N", .preset = 1000)
@@ -112,7 +101,8 @@ static const char *const cache_words[] = {"auto", "none", "always", NULL};
 static const VmcField fs_fields[] = {
     SHARE_FIELDS,
     VMC_FIELD("cache", "Cache", CHOICE, share.cache, .choices = cache_words),
-    VMC_FIELD("queues", "Queues", NUMBER, share.queues, .value = "N"),
+    VMC_FIELD("queues", "Queues", NUMBER, share.queues, .value = "N", .min = 1,
+              .max = VMC_VIRTIO_FS_QUEUES_MAX, .automatic = true),
 };
 
 static const VmcField p9_fields[] = {SHARE_FIELDS};
@@ -120,7 +110,7 @@ static const VmcField p9_fields[] = {SHARE_FIELDS};
 const VmcDeviceKindOps vmc_kind_fs = {
     .info = {.name = "virtio-fs", .key = "VirtioFileSystem", .help = "shared folder", VMC_FIELDS(fs_fields)},
     .pci = true,
-    .check = check_fs,
+    .check = check_share,
     .make = make_fs,
 };
 

@@ -145,9 +145,6 @@ static void check_storage(VmcCheck *check, const VmcDeviceConfig *device)
                             device->block.path);
         vmc_disk_close(disk);
     }
-    if (device->block.id && strlen(device->block.id) > ID_MAX)
-        vmc_check_fault(check, "deviceId", "“%s” has %zu bytes; give at most %u", device->block.id,
-                        strlen(device->block.id), ID_MAX);
     vmc_check_shared_disk(check, device);
 }
 
@@ -182,10 +179,11 @@ static const char *const format_names[] = {[VMC_DISK_RAW] = "raw", [VMC_DISK_QCO
 static const VmcField storage_fields[] = {
     VMC_FIELD("path", "Path", PATH, block.path, .value = "FILE", .required = true),
     VMC_FIELD("format", "Format", CHOICE, block.format, .choices = format_names),
-    VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID"),
+    VMC_FIELD("deviceId", "Identifier", STRING, block.id, .value = "ID", .max = ID_MAX),
     VMC_FIELD("readonly", "ReadOnly", FLAG, block.readonly),
     VMC_FIELD("cdrom", "CDROM", FLAG, block.cdrom),
-    VMC_FIELD("bootIndex", "BootIndex", NUMBER, block.boot_index, .value = "N"),
+    VMC_FIELD("bootIndex", "BootIndex", NUMBER, block.boot_index, .value = "N", .min = 1,
+              .max = VMC_BOOT_INDEX_MAX, .automatic = true),
 };
 
 const VmcDeviceKindOps vmc_kind_usb_storage = {

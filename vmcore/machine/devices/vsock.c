@@ -18,8 +18,6 @@ static void check_vsock(VmcCheck *check, const VmcDeviceConfig *device)
 {
     const VmcVsockConfig *vsock = &device->vsock;
 
-    if (!vsock->port || vsock->port == PORT_ANY)
-        vmc_check_fault(check, "port", "%u is no port; give one of 1 to 4294967294", vsock->port);
     if (vsock->listen && vsock->connect)
         vmc_check_fault(check, NULL, "a port either connects or listens; give one of the two");
     if (!vsock->path)
@@ -64,7 +62,8 @@ static bool make_vsock(VmcGuest *guest, guint first, GError **error)
 }
 
 static const VmcField fields[] = {
-    VMC_FIELD("port", "Port", NUMBER, vsock.port, .value = "N", .required = true),
+    VMC_FIELD("port", "Port", NUMBER, vsock.port, .value = "N", .required = true, .min = 1,
+              .max = PORT_ANY - 1),
     VMC_FIELD("socketURL", "Socket", PATH, vsock.path, .value = "SOCKET", .required = true,
               .prefix = "unix:"),
     VMC_FIELD("listen", "Listen", FLAG, vsock.listen),
