@@ -5,7 +5,6 @@ time-limit: 240
 """
 
 import os
-import plistlib
 import signal
 import sys
 
