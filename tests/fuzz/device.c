@@ -73,7 +73,7 @@ static void make_host(FuzzMachine *m)
 
 static void make_buses(FuzzMachine *m)
 {
-    VmcPciBusParams params = {.msi = {no_message, m}};
+    VmcPciBusParams params = {.msi = {.send = no_message, .opaque = m}};
 
     m->pio = params.pio = vmc_bus_new("pio");
     m->mmio = params.mmio = vmc_bus_new("mmio");

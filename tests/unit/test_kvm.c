@@ -305,6 +305,8 @@ static void test_the_macos_model_is_intels_on_any_host(void **state)
 #define ROM       0xfff00000u
 #define ROM_SIZE  0x10000u
 
+#define PORT_WIRE 0xf6
+
 typedef struct Machine {
     const VmcCpuBackend *backend;
     VmcMemory *memory;
@@ -313,6 +315,7 @@ typedef struct Machine {
     VmcCpu *cpu;
     uint64_t written, written_at;
     unsigned n_written;
+    int wire; /* an eventfd that the guest has written to by PORT_WIRE */
     GString *log;
 } Machine;
 
@@ -321,6 +324,14 @@ static void stop_write(void *opaque, uint64_t offset, unsigned size, uint64_t va
     Machine *m = opaque;
 
     m->backend->kick(m->cpu);
+}
+
+static void wire_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    Machine *m = opaque;
+    const uint64_t one = 1;
+
+    assert_int_equal(write(m->wire, &one, sizeof(one)), sizeof(one));
 }
 
 static void device_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
@@ -341,7 +352,8 @@ static void log_line(void *opaque, const char *line)
 
 static void machine_init_with_model(Machine *m, const VmcCpuBackend *backend, VmcCpuModel model)
 {
-    static const VmcRegionOps stop_ops = {.write = stop_write}, device_ops = {.write = device_write};
+    static const VmcRegionOps stop_ops = {.write = stop_write}, device_ops = {.write = device_write},
+                              wire_ops = {.write = wire_write};
     GError *error = NULL;
 
     memset(m, 0, sizeof *m);
@@ -351,6 +363,7 @@ static void machine_init_with_model(Machine *m, const VmcCpuBackend *backend, Vm
     m->pio = vmc_bus_new("pio");
     m->mmio = vmc_bus_new("mmio");
     vmc_bus_add(m->pio, "stop", PORT_STOP, 1, &stop_ops, m);
+    vmc_bus_add(m->pio, "wire", PORT_WIRE, 1, &wire_ops, m);
     vmc_bus_add(m->mmio, "device", DEVICE, 4096, &device_ops, m);
     vmc_bus_add(m->mmio, "under ROM", ROM, ROM_SIZE, &device_ops, m);
     assert_true(vmc_memory_add(m->memory, "ram", 0, 1u << 20, false, NULL));
@@ -461,6 +474,66 @@ static void test_a_doorbell_is_rung_without_an_exit(void **state)
     assert_int_equal(rings(bell), 0);
     machine_clear(&m);
     close(bell);
+}
+
+/* Which of vectors 32..63 wait in the guest's local APIC after it was told of by the wire. */
+static uint32_t waiting_after_wire(Machine *m)
+{
+    VmcCpuState state;
+
+    /* mov dword [fee000f0h], 1ffh; out PORT_WIRE, al; mov eax, [fee00210h] */
+    assert_int_equal(RUN(m, &state, 0xc7, 0x05, 0xf0, 0, 0xe0, 0xfe, 0xff, 1, 0, 0, 0xe6, PORT_WIRE, 0xa1,
+                         0x10, 2, 0xe0, 0xfe, OUT_STOP),
+                     VMC_EXIT_KICKED);
+    return (uint32_t)state.gpr[VMC_RAX];
+}
+
+#define MESSAGE 0xfee00000u /* to CPU 0 */
+
+static void test_a_wire_sends_its_message(void **state)
+{
+    Machine m;
+
+    need_kvm();
+    machine_init(&m, &vmc_cpu_kvm);
+    m.wire = vmc_cpu_kvm.wire_msi(m.vm, -1, MESSAGE, 33);
+    assert_true(m.wire >= 0);
+    assert_int_equal(waiting_after_wire(&m), 1u << 1);
+    /* Another message by the same one. */
+    assert_int_equal(vmc_cpu_kvm.wire_msi(m.vm, m.wire, MESSAGE, 44), m.wire);
+    assert_int_equal(waiting_after_wire(&m), 1u << 12);
+    /* One of its own. */
+    int first = m.wire;
+    m.wire = vmc_cpu_kvm.wire_msi(m.vm, -1, MESSAGE, 55);
+    assert_true(m.wire >= 0 && m.wire != first);
+    assert_int_equal(waiting_after_wire(&m), 1u << 23);
+    vmc_cpu_kvm.unwire_msi(m.vm, m.wire);
+    m.wire = first;
+    assert_int_equal(waiting_after_wire(&m), 1u << 12);
+    /* Saving settles them and leaves them as they are. */
+    VmcStateWriter *w = vmc_state_writer_new();
+    vmc_cpu_kvm.save_vm(m.vm, w);
+    vmc_state_writer_free(w);
+    assert_int_equal(waiting_after_wire(&m), 1u << 12);
+    machine_clear(&m);
+}
+
+static void test_wires_are_not_endless(void **state)
+{
+    g_autoptr(GArray) wires = g_array_new(FALSE, FALSE, sizeof(int));
+    Machine m;
+    int wire;
+
+    need_kvm();
+    machine_init(&m, &vmc_cpu_kvm);
+    while ((wire = vmc_cpu_kvm.wire_msi(m.vm, -1, MESSAGE, 33)) >= 0)
+        g_array_append_val(wires, wire);
+    assert_in_range(wires->len, 64, 512);
+    vmc_cpu_kvm.unwire_msi(m.vm, g_array_index(wires, int, 7));
+    m.wire = vmc_cpu_kvm.wire_msi(m.vm, -1, MESSAGE, 40);
+    assert_true(m.wire >= 0);
+    assert_int_equal(waiting_after_wire(&m), 1u << 8);
+    machine_clear(&m);
 }
 
 /* A ROM is read like memory, and what is written to it goes to the bus. */
@@ -593,6 +666,8 @@ int main(void)
         cmocka_unit_test(test_rom_on_the_software_cpu),
         cmocka_unit_test(test_rom_on_kvm),
         cmocka_unit_test(test_a_doorbell_is_rung_without_an_exit),
+        cmocka_unit_test(test_a_wire_sends_its_message),
+        cmocka_unit_test(test_wires_are_not_endless),
         cmocka_unit_test(test_an_unknown_register_is_told_once),
         cmocka_unit_test(test_registers_of_a_model_are_answered),
         cmocka_unit_test(test_a_reset_reaches_the_chips_in_the_kernel),

@@ -332,6 +332,65 @@ static void test_msix_masks(void **state)
     vmc_pci_msix_notify(dev, 0xffff);
 }
 
+/* How often a wire has sent this message since it was asked. */
+static uint64_t sent_by_wire(Rig *rig, unsigned wire, unsigned data)
+{
+    uint64_t n = 0;
+
+    assert_int_equal(rig->wires[wire].address, RIG_MSI);
+    assert_int_equal(rig->wires[wire].data, data);
+    return read(rig->wires[wire].fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void test_msix_wires(void **state)
+{
+    Rig *rig = *state;
+    VmcPciDevice *dev = rig->dev;
+
+    rig->max_wires = 2;
+    place_msix(rig);
+    set_control(rig, PCI_MSIX_FLAGS_ENABLE);
+    set_entry(rig, 0, 1, false);
+    set_entry(rig, 69, 2, false);
+    set_entry(rig, 5, 3, false);
+    assert_int_equal(rig->times_wired, 0); /* until it sends */
+    vmc_pci_msix_notify(dev, 69);
+    vmc_pci_msix_notify(dev, 69);
+    vmc_pci_msix_notify(dev, 0);
+    assert_int_equal(sent_by_wire(rig, 0, 2), 2);
+    assert_int_equal(sent_by_wire(rig, 1, 1), 1);
+
+    /* None is left for this one. */
+    vmc_pci_msix_notify(dev, 5);
+    assert_int_equal(sent(rig, 3), 1);
+    assert_int_equal(rig->times_wired, 2);
+
+    /* Masked and unmasked, with the same message written again. */
+    set_entry(rig, 0, 1, true);
+    vmc_pci_msix_notify(dev, 0);
+    assert_int_equal(sent_by_wire(rig, 1, 1), 0);
+    assert_int_equal(vmc_bus_read(rig->mmio, PBA, 4), 1);
+    vmc_bus_write(rig->mmio, TABLE + 12, 4, 0);
+    assert_int_equal(sent_by_wire(rig, 1, 1), 1);
+    assert_int_equal(rig->times_wired, 2);
+
+    /* Another message, by the same wire. */
+    set_entry(rig, 69, 4, false);
+    vmc_pci_msix_notify(dev, 69);
+    assert_int_equal(sent_by_wire(rig, 0, 4), 1);
+    assert_int_equal(rig->times_wired, 3);
+    assert_int_equal(sent(rig, 1) + sent(rig, 2) + sent(rig, 4), 0);
+
+    /* Given back, and had anew; by a reset, too. */
+    set_control(rig, 0);
+    assert_int_equal(rig->wires[0].fd + rig->wires[1].fd, 0);
+    set_control(rig, PCI_MSIX_FLAGS_ENABLE);
+    vmc_pci_msix_notify(dev, 5);
+    assert_int_equal(sent_by_wire(rig, 0, 3), 1);
+    vmc_pci_bus_reset(rig->pci);
+    assert_int_equal(rig->wires[0].fd, 0);
+}
+
 static void test_msix_table(void **state)
 {
     Rig *rig = *state;
@@ -535,6 +594,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_moving_under_load, setup, teardown),
         cmocka_unit_test_setup_teardown(test_capabilities, setup, teardown),
         cmocka_unit_test_setup_teardown(test_msix_masks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_msix_wires, setup, teardown),
         cmocka_unit_test_setup_teardown(test_msix_table, setup, teardown),
         cmocka_unit_test_setup_teardown(test_intx, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset, setup, teardown),

@@ -271,7 +271,7 @@ static void hpet_make(Bench *b)
 {
     b->wires = vmc_wires_new(ignore_gsi, NULL);
     VmcHpetParams params = {.mmio = b->rig.mmio, .clock = b->rig.clock, .wires = b->wires};
-    params.msi = (VmcMsi){ignore_message, b};
+    params.msi = (VmcMsi){.send = ignore_message, .opaque = b};
     b->chip = vmc_hpet_new(&params);
     VmcIrq wire = vmc_wires_add(b->wires, 8);
     vmc_hpet_gate(b->chip, VMC_HPET_GATE_RTC, &wire);

@@ -19,6 +19,8 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/bus.h"
 #include "base/io.h"
@@ -73,6 +75,12 @@ typedef struct Rig {
         int fd;
     } bells[16]; /* what CPUs would ring themselves */
     unsigned n_bells;
+    struct {
+        uint64_t address;
+        uint32_t data;
+        int fd; /* 0: free */
+    } wires[4]; /* for messages */
+    unsigned max_wires, times_wired;
 } Rig;
 
 typedef struct RigBuffer {
@@ -123,6 +131,36 @@ static inline void rig_remove_bell(void *opaque, uint64_t address, int fd)
     rig->bells[i] = rig->bells[--rig->n_bells];
 }
 
+/* An eventfd for a message, as many as a test allows. */
+static inline int rig_wire_msi(void *opaque, int fd, uint64_t address, uint32_t data)
+{
+    Rig *rig = opaque;
+    unsigned i = 0;
+
+    while (i < rig->max_wires && rig->wires[i].fd != (fd < 0 ? 0 : fd))
+        i++;
+    if (i == rig->max_wires)
+        return -1;
+    if (fd < 0)
+        rig->wires[i].fd = eventfd(0, EFD_NONBLOCK);
+    rig->wires[i].address = address;
+    rig->wires[i].data = data;
+    rig->times_wired++;
+    return rig->wires[i].fd;
+}
+
+static inline void rig_unwire_msi(void *opaque, int fd)
+{
+    Rig *rig = opaque;
+    unsigned i = 0;
+
+    while (i < rig->max_wires && rig->wires[i].fd != fd)
+        i++;
+    assert_true(fd > 0 && i < rig->max_wires);
+    rig->wires[i].fd = 0;
+    close(fd);
+}
+
 /* The machine without a device. */
 static inline void rig_init(Rig *rig)
 {
@@ -138,7 +176,8 @@ static inline void rig_init(Rig *rig)
     rig->io = vmc_io_new(NULL);
     assert_non_null(rig->io);
     rig->host = (VmcVirtioHost){.memory = rig->memory, .io = rig->io};
-    VmcPciBusParams params = {.pio = rig->pio, .mmio = rig->mmio, .msi = {rig_msi, rig}};
+    VmcPciBusParams params = {
+        .pio = rig->pio, .mmio = rig->mmio, .msi = {rig_msi, rig, rig_wire_msi, rig_unwire_msi}};
     params.doorbells = (VmcPciDoorbellOps){rig_add_bell, rig_remove_bell, rig};
     for (unsigned i = 0; i < 8; i++)
         params.intx[i] = (VmcIrq){rig_wire, rig, i};

@@ -14,7 +14,7 @@
  *
  * Threads: vm_new, cpu_new, reset, get_state, set_state, get_stats, set_debug, get_debug_event, translate,
  * save, load and the frees while no CPU runs; run on the CPU's own thread; kick, notify, nmi, init, sipi,
- * set_gsi, send_msi from any.
+ * set_gsi, send_msi, wire_msi, unwire_msi from any.
  */
 #pragma once
 
@@ -185,6 +185,9 @@ typedef struct VmcCpuBackend {
     /* With in-kernel irqchip. GSI 0..15 go to PIC and IOAPIC, 16..23 to the IOAPIC. */
     void (*set_gsi)(VmcCpuVm *vm, unsigned gsi, bool level);
     void (*send_msi)(VmcCpuVm *vm, uint64_t address, uint32_t data);
+    /* Optional, both or neither: wires for messages, as VmcMsi has them (base/irq.h). */
+    int (*wire_msi)(VmcCpuVm *vm, int fd, uint64_t address, uint32_t data);
+    void (*unwire_msi)(VmcCpuVm *vm, int fd);
     /* The PIT shall keep IRQ 0 to itself, or shall not: an HPET has taken its place. May be NULL. */
     void (*mute_pit)(VmcCpuVm *vm, bool muted);
 

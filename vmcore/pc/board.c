@@ -114,6 +114,18 @@ static void send_msi(void *opaque, uint64_t address, uint32_t data)
         board->params.backend->send_msi(board->params.vm, address, data);
 }
 
+static int wire_msi(void *opaque, int fd, uint64_t address, uint32_t data)
+{
+    VmcBoard *board = opaque;
+    return board->params.backend->wire_msi(board->params.vm, fd, address, data);
+}
+
+static void unwire_msi(void *opaque, int fd)
+{
+    VmcBoard *board = opaque;
+    board->params.backend->unwire_msi(board->params.vm, fd);
+}
+
 static bool add_doorbell(void *opaque, uint64_t address, int fd)
 {
     VmcBoard *board = opaque;
@@ -189,7 +201,7 @@ static void make_timers(VmcBoard *board)
         .mmio = p->mmio,
         .clock = board->clock,
         .wires = board->wires,
-        .msi = {send_msi, board},
+        .msi = {.send = send_msi, .opaque = board},
         .mute_pit = p->backend->in_kernel_irqchip ? mute_kernel_pit : NULL,
         .opaque = board,
     };
@@ -207,7 +219,11 @@ static void make_timers(VmcBoard *board)
 static void make_pci(VmcBoard *board)
 {
     const VmcBoardParams *p = &board->params;
-    VmcPciBusParams pci = {.pio = p->pio, .mmio = p->mmio, .msi = {send_msi, board}};
+    VmcPciBusParams pci = {.pio = p->pio, .mmio = p->mmio, .msi = {.send = send_msi, .opaque = board}};
+    if (p->backend->wire_msi) {
+        pci.msi.wire = wire_msi;
+        pci.msi.unwire = unwire_msi;
+    }
     if (p->backend->add_doorbell)
         pci.doorbells = (VmcPciDoorbellOps){add_doorbell, remove_doorbell, board};
     board->lpc = vmc_lpc_new(board->pm, board->wires, p->mmio);

@@ -7,8 +7,15 @@
  *
  * Messages are sent with the interrupt lock held. That is what makes masking exact: once the write that masks
  * a vector has returned, no message of that vector is on its way.
+ *
+ * Where whoever runs the CPUs has wires for messages (base/irq.h), a vector is given one when it sends, not
+ * when it is unmasked: many never do, and a driver that moves one writes its message in three pieces, none of
+ * which costs anything so. It keeps the wire while it is masked, as drivers mask and unmask for a moment,
+ * until MSI-X is switched off or the function is reset. What was sent to several CPUs by a wire may arrive a
+ * moment after it is masked, as on a real bus.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/seeded.h"
 #include "pci/msix.h"
@@ -18,16 +25,39 @@ static bool may_send(const VmcMsix *msix, const VmcMsixEntry *entry)
     return !msix->function_masked && msix->bus_master && !(entry->control & VMC_MSIX_ENTRY_MASKED);
 }
 
+static void send_message(VmcPciDevice *dev, VmcMsixEntry *entry)
+{
+    const VmcMsi *msi = vmc_pci_bus_msi(dev->bus);
+    const uint64_t one = 1;
+
+    if (!entry->wired && msi->wire)
+        entry->wire = msi->wire(msi->opaque, entry->wire, entry->address, entry->data);
+    entry->wired = true;
+    if (entry->wire < 0 || write(entry->wire, &one, sizeof(one)) != sizeof(one))
+        vmc_msi_send(msi, entry->address, entry->data);
+}
+
+static void release_wires(VmcPciDevice *dev)
+{
+    for (unsigned n = 0; n < dev->msix->vectors; n++) {
+        VmcMsixEntry *entry = &dev->msix->table[n];
+        if (entry->wire >= 0)
+            vmc_pci_bus_msi(dev->bus)->unwire(vmc_pci_bus_msi(dev->bus)->opaque, entry->wire);
+        entry->wire = -1;
+        entry->wired = false;
+    }
+}
+
 static void send_if_pending(VmcPciDevice *dev, unsigned n)
 {
     VmcMsix *msix = dev->msix;
-    const VmcMsixEntry *entry = &msix->table[n];
+    VmcMsixEntry *entry = &msix->table[n];
     uint64_t bit = 1ull << (n % 64);
 
     if (!(msix->pending[n / 64] & bit) || !msix->enabled || !may_send(msix, entry))
         return;
     msix->pending[n / 64] &= ~bit;
-    vmc_msi_send(vmc_pci_bus_msi(dev->bus), entry->address, entry->data);
+    send_message(dev, entry);
 }
 
 static uint32_t table_word(const VmcMsixEntry *entry, unsigned word)
@@ -54,6 +84,13 @@ static uint32_t read_dword(const VmcMsix *msix, uint64_t offset)
     return 0;
 }
 
+static void set_message(VmcMsixEntry *entry, uint64_t address, uint32_t data)
+{
+    entry->wired &= address == entry->address && data == entry->data;
+    entry->address = address;
+    entry->data = data;
+}
+
 static void write_dword(VmcPciDevice *dev, uint64_t offset, uint32_t value)
 {
     VmcMsix *msix = dev->msix;
@@ -64,13 +101,13 @@ static void write_dword(VmcPciDevice *dev, uint64_t offset, uint32_t value)
     VmcMsixEntry *entry = &msix->table[n];
     switch (offset % VMC_MSIX_ENTRY_SIZE / 4) {
     case 0:
-        entry->address = (entry->address & ~0xffffffffull) | (value & ~3u);
+        set_message(entry, (entry->address & ~0xffffffffull) | (value & ~3u), entry->data);
         break;
     case 1:
-        entry->address = (entry->address & 0xffffffffull) | (uint64_t)value << 32;
+        set_message(entry, (entry->address & 0xffffffffull) | (uint64_t)value << 32, entry->data);
         break;
     case 2:
-        entry->data = value;
+        set_message(entry, entry->address, value);
         break;
     default:
         entry->control = value & VMC_MSIX_ENTRY_MASKED;
@@ -117,6 +154,8 @@ void vmc_msix_control_changed(VmcPciDevice *dev)
     msix->enabled = control & VMC_MSIX_CTRL_ENABLE;
     msix->function_masked = control & VMC_MSIX_CTRL_MASK_ALL;
     msix->bus_master = dev->config[4] & 4;
+    if (!msix->enabled)
+        release_wires(dev);
     for (unsigned n = 0; n < msix->vectors; n++)
         send_if_pending(dev, n);
 }
@@ -125,9 +164,10 @@ void vmc_msix_reset(VmcPciDevice *dev)
 {
     VmcMsix *msix = dev->msix;
 
+    release_wires(dev);
     memset(msix->pending, 0, (msix->vectors + 63) / 64 * 8);
     for (unsigned n = 0; n < msix->vectors; n++)
-        msix->table[n] = (VmcMsixEntry){.control = VMC_MSIX_ENTRY_MASKED};
+        msix->table[n] = (VmcMsixEntry){.control = VMC_MSIX_ENTRY_MASKED, .wire = -1};
     vmc_msix_control_changed(dev);
 }
 
@@ -150,8 +190,8 @@ void vmc_msix_load(VmcPciDevice *dev, VmcStateReader *r)
     for (unsigned n = 0; n < msix->vectors; n++) {
         VmcMsixEntry *entry = &msix->table[n];
         uint64_t bit = 1ull << (n % 64);
-        entry->address = vmc_state_get_u64(r) & ~3ull;
-        entry->data = vmc_state_get_u32(r);
+        uint64_t address = vmc_state_get_u64(r) & ~3ull;
+        set_message(entry, address, vmc_state_get_u32(r));
         entry->control = vmc_state_get_bool(r) ? VMC_MSIX_ENTRY_MASKED : 0;
         msix->pending[n / 64] =
             vmc_state_get_bool(r) ? msix->pending[n / 64] | bit : msix->pending[n / 64] & ~bit;
@@ -170,6 +210,8 @@ void vmc_pci_device_add_msix(VmcPciDevice *dev, unsigned bar, unsigned vectors)
     msix->vectors = vectors;
     msix->pba_offset = half;
     msix->table = g_new0(VmcMsixEntry, vectors);
+    for (unsigned n = 0; n < vectors; n++)
+        msix->table[n].wire = -1;
     msix->pending = g_new0(uint64_t, (vectors + 63) / 64);
     msix->capability = vmc_pci_device_add_capability(dev, VMC_PCI_CAP_MSIX, 12);
     dev->msix = msix;
@@ -185,13 +227,14 @@ void vmc_pci_device_add_msix(VmcPciDevice *dev, unsigned bar, unsigned vectors)
     vmc_msix_reset(dev);
 }
 
-void vmc_msix_free(VmcMsix *msix)
+void vmc_msix_free(VmcPciDevice *dev)
 {
-    if (!msix)
+    if (!dev->msix)
         return;
-    g_free(msix->table);
-    g_free(msix->pending);
-    g_free(msix);
+    release_wires(dev);
+    g_free(dev->msix->table);
+    g_free(dev->msix->pending);
+    g_clear_pointer(&dev->msix, g_free);
 }
 
 bool vmc_pci_msix_enabled(VmcPciDevice *dev)

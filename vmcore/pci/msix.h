@@ -13,6 +13,8 @@
 typedef struct VmcMsixEntry {
     uint64_t address;
     uint32_t data, control;
+    int wire;   /* an eventfd that sends it, or -1 */
+    bool wired; /* `wire` is for this message; -1: there is none to be had */
 } VmcMsixEntry;
 
 /* Everything here is guarded by the bus's interrupt lock, except what never changes. */
@@ -31,7 +33,7 @@ extern const VmcRegionOps vmc_msix_region_ops; /* opaque: the VmcPciBar */
  * send what was pending and is now free to go. */
 void vmc_msix_control_changed(VmcPciDevice *dev);
 void vmc_msix_reset(VmcPciDevice *dev);
-void vmc_msix_free(VmcMsix *msix);
+void vmc_msix_free(VmcPciDevice *dev); /* no lock, with its bus still there */
 /* With the interrupt lock held; after load vmc_msix_control_changed is called. */
 void vmc_msix_save(const VmcPciDevice *dev, VmcStateWriter *w);
 void vmc_msix_load(VmcPciDevice *dev, VmcStateReader *r);

@@ -105,8 +105,7 @@ void vmc_pci_device_init(VmcPciDevice *dev, const VmcPciDeviceOps *ops, const Vm
 
 void vmc_pci_device_clear(VmcPciDevice *dev)
 {
-    vmc_msix_free(dev->msix);
-    dev->msix = NULL;
+    vmc_msix_free(dev);
     for (unsigned i = 0; i < G_N_ELEMENTS(dev->bars); i++)
         vmc_pci_bells_clear(&dev->bars[i]);
     g_clear_pointer(&dev->power_on, g_free);

@@ -1,12 +1,7 @@
 /*
- * What is in the kernel beside the CPUs: local APICs, IOAPIC, 8259s and PIT, the wires and messages that lead
- * to them, and doorbells.
- *
- * A doorbell is a write that rings an eventfd in the kernel (ioeventfd): a queue's CPU goes on at once, and
- * the I/O thread wakes up. The way back is KVM_SIGNAL_MSI, one system call for a message, which is what
- * writing to an irqfd would be, too; an irqfd would pay off when somebody else than this process writes to
- * it, and would have the kernel's routing table rewritten, which waits for all CPUs, each time a driver moves
- * a vector.
+ * What is in the kernel beside the CPUs: local APICs, IOAPIC, 8259s and PIT, the lines that lead to them, and
+ * doorbells. A doorbell is a write that rings an eventfd in the kernel (ioeventfd): a queue's CPU goes on at
+ * once, and the I/O thread wakes up. The way back is in routes.c.
  *
  * A guest's reset puts all of it back as it was when it was made, which is KVM's own power-on state: there is
  * no ioctl for a RESET.
@@ -20,34 +15,6 @@
 #define APIC_BASE_DEFAULT 0xfee00000ull
 #define APIC_BASE_ENABLED (1ull << 11)
 #define APIC_BASE_BSP     (1ull << 8)
-
-/* GSI 0..15 go to the 8259s and the IOAPIC, 16..23 to the IOAPIC; the timer's GSI 0 is IOAPIC pin 2, as the
- * MADT says. */
-static bool route_interrupts(VmcCpuVm *vm, GError **error)
-{
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entries[16 + 24];
-    } routing = {0};
-    unsigned n = 0;
-    for (unsigned gsi = 0; gsi < 24; gsi++) {
-        if (gsi < 16)
-            routing.entries[n++] = (struct kvm_irq_routing_entry){
-                .gsi = gsi,
-                .type = KVM_IRQ_ROUTING_IRQCHIP,
-                .u.irqchip = {.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
-                              .pin = gsi & 7},
-            };
-        if (gsi != 2) /* the cascade; its pin is the timer's */
-            routing.entries[n++] = (struct kvm_irq_routing_entry){
-                .gsi = gsi,
-                .type = KVM_IRQ_ROUTING_IRQCHIP,
-                .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = gsi == 0 ? 2 : gsi},
-            };
-    }
-    routing.head.nr = n;
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, &routing, "route interrupts", error) >= 0;
-}
 
 static bool keep_chips(VmcCpuVm *vm, GError **error)
 {
@@ -73,7 +40,7 @@ bool vmc_kvm_make_chips(VmcCpuVm *vm, GError **error)
                0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, "make interrupt controllers", error) >= 0 &&
            vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0 &&
-           route_interrupts(vm, error) && keep_chips(vm, error);
+           vmc_kvm_make_routes(vm, error) && keep_chips(vm, error);
 }
 
 void vmc_kvm_reset_chips(VmcCpuVm *vm)
@@ -118,14 +85,6 @@ void vmc_kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level)
     struct kvm_irq_level line = {.irq = gsi, .level = level};
 
     vmc_kvm_ioctl(vm->vm_fd, KVM_IRQ_LINE, &line, "set an interrupt line", NULL);
-}
-
-void vmc_kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data)
-{
-    struct kvm_msi msi = {
-        .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
-
-    vmc_kvm_ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi, "send an interrupt", NULL);
 }
 
 /* ---- doorbells ---- */

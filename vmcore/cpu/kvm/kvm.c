@@ -39,6 +39,8 @@ static void kvm_vm_free(VmcCpuVm *vm)
     vm->memory->ops = NULL;
     g_mutex_clear(&vm->debug_lock);
     vmc_kvm_msr_clear(vm);
+    vmc_kvm_clear_routes(vm);
+    g_mutex_clear(&vm->wires_lock);
     if (vm->vm_fd >= 0)
         close(vm->vm_fd);
     if (vm->kvm_fd >= 0)
@@ -114,6 +116,7 @@ static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->log = params->log;
     vm->log_opaque = params->log_opaque;
     g_mutex_init(&vm->debug_lock);
+    g_mutex_init(&vm->wires_lock);
     vmc_kvm_msr_init(vm);
     vm->vm_fd = -1;
     vm->kvm_fd = vmc_kvm_open(VMC_KVM_DEVICE, error);
@@ -405,6 +408,8 @@ const VmcCpuBackend vmc_cpu_kvm = {
     .set_state = vmc_kvm_set_state,
     .set_gsi = vmc_kvm_set_gsi,
     .send_msi = vmc_kvm_send_msi,
+    .wire_msi = vmc_kvm_wire_msi,
+    .unwire_msi = vmc_kvm_unwire_msi,
     .mute_pit = vmc_kvm_mute_pit,
     .add_doorbell = vmc_kvm_add_doorbell,
     .remove_doorbell = vmc_kvm_remove_doorbell,

@@ -10,8 +10,9 @@
 #include "cpu/kvm/open.h"
 #include "cpu/model.h"
 
-#define VMC_KVM_DEVICE   "/dev/kvm"
-#define VMC_KVM_CPUS_MAX 256u
+#define VMC_KVM_DEVICE    "/dev/kvm"
+#define VMC_KVM_CPUS_MAX  256u
+#define VMC_KVM_WIRES_MAX 256u
 
 /* Pages that Intel hosts need to run real mode; between the local APICs and the largest firmware flash. */
 #define VMC_KVM_IDENTITY_ADDRESS 0xfeffc000ul
@@ -25,6 +26,13 @@ struct kvm_int3 {
     uint64_t pa;
     uint8_t original;
 };
+
+/* An eventfd that sends a message (routes.c). */
+typedef struct VmcKvmWire {
+    int fd; /* -1: free */
+    uint64_t address;
+    uint32_t data;
+} VmcKvmWire;
 
 struct VmcCpuVm {
     VmcMemory *memory;
@@ -43,6 +51,10 @@ struct VmcCpuVm {
     struct kvm_irqchip chips[3];
     struct kvm_pit_state2 pit;
     bool any_length; /* doorbells take writes of any size */
+
+    GMutex wires_lock;
+    unsigned n_wires, max_wires; /* entries in use or used once; how many there can be */
+    VmcKvmWire wires[VMC_KVM_WIRES_MAX];
 
     GMutex msr_lock;
     GHashTable *msrs_told; /* of unknown MSRs: index << 1 | write (msr.c) */
@@ -86,9 +98,16 @@ bool vmc_kvm_keep_apic(VmcCpu *cpu, GError **error);
 void vmc_kvm_reset_apic(VmcCpu *cpu);
 void vmc_kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level);
 void vmc_kvm_mute_pit(VmcCpuVm *vm, bool muted);
-void vmc_kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data);
 bool vmc_kvm_add_doorbell(VmcCpuVm *vm, uint64_t address, int fd);
 void vmc_kvm_remove_doorbell(VmcCpuVm *vm, uint64_t address, int fd);
+/* routes.c: GSIs and messages */
+bool vmc_kvm_make_routes(VmcCpuVm *vm, GError **error);
+void vmc_kvm_clear_routes(VmcCpuVm *vm);
+void vmc_kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data);
+int vmc_kvm_wire_msi(VmcCpuVm *vm, int fd, uint64_t address, uint32_t data);
+void vmc_kvm_unwire_msi(VmcCpuVm *vm, int fd);
+/* What was written to wires is in the local APICs when it returns; nobody writes meanwhile. */
+void vmc_kvm_settle_messages(VmcCpuVm *vm);
 /* msr.c */
 void vmc_kvm_msr_init(VmcCpuVm *vm);
 void vmc_kvm_msr_clear(VmcCpuVm *vm);

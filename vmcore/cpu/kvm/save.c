@@ -65,6 +65,7 @@ void vmc_kvm_save_vm(VmcCpuVm *vm, VmcStateWriter *w)
     struct kvm_pit_state2 pit = {0};
     struct kvm_clock_data clock = {0};
 
+    vmc_kvm_settle_messages(vm);
     vmc_state_begin(w, "kvm", 1);
     vmc_state_put_u64(w, vm->model.tsc_hz);
     for (unsigned i = 0; i < 3; i++) {
