@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Disk and network as a Linux guest's programs see them: fio and iperf3, with Debian's kernel on our software CPU and on
 QEMU's TCG, on the same files. What counts here is the CPU more than the devices (devices.py measures those), so that nothing is
-expected of the ratios.
+expected of the ratios. With --kvm both run on KVM, and it is the devices that count; `make test-kvm` has that.
 
-    tests/bench/guest_io.py [--seconds N]
+    tests/bench/guest_io.py [--kvm] [--seconds N] [--folder F]
 
 The disk is a raw file in the host's cache, the network NAT by libslirp for both; iperf3's server is a process of the host.
 "of CPU" is what the two programs took of the processor for the same amount, QEMU's divided by ours.
@@ -12,6 +12,7 @@ The disk is a raw file in the host's cache, the network NAT by libslirp for both
 import argparse
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,10 +21,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
-from guest import BUILD, CTL, DEVICES, KERNEL, TOOLS, Failure, Process  # noqa: E402
+from guest import BUILD, CTL, DEVICES, KERNEL, TOOLS, Failure, Process, check  # noqa: E402
 
-DISK_MIB = 256
-CPUS, MEMORY = 2, 1024
 CMDLINE = "console=ttyS0"
 SLOW = 4  # how many times longer a command may take than it should
 
@@ -40,18 +39,35 @@ IPERF = {
 }
 
 
-def espalier_args(disk):
-    return [CTL, "run", "--cpu", "soft", "--cpus", str(CPUS), "--memory", str(MEMORY), "--bootloader",
-            f'linux,kernel={KERNEL},initrd={DEVICES},cmdline="{CMDLINE}"', "--device", "uart,stdio",
+class Soft:
+    """The two without KVM, as `make bench` has them."""
+
+    cpu, peer, peer_options = "soft", "QEMU TCG", ["-accel", "tcg"]
+    cpus, memory, disk_mib = 2, 1024, 256
+    cmdline = CMDLINE
+
+
+class Kvm:
+    """The two on KVM, on an emulated host of one processor and little memory."""
+
+    cpu, peer, peer_options = "kvm", "QEMU KVM", ["-accel", "kvm", "-cpu", "host"]
+    cpus, memory, disk_mib = 1, 512, 64
+    cmdline = CMDLINE + " quiet"  # a character is an exit, and each of those is long there
+
+
+def espalier_args(way, disk):
+    return [CTL, "run", "--cpu", way.cpu, "--cpu-stats", "--cpus", str(way.cpus), "--memory", str(way.memory), "--bootloader",
+            f'linux,kernel={KERNEL},initrd={DEVICES},cmdline="{way.cmdline}"', "--device", "uart,stdio",
             "--device", f"virtio-blk,path={TOOLS},deviceId=tools,readonly", "--device", f"virtio-blk,path={disk},deviceId=bench",
             "--device", "virtio-net,nat"]
 
 
-def qemu_args(disk):
-    return ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-smp", str(CPUS), "-m", str(MEMORY), "-nodefaults",
-            "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", KERNEL, "-initrd", DEVICES, "-append", CMDLINE,
+def qemu_args(way, disk):
+    """Both go through the host's page cache. QEMU's default for that is threads, ours an io_uring; it gets the same."""
+    return ["qemu-system-x86_64", *way.peer_options, "-M", "q35", "-smp", str(way.cpus), "-m", str(way.memory), "-nodefaults",
+            "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", KERNEL, "-initrd", DEVICES, "-append", way.cmdline,
             "-drive", f"if=none,format=raw,id=d0,file={TOOLS},readonly=on,file.locking=off", "-device", "virtio-blk-pci,drive=d0,serial=tools",
-            "-drive", f"if=none,format=raw,id=d1,file={disk}", "-device", "virtio-blk-pci,drive=d1,serial=bench",
+            "-drive", f"if=none,format=raw,id=d1,file={disk},cache=writeback,aio=io_uring", "-device", "virtio-blk-pci,drive=d1,serial=bench",
             "-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
 
 
@@ -64,6 +80,7 @@ def cpu_seconds(pid):
 
 def json_of(guest, command, seconds):
     """What a program of the guest's prints as JSON, and the processor time of the machine meanwhile."""
+    print(f"bench: {command}", file=sys.stderr)
     before = cpu_seconds(guest.child.pid)
     text = guest.run(f"{command} > /tmp/json 2>&1; cat /tmp/json", SLOW * seconds + 60)
     spent = cpu_seconds(guest.child.pid) - before
@@ -74,9 +91,10 @@ def json_of(guest, command, seconds):
 
 
 def measure(args, port, seconds):
-    """{name: (in a second, processor seconds for each of them)}"""
+    """{name: (in a second, processor seconds for each of them)}, and what the machine printed"""
     result = {}
     with Process(args) as guest:
+        print(f"bench: {os.path.basename(args[0])} boots Linux", file=sys.stderr)
         guest.expect(r"^espalier-serial: ready in [\d.]+ s$", 400)
         guest.expect(r"^serial# ")
         disk = guest.run("for d in /sys/block/vd*; do [ \"$(cat $d/serial)\" = bench ] && echo ${d##*/}; done; true").strip()
@@ -95,7 +113,17 @@ def measure(args, port, seconds):
             result[name] = (total["bits_per_second"] / 8, spent / max(total["bytes"], 1))
         guest.send("poweroff -f\n")
         guest.wait(60)
-    return result
+    for name, (amount, _) in result.items():
+        check(amount > 0, f"{name}: nothing was moved")
+    return result, guest.seen
+
+
+def check_kvm(output):
+    """By the kernel's counters, KVM_RUN was what ran it."""
+    for what in "entries into KVM", "exits from the guest":
+        counted = re.search(rf"^  {what} +([\d,]+)", output, re.MULTILINE)
+        check(counted and int(counted.group(1).replace(",", "")) > 10000, f"it did not run on KVM: hardly any {what}")
+        print(f"bench: {counted.group(1)} {what}", file=sys.stderr)
 
 
 class Server:
@@ -127,8 +155,8 @@ def shown(value, unit):
     return f"{value / (1 << 20):.1f} MiB/s" if unit == "bytes" else f"{value:.0f} /s"
 
 
-def print_table(ours, theirs):
-    row("Linux in a guest", "Espalier", "QEMU TCG", "ratio", "of CPU")
+def print_table(way, ours, theirs):
+    row("Linux in a guest", "Espalier", way.peer, "ratio", "of CPU")
     row("---", "---:", "---:", "---:", "---:")
     for name, (title, unit) in {**{name: (title, unit) for name, (title, _, unit) in FIO.items()},
                                 **{name: (title, "bytes") for name, (title, _) in IPERF.items()}}.items():
@@ -140,22 +168,26 @@ def print_table(ours, theirs):
 def main():
     parser = argparse.ArgumentParser(description="Disk and network in a Linux guest, on Espalier and on QEMU")
     parser.add_argument("--seconds", type=int, default=8, help="for each measurement (8)")
+    parser.add_argument("--kvm", action="store_true", help="on KVM, not on the software CPU and TCG")
+    parser.add_argument("--folder", default=BUILD, help="where the disk is for the time being (the build folder)")
     options = parser.parse_args()
+    way = Kvm if options.kvm else Soft
     for needed, hint in ((CTL, "make"), (KERNEL, "make guest"), (TOOLS, f"make {os.path.relpath(TOOLS)}")):
         if not os.path.exists(needed):
             sys.exit(f"bench: {needed} is missing; run '{hint}'")
     for needed in "qemu-system-x86_64", "iperf3":
         if not shutil.which(needed):
             sys.exit(f"bench: {needed} is missing; 'make bench' installs it")
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder, Server() as server:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder, Server() as server:
         disk = os.path.join(folder, "disk.img")
         with open(disk, "wb") as file:  # real bytes, so that nobody reads holes
-            for _ in range(DISK_MIB):
+            for _ in range(way.disk_mib):
                 file.write(os.urandom(1 << 20))
-        print("bench: Linux in a guest, QEMU then Espalier", file=sys.stderr)
-        theirs = measure(qemu_args(disk), server.port, options.seconds)
-        ours = measure(espalier_args(disk), server.port, options.seconds)
-    print_table(ours, theirs)
+        ours, output = measure(espalier_args(way, disk), server.port, options.seconds)
+        theirs, _ = measure(qemu_args(way, disk), server.port, options.seconds)
+    if options.kvm:
+        check_kvm(output)
+    print_table(way, ours, theirs)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,11 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [efi]  default: all of them
+#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [efi] [io]  default: all of them
+#
+# io is fio and iperf3 in a Linux guest on our KVM backend and on QEMU's, in one table of ratios (tests/bench/guest_io.py).
+# It is run from this computer's own files, which the emulated host has as a read-only 9P share, for QEMU and Python are
+# too much for an initrd.
 #
 # The emulated host has one processor: with two, its kernel now and then locks up when it patches its own code, which KVM
 # has it do each time a guest switches a local APIC on or off, and with two that QEMU runs by turns, guests of two CPUs
@@ -36,16 +40,20 @@ lacking()
 }
 
 command -v qemu-system-x86_64 > /dev/null || lacking "qemu-system-x86_64 is missing"
+case " ${*:-io} " in *" io "*)
+    command -v iperf3 > /dev/null || lacking "iperf3 is missing; 'make bench' installs it" ;;
+esac
 package=$(ls -t "$build"/guest/pool/linux-image-*.deb 2> /dev/null | head -n 1)
 [ -n "$package" ] || lacking "no kernel package in $build/guest/pool; 'make guest' fetches it"
 
-# The kernel's modules, the deepest first.
+# The kernel's modules, the deepest first; and those that the share needs.
 modules="irqbypass kvm ccp kvm-amd"
+share="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci netfs fscache 9pnet 9pnet_virtio 9p"
 mkdir -p "$work"
-if [ ! -e "$work/modules/kvm-amd.ko" ] || [ "$package" -nt "$work/modules/kvm-amd.ko" ]; then
+if [ ! -e "$work/modules/9p.ko" ] || [ "$package" -nt "$work/modules/9p.ko" ]; then
     mkdir -p "$work/modules"
     dpkg-deb --fsys-tarfile "$package" | tar -x -C "$work/modules" --transform 's|.*/||' --touch --wildcards \
-        '*/irqbypass.ko' '*/kvm.ko' '*/ccp.ko' '*/kvm-amd.ko'
+        $(printf '*/%s.ko ' $modules $share)
 fi
 
 rm -rf "$root"
@@ -55,6 +63,10 @@ cp "$here/init" "$root/init"
 for module in $modules; do
     cp "$work/modules/$module.ko" "$root/modules/"
     echo "$module" >> "$root/modules/order"
+done
+for module in $share; do
+    cp "$work/modules/$module.ko" "$root/modules/"
+    echo "$module" >> "$root/modules/share"
 done
 for program in "$build/tests/test_bare" "$build/tests/test_gdb" "$build/tests/test_kvm" "$build/tests/test_slots" \
     "$build/espalierctl"; do
@@ -85,7 +97,7 @@ boot()
     shift 2
     timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg -cpu max,+svm,+npt -m "$memory" "$@" ${QEMU_OPTIONS:-} -nodefaults \
         -display none -no-reboot -serial stdio -kernel "$build/guest/vmlinuz" -initrd "$work/initrd.img" \
-        -append "console=ttyS0 quiet panic=-1 what=$words" < /dev/null 2>&1 | stdbuf -oL tr -d '\r' | tee "$out" || true
+        -append "console=ttyS0 quiet panic=-1 what=$words where=$here build=$build" < /dev/null 2>&1 | stdbuf -oL tr -d '\r' | tee "$out" || true
 }
 
 # ended LOG: its init ends with one line of its own, "kvm-host: N wrong".
@@ -97,15 +109,25 @@ ended()
 }
 
 firmware=
+io=
 rest=
-for word in ${*:-unit bare gdb linux reboot devices saved efi}; do
-    [ "$word" = efi ] && firmware=yes || rest=$rest,$word
+for word in ${*:-unit bare gdb linux reboot devices saved efi io}; do
+    case $word in
+    efi) firmware=yes ;;
+    io) io=yes ;;
+    *) rest=$rest,$word ;;
+    esac
 done
 failed=
 bad=0
 if [ -n "$rest" ]; then
     boot "$log" "${rest#,}" -smp "$cpus"
     ended "$log" || failed=yes
+fi
+if [ -n "$io" ]; then
+    boot "$work/io.log" io -smp 1 -fsdev local,id=host,path=/,security_model=none,readonly=on,multidevs=remap \
+        -device virtio-9p-pci,fsdev=host,mount_tag=host
+    ended "$work/io.log" || failed=yes
 fi
 tries=3
 while [ -n "$firmware" ]; do
