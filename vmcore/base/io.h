@@ -3,7 +3,8 @@
  * timers on one timerfd.
  *
  * Threads: vmc_io_call and the vmc_timer functions may be called from any thread; callbacks run on the I/O
- * thread. Time is CLOCK_MONOTONIC in nanoseconds (vmc_now_ns).
+ * thread. Time is CLOCK_MONOTONIC in nanoseconds (vmc_now_ns), which stands still while the host sleeps
+ * (host_sleep.h).
  */
 #pragma once
 

@@ -217,6 +217,11 @@ typedef struct VmcCpuBackend {
 
     /* Optional: CPUs are about to go on after the machine was paused for some time. While no CPU runs. */
     void (*resumed)(VmcCpuVm *vm);
+    /* About once a minute (VMC_ANCHOR_NS), any thread: takes note of where the guest's clocks stand, so that
+     * after the host has slept it is known where they should be. They are brought there by slept, while no
+     * CPU runs. */
+    void (*keep_time)(VmcCpuVm *vm);
+    void (*slept)(VmcCpuVm *vm);
 
     /* How it executes guest code, never VMC_ENGINE_DEFAULT. NULL where there is only one way. */
     VmcCpuEngine (*engine)(VmcCpuVm *vm);

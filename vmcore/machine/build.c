@@ -65,6 +65,13 @@ static bool reset_board(void *opaque, GError **error)
     return vmc_board_prepare_boot(guest->board, &screen, error);
 }
 
+static void on_woken(void *opaque)
+{
+    VmcGuest *guest = opaque;
+
+    vmc_board_slept(guest->board);
+}
+
 static bool build_memory(VmcGuest *guest, GError **error)
 {
     guest->memory = vmc_memory_new();
@@ -132,6 +139,7 @@ static void init_vcpus(VmcGuest *guest, uint64_t started_at)
     group->mailbox = guest->machine->mailbox;
     group->run = guest->machine->run;
     group->reset = reset_board;
+    group->woken = on_woken;
     group->opaque = guest;
     group->n = guest->config->cpus;
     group->holds = guest->machine->debugger.wait ? VMC_HOLD_DEBUG : 0;
@@ -147,7 +155,7 @@ static bool start_vcpus(VmcGuest *guest, GError **error)
 {
     if (guest->vcpus.holds)
         vmc_board_pause(guest->board); /* guest time begins when they are let go */
-    return vmc_vcpus_start(&guest->vcpus, false, error);
+    return vmc_vcpus_start(&guest->vcpus, false, error) && vmc_guest_watch_sleep(guest, error);
 }
 
 /* Everything but the boot image and the threads. */
@@ -204,7 +212,7 @@ VmcGuest *vmc_guest_new_empty(VmcMachine *machine, uint64_t started_at, GError *
 
 bool vmc_guest_start_paused(VmcGuest *guest, GError **error)
 {
-    guest->started = vmc_vcpus_start(&guest->vcpus, true, error);
+    guest->started = vmc_vcpus_start(&guest->vcpus, true, error) && vmc_guest_watch_sleep(guest, error);
     return guest->started;
 }
 
@@ -249,6 +257,7 @@ void vmc_guest_free(VmcGuest *guest)
 {
     if (!guest)
         return;
+    vmc_guest_unwatch_sleep(guest);
     vmc_vcpus_join(&guest->vcpus);
     if (guest->started)
         keep_stats(guest);

@@ -11,6 +11,7 @@
 #include "agent/agent.h"
 #include "base/bus.h"
 #include "base/host.h"
+#include "base/host_sleep.h"
 #include "base/input.h"
 #include "base/io.h"
 #include "base/memory.h"
@@ -52,6 +53,7 @@ enum {
     VMC_HOLD_RESET = 2, /* until the last one to arrive has reset the machine */
     VMC_HOLD_END = 4,   /* the guest powered off or failed: until vmc_vcpus_join */
     VMC_HOLD_DEBUG = 8, /* until vmc_vcpus_debug_release */
+    VMC_HOLD_WAKE = 16, /* until the last one to arrive has set the clocks after the host's sleep */
 };
 
 typedef struct VmcVcpus VmcVcpus;
@@ -71,6 +73,7 @@ struct VmcVcpus {
     VmcMailbox *mailbox;
     unsigned run;
     bool (*reset)(void *opaque, GError **error); /* on a vCPU thread while all stand still */
+    void (*woken)(void *opaque);                 /* the same */
     void *opaque;
 
     unsigned n;
@@ -78,12 +81,13 @@ struct VmcVcpus {
 
     GMutex lock;
     GCond released; /* for vCPUs: holds or quit changed */
-    GCond arrived;  /* for the owner: all are parked, or a reset is over */
+    GCond arrived;  /* for the owner: all are parked, or a reset (or woken) is over */
     unsigned holds; /* VMC_HOLD_* */
     unsigned parked;
-    bool quit, resetting;
-    int debug_cpu;       /* whose event stopped the machine and has not been told, or -1 */
-    gint64 shutdowns[3]; /* when the last triple faults were, us */
+    unsigned wakes;       /* how often VMC_HOLD_WAKE was put up */
+    bool quit, resetting; /* resetting: `reset` or `woken` runs */
+    int debug_cpu;        /* whose event stopped the machine and has not been told, or -1 */
+    gint64 shutdowns[3];  /* when the last triple faults were, us */
 
     uint64_t started_at;            /* ns, vmc_machine_start */
     _Atomic uint64_t start_latency; /* ns to the first entry into a vCPU, 0 before */
@@ -102,6 +106,8 @@ bool vmc_vcpus_debug_held(VmcVcpus *group);
 void vmc_vcpus_join(VmcVcpus *group);
 /* What a guest asks for; any thread, never waits. */
 void vmc_vcpus_request_reset(VmcVcpus *group);
+/* The host has slept. The same. */
+void vmc_vcpus_request_wake(VmcVcpus *group);
 void vmc_vcpus_request_end(VmcVcpus *group, VmcEventKind kind, GError *error);
 
 /* Everything there is while the machine is not stopped (build.c). */
@@ -115,6 +121,8 @@ typedef struct VmcGuest {
     VmcCpuVm *vm;
     VmcBoard *board;
     VmcVcpus vcpus;
+    VmcHostSleep *host_sleep;        /* NULL before the vCPUs' threads are there */
+    VmcTimer *keep_time;             /* drops anchors (cpu/anchor.h) */
     VmcVga *vga;                     /* of the primary adapter, or NULL; its device's */
     VmcPciDevice *vga_card;          /* that device */
     VmcHostHooks hooks;              /* what devices tell the user */
@@ -134,6 +142,10 @@ VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error
  * board, with its time standing still and memory all zero; then the vCPU threads, paused. */
 VmcGuest *vmc_guest_new_empty(VmcMachine *machine, uint64_t started_at, GError **error);
 bool vmc_guest_start_paused(VmcGuest *guest, GError **error);
+/* Has the guest's clocks go on after the host has slept (host_sleep.c). Stop before the vCPUs' threads end;
+ * fine if it was not started. */
+bool vmc_guest_watch_sleep(VmcGuest *guest, GError **error);
+void vmc_guest_unwatch_sleep(VmcGuest *guest);
 /* Stops the vCPUs, drains the devices, frees everything. NULL is fine. */
 void vmc_guest_free(VmcGuest *guest);
 

@@ -3,9 +3,9 @@
  *
  * A thread runs its CPU until somebody puts up a hold and kicks it; then it parks. When the last one parks,
  * nothing of the guest runs any more: that is when the owner's pause returns and when a guest's reset is
- * carried out, by that last thread, so that a reboot needs nobody's main loop. Kicks stick (cpu.h): one that
- * comes before run is entered makes run return at once, so none is lost between the check of the holds and
- * the entry.
+ * carried out, by that last thread, so that a reboot needs nobody's main loop; or its clocks are set, after
+ * the host has slept. Kicks stick (cpu.h): one that comes before run is entered makes run return at once, so
+ * none is lost between the check of the holds and the entry.
  *
  * Resets come from the guest (a port, a triple fault) while it runs and only take note here. A guest that
  * triple-faults again and again right after its reset would do so for ever, so the third within a second ends
@@ -40,6 +40,16 @@ void vmc_vcpus_request_reset(VmcVcpus *group)
 {
     g_mutex_lock(&group->lock);
     put_up(group, VMC_HOLD_RESET);
+    g_mutex_unlock(&group->lock);
+}
+
+/* Threads that are parked look again, so that it is done at once in a machine that is paused. */
+void vmc_vcpus_request_wake(VmcVcpus *group)
+{
+    g_mutex_lock(&group->lock);
+    group->wakes++;
+    put_up(group, VMC_HOLD_WAKE);
+    g_cond_broadcast(&group->released);
     g_mutex_unlock(&group->lock);
 }
 
@@ -101,6 +111,34 @@ static void reset_guest(VmcVcpus *group)
     g_cond_broadcast(&group->released);
 }
 
+/* The same. The host may sleep again meanwhile. */
+static void wake_guest(VmcVcpus *group)
+{
+    unsigned told;
+
+    group->resetting = true;
+    do {
+        told = group->wakes;
+        g_mutex_unlock(&group->lock);
+        group->woken(group->opaque);
+        g_mutex_lock(&group->lock);
+    } while (told != group->wakes);
+    group->resetting = false;
+    group->holds &= ~VMC_HOLD_WAKE;
+    g_cond_broadcast(&group->released);
+}
+
+/* Does what waited for all vCPUs to be parked. Called locked. */
+static void carry_out(VmcVcpus *group)
+{
+    if (group->holds & VMC_HOLD_END || group->resetting)
+        return;
+    if (group->holds & VMC_HOLD_WAKE)
+        wake_guest(group);
+    if ((group->holds & (VMC_HOLD_RESET | VMC_HOLD_END)) == VMC_HOLD_RESET)
+        reset_guest(group);
+}
+
 /* Stays until nothing holds this CPU or the threads shall end. Called locked. */
 static void park(VmcVcpu *vcpu)
 {
@@ -109,8 +147,7 @@ static void park(VmcVcpu *vcpu)
     while ((group->holds || vcpu->debug_held) && !group->quit) {
         group->parked++;
         if (group->parked == group->n) {
-            if ((group->holds & VMC_HOLD_RESET) && !(group->holds & VMC_HOLD_END) && !group->resetting)
-                reset_guest(group);
+            carry_out(group);
             g_cond_broadcast(&group->arrived);
         }
         if ((group->holds || vcpu->debug_held) && !group->quit)

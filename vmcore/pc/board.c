@@ -578,9 +578,19 @@ void vmc_board_pause(VmcBoard *board)
 void vmc_board_resume(VmcBoard *board)
 {
     vmc_clock_resume(board->clock);
+    if (board->lapics)
+        vmc_lapics_tsc_moved(board->lapics);
     if (board->params.backend->resumed)
         board->params.backend->resumed(board->params.vm);
     vmc_pci_bus_resumed(board->pci);
+}
+
+void vmc_board_slept(VmcBoard *board)
+{
+    if (board->params.backend->slept)
+        board->params.backend->slept(board->params.vm);
+    if (board->lapics)
+        vmc_lapics_tsc_moved(board->lapics);
 }
 
 bool vmc_board_reset(VmcBoard *board, GError **error)

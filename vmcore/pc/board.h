@@ -101,3 +101,6 @@ bool vmc_board_reset(VmcBoard *board, GError **error);
  * devices told so. */
 void vmc_board_pause(VmcBoard *board);
 void vmc_board_resume(VmcBoard *board);
+/* The host has slept, during which those sources stood still, too; what guests tell the time of day by goes
+ * on. While no CPU runs. */
+void vmc_board_slept(VmcBoard *board);

@@ -69,6 +69,9 @@ const VmcLocalApic *vmc_lapics_get(VmcLapics *lapics, unsigned index);
  * leaves it (MP specification s3.6.2.2): enabled, LINT0 ExtINT, LINT1 NMI. While no CPU runs. */
 void vmc_lapics_reset(VmcLapics *lapics, bool virtual_wire);
 
+/* Time has passed for the CPUs' TSC only; timers that wait for that look anew. Any thread. */
+void vmc_lapics_tsc_moved(VmcLapics *lapics);
+
 /* Saving and loading all of them, while no CPU runs and the clock is paused: base/state.h. CPUs are loaded
  * before (they tell their APICs a base address and CR8) and notified by it. */
 void vmc_lapics_save(VmcLapics *lapics, VmcStateWriter *w);

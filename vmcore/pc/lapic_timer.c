@@ -162,3 +162,15 @@ uint32_t vmc_lapic_timer_current(VmcLapic *apic)
         return apic->initial - (uint32_t)(gone % apic->initial);
     return gone < apic->initial ? apic->initial - (uint32_t)gone : 0;
 }
+
+void vmc_lapics_tsc_moved(VmcLapics *all)
+{
+    for (unsigned i = 0; i < all->n; i++) {
+        VmcLapic *apic = &all->apic[i];
+
+        g_mutex_lock(&apic->lock);
+        if (mode(apic) == TIMER_DEADLINE)
+            arm_deadline(apic);
+        g_mutex_unlock(&apic->lock);
+    }
+}

@@ -117,6 +117,7 @@ static VmcCpuVm *kvm_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->log_opaque = params->log_opaque;
     g_mutex_init(&vm->debug_lock);
     g_mutex_init(&vm->wires_lock);
+    atomic_init(&vm->anchor_due, true);
     vmc_kvm_msr_init(vm);
     vm->vm_fd = -1;
     vm->kvm_fd = vmc_kvm_open(VMC_KVM_DEVICE, error);
@@ -354,6 +355,8 @@ static VmcCpuExit kvm_run(VmcCpu *cpu, GError **error)
         return exit;
     vmc_kvm_debug_enter(cpu);
     do {
+        if (cpu->index == 0 && atomic_load_explicit(&cpu->vm->anchor_due, memory_order_relaxed))
+            vmc_kvm_drop_anchor(cpu);
         if (atomic_exchange(&cpu->kicked, false)) {
             if (finish_instruction(cpu, &exit, error))
                 exit = VMC_EXIT_KICKED;
@@ -367,13 +370,26 @@ static VmcCpuExit kvm_run(VmcCpu *cpu, GError **error)
     return exit;
 }
 
-static void kvm_kick(VmcCpu *cpu)
+/* Has the CPU come out of the guest, if it is there, and look at what it was asked. */
+static void nudge(VmcCpu *cpu)
 {
-    atomic_store(&cpu->kicked, true);
     g_mutex_lock(&cpu->lock);
     if (atomic_load(&cpu->inside))
         pthread_kill(cpu->thread, KICK_SIGNAL);
     g_mutex_unlock(&cpu->lock);
+}
+
+static void kvm_kick(VmcCpu *cpu)
+{
+    atomic_store(&cpu->kicked, true);
+    nudge(cpu);
+}
+
+/* Only its own thread may ask KVM about a CPU that runs. */
+static void kvm_keep_time(VmcCpuVm *vm)
+{
+    atomic_store(&vm->anchor_due, true);
+    nudge(vm->cpus[0]);
 }
 
 /* The chips are everybody's: they are reset with the first CPU. */
@@ -416,5 +432,7 @@ const VmcCpuBackend vmc_cpu_kvm = {
     .tsc_hz = vmc_kvm_tsc_hz,
     .tsc_now = vmc_kvm_tsc_now,
     .resumed = vmc_kvm_resumed,
+    .keep_time = kvm_keep_time,
+    .slept = vmc_kvm_slept,
     .get_stats = vmc_kvm_get_stats,
 };

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cpu/anchor.h"
 #include "cpu/cpu.h"
 #include "cpu/kvm/open.h"
 #include "cpu/model.h"
@@ -44,6 +45,12 @@ struct VmcCpuVm {
     bool mapped[VMC_MEM_SLOTS_MAX]; /* KVM knows this slot */
     uint64_t away_ns;               /* how long it was in a file (save.c) */
     VmcCpu *cpus[VMC_KVM_CPUS_MAX]; /* those there are */
+
+    /* Where the guest's clocks were a while ago (clock.c). CPU 0's thread, or while no CPU runs. */
+    VmcAnchor anchor;        /* of CPU 0's TSC; all 0 before it has run */
+    uint64_t anchor_clock;   /* KVM's clock at the same time, ns */
+    _Atomic bool anchor_due; /* CPU 0 is to drop another */
+
     void (*log)(void *opaque, const char *line); /* or NULL */
     void *log_opaque;
 
@@ -113,11 +120,16 @@ void vmc_kvm_msr_init(VmcCpuVm *vm);
 void vmc_kvm_msr_clear(VmcCpuVm *vm);
 bool vmc_kvm_take_msrs(VmcCpuVm *vm, GError **error);
 void vmc_kvm_msr_exit(VmcCpu *cpu);
+/* While the CPU does not run, or on its thread. False: KVM does not have it, or does not take that. */
+bool vmc_kvm_get_msr(VmcCpu *cpu, uint32_t index, uint64_t *value);
+bool vmc_kvm_set_msr(VmcCpu *cpu, uint32_t index, uint64_t value);
 /* clock.c */
 uint64_t vmc_kvm_measure_tsc(VmcCpu *cpu);
 uint64_t vmc_kvm_tsc_hz(VmcCpuVm *vm);
 uint64_t vmc_kvm_tsc_now(VmcCpuVm *vm);
 void vmc_kvm_resumed(VmcCpuVm *vm);
+void vmc_kvm_drop_anchor(VmcCpu *cpu);
+void vmc_kvm_slept(VmcCpuVm *vm);
 /* stats.c */
 bool vmc_kvm_get_stats(VmcCpu *cpu, VmcCpuStats *stats);
 /* state.c */

@@ -124,3 +124,26 @@ void vmc_kvm_msr_exit(VmcCpu *cpu)
         tell(cpu, run->msr.index, write, run->msr.data);
     run->msr.error = !known; /* #GP */
 }
+
+/* ---- ours ---- */
+
+typedef struct Msr {
+    struct kvm_msrs head;
+    struct kvm_msr_entry entry;
+} Msr;
+
+bool vmc_kvm_get_msr(VmcCpu *cpu, uint32_t index, uint64_t *value)
+{
+    Msr msr = {.head.nmsrs = 1, .entry.index = index};
+    bool there = ioctl(cpu->fd, KVM_GET_MSRS, &msr) == 1;
+
+    *value = msr.entry.data;
+    return there;
+}
+
+bool vmc_kvm_set_msr(VmcCpu *cpu, uint32_t index, uint64_t value)
+{
+    Msr msr = {.head.nmsrs = 1, .entry = {.index = index, .data = value}};
+
+    return ioctl(cpu->fd, KVM_SET_MSRS, &msr) == 1;
+}

@@ -108,27 +108,6 @@ bool vmc_kvm_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r)
 
 /* ---- model-specific registers ---- */
 
-typedef struct Msr {
-    struct kvm_msrs head;
-    struct kvm_msr_entry entry;
-} Msr;
-
-static bool get_msr(VmcCpu *cpu, uint32_t index, uint64_t *value)
-{
-    Msr msr = {.head.nmsrs = 1, .entry.index = index};
-    bool there = ioctl(cpu->fd, KVM_GET_MSRS, &msr) == 1;
-
-    *value = msr.entry.data;
-    return there;
-}
-
-static bool set_msr(VmcCpu *cpu, uint32_t index, uint64_t value)
-{
-    Msr msr = {.head.nmsrs = 1, .entry = {.index = index, .data = value}};
-
-    return ioctl(cpu->fd, KVM_SET_MSRS, &msr) == 1;
-}
-
 /* All that KVM says make up a CPU; some of them this host may not have after all. */
 static void save_msrs(VmcCpu *cpu, VmcStateWriter *w)
 {
@@ -144,7 +123,7 @@ static void save_msrs(VmcCpu *cpu, VmcStateWriter *w)
     for (uint32_t i = 0; i < list->nmsrs; i++) {
         struct kvm_msr_entry entry = {.index = list->indices[i]};
         uint64_t value;
-        if (get_msr(cpu, entry.index, &value)) {
+        if (vmc_kvm_get_msr(cpu, entry.index, &value)) {
             entry.data = value;
             g_array_append_val(values, entry);
         }
@@ -172,11 +151,11 @@ static void load_msrs(VmcCpu *cpu, VmcStateReader *r)
             value += (uint64_t)((unsigned __int128)cpu->vm->away_ns * cpu->vm->model.tsc_hz / 1000000000u);
         if (index == MSR_TSC_DEADLINE)
             deadline = value;
-        else if (!set_msr(cpu, index, value) && (!get_msr(cpu, index, &now) || now != value))
+        else if (!vmc_kvm_set_msr(cpu, index, value) && (!vmc_kvm_get_msr(cpu, index, &now) || now != value))
             vmc_state_fail(r, "KVM does not take register %#x of a CPU", index);
     }
     if (deadline && vmc_state_ok(r))
-        vmc_state_check(r, set_msr(cpu, MSR_TSC_DEADLINE, deadline), "a deadline");
+        vmc_state_check(r, vmc_kvm_set_msr(cpu, MSR_TSC_DEADLINE, deadline), "a deadline");
 }
 
 /* ---- CPUs ---- */

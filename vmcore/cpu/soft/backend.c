@@ -1,12 +1,5 @@
-/*
- * The software CPU as a backend of cpu/cpu.h: allocation, clock, wires.
- *
- * The guest's TSC is the host's, counted from the machine's birth, so that time in the guest costs nothing to
- * read.
- */
+/* The software CPU as a backend of cpu/cpu.h: allocation, wires. */
 #include <sys/mman.h>
-#include <time.h>
-#include <x86intrin.h>
 
 #include "cpu/soft/block.h"
 #include "cpu/soft/cpuid.h"
@@ -17,6 +10,7 @@
 #include "cpu/soft/save.h"
 #include "cpu/soft/slots.h"
 #include "cpu/soft/translate/translator.h"
+#include "cpu/soft/tsc.h"
 #include "vmcore/error.h"
 
 /* Most blocks run once or twice; translating one costs as much as interpreting it some dozen times. */
@@ -26,40 +20,6 @@
 #define LEAST_CODE_CACHE_MIB 4u
 /* Decoded blocks of one CPU. */
 #define BLOCK_ARENA_MIB 24u
-
-struct instant {
-    uint64_t tsc, ns;
-};
-
-/* TSC and clock at the same moment: the closest of a few tries, so that being interrupted does not count. */
-static struct instant take_instant(void)
-{
-    struct instant best = {0};
-    uint64_t closest = UINT64_MAX;
-    for (unsigned i = 0; i < 8; i++) {
-        struct timespec t;
-        uint64_t before = __rdtsc();
-        clock_gettime(CLOCK_MONOTONIC_RAW, &t);
-        uint64_t after = __rdtsc();
-        if (after - before < closest) {
-            closest = after - before;
-            best.tsc = before + closest / 2;
-            best.ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-        }
-    }
-    return best;
-}
-
-/* Host TSC ticks per second, measured over two milliseconds: good to some ten parts in a million. */
-static uint64_t measure_tsc(void)
-{
-    struct timespec pause = {.tv_nsec = 2000000};
-    struct instant a = take_instant();
-    nanosleep(&pause, NULL);
-    struct instant b = take_instant();
-    uint64_t hz = (uint64_t)((unsigned __int128)(b.tsc - a.tsc) * 1000000000u / (b.ns - a.ns));
-    return (hz + 50000) / 100000 * 100000;
-}
 
 /* What ESPALIER_CPU_ENGINE names, for whole test runs with either engine; DEFAULT when it is not set. */
 static bool engine_of_environment(VmcCpuEngine *engine, GError **error)
@@ -134,11 +94,10 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
         g_free(vm);
         return NULL;
     }
-    vm->tsc_hz = measure_tsc();
+    vmc_soft_tsc_init(vm);
     vm->model = (VmcCpuModelParams){params->model, params->n_cpus, vm->tsc_hz, VMC_APIC_TIMER_HZ,
                                     VMC_CPUID_SIGNATURE};
     vm->features = params->baseline_cpu ? 0 : vmc_features_of_model(vmc_features_of_host(), &vm->model);
-    vm->tsc_start = __rdtsc();
     g_mutex_init(&vm->split_lock);
     g_mutex_init(&vm->code_lock);
     g_mutex_init(&vm->lockstep_lock);
@@ -151,6 +110,7 @@ static void soft_vm_free(VmcCpuVm *vm)
     if (!vm)
         return;
     vm->memory->ops = NULL;
+    vmc_soft_tsc_clear(vm);
     g_mutex_clear(&vm->split_lock);
     g_mutex_clear(&vm->code_lock);
     g_mutex_clear(&vm->lockstep_lock);
@@ -262,7 +222,7 @@ static uint64_t soft_tsc_hz(VmcCpuVm *vm)
 
 static uint64_t soft_tsc_now(VmcCpuVm *vm)
 {
-    return __rdtsc() - vm->tsc_start;
+    return vmc_soft_tsc_now(vm);
 }
 
 static VmcCpuEngine soft_engine(VmcCpuVm *vm)
@@ -299,6 +259,8 @@ const VmcCpuBackend vmc_cpu_soft = {
     .translate = vmc_soft_translate,
     .tsc_hz = soft_tsc_hz,
     .tsc_now = soft_tsc_now,
+    .keep_time = vmc_soft_keep_time,
+    .slept = vmc_soft_slept,
     .engine = soft_engine,
     .get_stats = soft_get_stats,
     .save_vm = vmc_soft_save_vm,

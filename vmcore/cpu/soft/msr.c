@@ -10,9 +10,9 @@
 #include "cpu/soft/msr.h"
 
 #include <stddef.h>
-#include <x86intrin.h>
 
 #include "cpu/soft/segment.h"
+#include "cpu/soft/tsc.h"
 
 enum {
     MSR_TSC = 0x10,
@@ -108,7 +108,7 @@ static uint64_t *storage_of(VmcCpu *c, const struct storage *s)
 
 uint64_t vmc_soft_tsc(const VmcCpu *c)
 {
-    return __rdtsc() - c->vm->tsc_start + (uint64_t)c->msr.tsc_offset;
+    return vmc_soft_tsc_now(c->vm) + (uint64_t)c->msr.tsc_offset;
 }
 
 /* Moves this CPU's TSC; IA32_TSC_ADJUST moves along (SDM vol. 3 18.17.3). */

@@ -2,12 +2,11 @@
  * The software CPU as bytes (base/state.h): VmcCpuState, the model-specific registers, and what others have
  * asked of it and it has not done. Everything else it has is made again from these.
  */
-#include <x86intrin.h>
-
 #include "cpu/soft/msr.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/save.h"
 #include "cpu/soft/segment.h"
+#include "cpu/soft/tsc.h"
 
 /* Asked by other CPUs or devices, and not answered. REQ_INTR is asked again after loading. */
 #define KEPT_REQUESTS ((uint32_t)(REQ_NMI | REQ_INIT | REQ_SIPI))
@@ -24,7 +23,7 @@ void vmc_soft_save_vm(VmcCpuVm *vm, VmcStateWriter *w)
 {
     vmc_state_begin(w, "soft", 1);
     vmc_state_put_u64(w, vm->tsc_hz);
-    vmc_state_put_u64(w, __rdtsc() - vm->tsc_start);
+    vmc_state_put_u64(w, vmc_soft_tsc_now(vm));
     vmc_state_end(w);
 }
 
@@ -40,7 +39,7 @@ bool vmc_soft_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r)
                        " MHz, and that of this one does at %" G_GUINT64_FORMAT,
                        hz / 1000000, vm->tsc_hz / 1000000);
     tsc += (uint64_t)((unsigned __int128)elapsed_ns * vm->tsc_hz / 1000000000u);
-    vm->tsc_start = __rdtsc() - tsc;
+    vmc_soft_tsc_load(vm, tsc);
     return vmc_state_leave(r);
 }
 

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cpu/anchor.h"
 #include "cpu/cpu.h"
 #include "cpu/model.h"
 
@@ -379,6 +380,14 @@ struct VmcCpu {
     VmcCpuStats stats; /* last: counted off the fast paths only */
 };
 
+/* tsc.c */
+struct vmc_soft_tsc {
+    _Atomic uint64_t start; /* host TSC that is guest 0 */
+    _Atomic uint64_t floor; /* the host's is not below this, or has begun anew */
+    GMutex lock;            /* guards the anchor and changes of the others */
+    VmcAnchor anchor;       /* of the host's */
+};
+
 struct VmcCpuVm {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
@@ -391,7 +400,7 @@ struct VmcCpuVm {
     VmcCpuModelParams model;
     VmcCpu *cpus[64];
     uint64_t tsc_hz;
-    uint64_t tsc_start;   /* host TSC that is guest 0 */
+    struct vmc_soft_tsc tsc;
     GMutex lockstep_lock; /* whose turn it is */
     GMutex split_lock;    /* locked accesses that cross a page or touch devices */
     /* Handshake when a page begins to hold code (block.c). */
