@@ -7,7 +7,9 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [efi] [io]  default: all of them
+#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [sleep] [sleep-stopped] [efi] [io]
+#                         default: all of them
+#     run.sh sleep-soft   the software CPU on a host that sleeps; an hour
 #
 # io is fio and iperf3 in a Linux guest on our KVM backend and on QEMU's, in one table of ratios (tests/bench/guest_io.py).
 # It is run from this computer's own files, which the emulated host has as a read-only 9P share, for QEMU and Python are
@@ -97,7 +99,7 @@ boot()
     shift 2
     timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg -cpu max,+svm,+npt -m "$memory" "$@" ${QEMU_OPTIONS:-} -nodefaults \
         -display none -no-reboot -serial stdio -kernel "$build/guest/vmlinuz" -initrd "$work/initrd.img" \
-        -append "console=ttyS0 quiet panic=-1 what=$words where=$here build=$build" < /dev/null 2>&1 | stdbuf -oL tr -d '\r' | tee "$out" || true
+        -append "console=ttyS0 quiet panic=-1 what=$words where=$here build=$build ${append:-}" < /dev/null 2>&1 | stdbuf -oL tr -d '\r' | tee "$out" || true
 }
 
 # ended LOG: its init ends with one line of its own, "kvm-host: N wrong".
@@ -110,11 +112,13 @@ ended()
 
 firmware=
 io=
+sleeps=
 rest=
-for word in ${*:-unit bare gdb linux reboot devices saved efi io}; do
+for word in ${*:-unit bare gdb linux reboot devices saved sleep sleep-stopped efi io}; do
     case $word in
     efi) firmware=yes ;;
     io) io=yes ;;
+    sleep*) sleeps="$sleeps $word" ;;
     *) rest=$rest,$word ;;
     esac
 done
@@ -129,6 +133,15 @@ if [ -n "$io" ]; then
         -device virtio-9p-pci,fsdev=host,mount_tag=host
     ended "$work/io.log" || failed=yes
 fi
+# Hosts that sleep, suspended to RAM. QEMU's TSC goes on meanwhile, and stands still where time goes by the instruction.
+# To have its kernel tell the time by it takes an option.
+append=tsc=reliable
+for word in $sleeps; do
+    [ "$word" = sleep ] && counter= || counter="-icount shift=0"
+    boot "$work/$word.log" "$word" -smp 1 -machine q35,hpet=off $counter
+    ended "$work/$word.log" || failed=yes
+done
+append=
 tries=3
 while [ -n "$firmware" ]; do
     tries=$((tries - 1))
