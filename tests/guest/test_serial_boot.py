@@ -20,11 +20,15 @@ def boots_to_a_shell_and_powers_off():
 
 
 def sees_the_memory_it_was_given():
-    with boot_serial(memory=512) as guest:
-        total = int(re.search(r"MemTotal: +(\d+) kB", guest.run("cat /proc/meminfo")).group(1))
-        check(430 * 1024 < total < 512 * 1024, f"MemTotal of a guest with 512 MiB: {total} kB")
-        guest.send("poweroff -f\n")
-        equal(guest.wait(), 0, "exit status")
+    # Little, and more than there is room for below the addresses of devices (2 GiB).
+    for memory in 128, 512, 2048, 3072, 6144:
+        with boot_serial(memory=memory) as guest:
+            total = int(re.search(r"MemTotal: +(\d+) kB", guest.run("cat /proc/meminfo")).group(1)) // 1024
+            check(memory * 0.96 - 64 < total < memory, f"MemTotal of a guest with {memory} MiB: {total} MiB")
+            above = re.findall(r"^([0-9a-f]{9,})-[0-9a-f]+ : System RAM", guest.run("cat /proc/iomem"), re.M)
+            equal([int(start, 16) for start in above], [1 << 32] if memory > 2048 else [], "what is above 4 GiB")
+            guest.send("poweroff -f\n")
+            equal(guest.wait(), 0, "exit status")
 
 
 def two_cpus_run_at_once():
@@ -35,6 +39,33 @@ def two_cpus_run_at_once():
                   "'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done' & done; wait")
         ticks = re.search(r"LOC: +(\d+) +(\d+)", guest.run("cat /proc/interrupts"))
         check(ticks and int(ticks.group(1)) > 0 and int(ticks.group(2)) > 0, f"timer ticks:\n{guest.tail()}")
+        guest.send("poweroff -f\n")
+        equal(guest.wait(), 0, "exit status")
+
+
+def list_of(text):
+    """The numbers of a list as Linux writes one: 0-2,5."""
+    numbers = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def as_many_cpus_as_a_large_computer_has():
+    with boot_serial(cpus=32) as guest:
+        equal(guest.run("nproc").strip(), "32", "nproc")
+        folder = "/sys/devices/system/cpu/cpu"
+        for name, wanted in ("core_siblings_list", [*range(32)]), ("thread_siblings_list", [31]):
+            equal(list_of(guest.run(f"cat {folder}31/topology/{name}")), wanted, f"{name} of the last CPU")
+        cores = sorted(int(number) for number in guest.run(f"cat {folder}*/topology/core_id").split())
+        equal(cores, [*range(32)], "core_id of all CPUs")
+        # Each gets interrupts of the others and of its own timer.
+        guest.run("for c in $(seq 0 31); do taskset -c $c sh -c 'sleep 0.1' & done; wait")
+        ticks = re.search(r"LOC:((?: +\d+)+)", guest.run("cat /proc/interrupts")).group(1).split()
+        check(len(ticks) == 32 and all(int(number) > 0 for number in ticks), f"timer ticks: {ticks}")
+        log = guest.run("dmesg")
+        check("BUG:" not in log and "stall" not in log and "WARNING" not in log, f"the kernel says:\n{log[-3000:]}")
         guest.send("poweroff -f\n")
         equal(guest.wait(), 0, "exit status")
 
@@ -137,6 +168,6 @@ def auto_takes_a_cpu_that_boots_linux():
         equal(guest.wait(), 0, "exit status")
 
 
-main(boots_to_a_shell_and_powers_off, sees_the_memory_it_was_given, two_cpus_run_at_once, reboot_boots_again,
-     time_goes_by_as_on_the_host, kernel_finds_nothing_wrong, serial_output_goes_to_a_log_file,
+main(boots_to_a_shell_and_powers_off, sees_the_memory_it_was_given, two_cpus_run_at_once, as_many_cpus_as_a_large_computer_has,
+     reboot_boots_again, time_goes_by_as_on_the_host, kernel_finds_nothing_wrong, serial_output_goes_to_a_log_file,
      auto_takes_a_cpu_that_boots_linux, counts_what_its_cpus_did, counts_them_up_to_a_signal)

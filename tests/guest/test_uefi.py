@@ -58,7 +58,7 @@ def shell_comes_up_and_variables_survive():
             equal(os.path.getsize(os.path.join(folder, "vars.fd")), 540672, "size of the variable store")
             guest.send("reset -s\r")
             equal(guest.wait(30), 0, "exit status after “reset -s”")
-        with boot(f"efi,variable-store={os.path.join(folder, 'vars.fd')},firmware={FIRMWARE}") as guest:
+        with boot(f"efi,variable-store={os.path.join(folder, 'vars.fd')},firmware={FIRMWARE}", memory=128) as guest:
             shell(guest)
             seen = ask(guest, f"dmpstore Espalier -guid {OWN_GUID}")
             check("EE FF C0 00" in seen, f"the variable is not what was stored:\n{seen}")
@@ -119,7 +119,7 @@ def order_next_and_reset():
 
 def kernel_by_the_firmware():
     with scratch() as folder:
-        for cpus, memory in (4, 256), (1, 6144):
+        for cpus, memory in (32, 256), (1, 6144):
             with boot(f"{store(folder)},kernel={KERNEL},initrd={SERIAL},cmdline=\"console=ttyS0\"", cpus=cpus,
                       memory=memory) as guest:
                 linux(guest)

@@ -90,6 +90,7 @@ static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
     vm->pio = params->pio;
     vm->mmio = params->mmio;
     vm->n_cpus = params->n_cpus;
+    vm->crowded = params->n_cpus > g_get_num_processors();
     if (!vmc_soft_engine(vm, params, error)) {
         g_free(vm);
         return NULL;

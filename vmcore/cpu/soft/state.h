@@ -377,6 +377,8 @@ struct VmcCpu {
     _Atomic uint32_t code_epoch_seen; /* handshake of REQ_CODE */
     _Atomic uint64_t dirty_seen;      /* the last of vm->dirty_epoch that REQ_DIRTY was served for */
 
+    unsigned pauses; /* instructions PAUSE */
+
     VmcCpuStats stats; /* last: counted off the fast paths only */
 };
 
@@ -392,6 +394,7 @@ struct VmcCpuVm {
     VmcMemory *memory;
     VmcBus *pio, *mmio;
     unsigned n_cpus;
+    bool crowded;        /* more CPUs than the host has for us */
     VmcCpuEngine engine; /* never VMC_ENGINE_DEFAULT */
     bool lockstep;
     unsigned code_cache_kib, block_arena_kib; /* of each CPU; what is too little is rounded up */

@@ -3,6 +3,8 @@
  * direction flags. Half of all instructions a guest runs are here, so the common MOV forms have tight
  * handlers.
  */
+#include <sched.h>
+
 #include "cpu/soft/exec/integer.h"
 
 #define OP(name) static void op_##name(VmcCpu *c, const struct vmc_uop *u)
@@ -185,9 +187,16 @@ OP(nop)
 {
     VMC_NEXT(c, u);
 }
+
+/* What is waited for is often a CPU that the host has no room to run just now. With fewer than that many in a
+ * row the wait was short; they take some thousand cycles, as the pause-loop exits of hypervisors do. */
+#define PAUSES_BEFORE_YIELD 32
+
 OP(pause)
 {
     __builtin_ia32_pause();
+    if (c->vm->crowded && ++c->pauses % PAUSES_BEFORE_YIELD == 0)
+        sched_yield();
     VMC_NEXT(c, u);
 }
 
