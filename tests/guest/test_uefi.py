@@ -3,7 +3,7 @@
 
 time-limit: 900
 """
-from guest import CPU, CTL, DEVICES, KERNEL, PEER, SERIAL, Failure, Process, Skip, check, equal, main, scratch
+from guest import CPU, CTL, DEVICES, KERNEL, PEER, SERIAL, Failure, Process, Skip, check, equal, host, main, scratch, until
 from media import FIRMWARE, linux_files, linux_menu, make_disk, make_iso, need_media, need_uefi
 
 import os
@@ -130,26 +130,113 @@ def kernel_by_the_firmware():
                 equal(guest.wait(), 0, "exit status")
 
 
+def refused(bootloader, words, *devices):
+    line = [CTL, "run", "--cpu", CPU, "--bootloader", bootloader]
+    for device in devices:
+        line += ["--device", device]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    check(done.returncode in (1, 2), f"exit status with {bootloader}: {done.returncode}")
+    check(words in done.stderr, f"“{words}” is not in:\n{done.stderr}")
+    equal(done.stderr.count("\n"), 1, f"lines about {bootloader}:\n{done.stderr}")
+
+
+def contents(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def mistakes_are_told():
     if PEER:
         raise Skip("only for espalierctl")
     need_uefi()
+    template = contents("/usr/share/OVMF/OVMF_VARS_4M.fd")
     with scratch() as folder:
-        cut, small, empty = (os.path.join(folder, name) for name in ("CODE.fd", "small.fd", "empty.fd"))
-        with open(FIRMWARE, "rb") as file, open(cut, "wb") as short:
-            short.write(file.read(1 << 20))
-        with open("/usr/share/OVMF/OVMF_VARS.fd", "rb") as file, open(small, "wb") as other:
-            other.write(file.read())
-        with open(empty, "wb") as file:
-            file.truncate(540672)
-        for options, words in ((f"{store(folder)},firmware={cut}", "cut short"), (f"efi,variable-store={small}", "does not go with"),
-                               (f"efi,variable-store={empty}", "does not begin with a firmware volume"),
-                               (f"efi,variable-store={folder}/none.fd", "add create"), (f"efi,variable-store={folder}", "directory")):
-            done = subprocess.run([CTL, "run", "--bootloader", options], capture_output=True, text=True, check=False, timeout=60)
-            equal(done.returncode, 2, f"exit status with {options}")
-            check(words in done.stderr, f"“{words}” is not in:\n{done.stderr}")
-        with open(small, "rb") as file, open("/usr/share/OVMF/OVMF_VARS.fd", "rb") as other:
-            check(file.read() == other.read(), "the store that was refused has been changed")
+        def file(name, content):
+            path = os.path.join(folder, name)
+            with open(path, "wb") as new:
+                new.write(content)
+            return path
+
+        cut = file("CODE.fd", contents(FIRMWARE)[:1 << 20])
+        refused(f"{store(folder)},firmware={cut}", "cut short")
+        refused(f"efi,variable-store={folder}/none.fd", "add create")
+        refused(f"efi,variable-store={folder}", "directory")
+        good = file("good.fd", template)
+        secure = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+        if os.path.exists(secure):
+            refused(f"efi,variable-store={good},firmware={secure}",
+                    f"“{secure}” cannot be used: it needs System Management Mode (for Secure Boot)")
+        equal(contents(good), template, "the store that firmware was refused with")
+        equal(sorted(os.listdir(folder)), ["CODE.fd", "good.fd"], "files, of which none is new")
+        for name, content, words in (("small", contents("/usr/share/OVMF/OVMF_VARS.fd"), "does not go with"),
+                                     ("empty", bytes(540672), "does not begin with a firmware volume"),
+                                     ("short", template[:540672 - 4096], "does not go with"),
+                                     ("shorter", template[:540672 - 100], "does not go with"),
+                                     ("nothing", b"", "is empty")):
+            path = file(name, content)
+            refused(f"efi,variable-store={path},create", words)
+            equal(contents(path), content, f"the store that was refused ({name})")
 
 
-main(mistakes_are_told, shell_comes_up_and_variables_survive, every_medium_boots, order_next_and_reset, kernel_by_the_firmware)
+def another_machines_variables_are_left_alone():
+    with scratch() as folder:
+        path = os.path.join(folder, "vars.fd")
+        with boot(store(folder)) as guest:
+            until("the store is there", lambda: os.path.exists(path))
+            guest.expect(r"BdsDxe|UEFI|Press", SHELL_SECONDS)
+            before = contents(path)
+            refused(store(folder), f"“{path}” is in use by another virtual machine; each needs one of its own")
+            equal(contents(path), before, "the store")
+            equal(guest.child.poll(), None, "exit status of the machine it belongs to")
+
+
+def media_that_do_not_boot_are_named():
+    need_media()
+    with scratch() as folder:
+        tree, data, bios, disk = (os.path.join(folder, name) for name in ("tree", "data.iso", "bios.iso", "disk.img"))
+        os.mkdir(tree)
+        for name in "readme", "bios":
+            with open(os.path.join(tree, name), "wb") as new:
+                new.write(bytes(4096))
+        host("xorriso", "-as", "mkisofs", "-quiet", "-o", data, tree)
+        host("xorriso", "-as", "mkisofs", "-quiet", "-b", "bios", "-no-emul-boot", "-o", bios, tree)
+        make_disk(disk, {"EFI/BOOT/BOOTX64.EFI": b"MZ"})
+        said = r"“{}” cannot be booted by UEFI firmware: .*{}"
+        for devices, words in (((f"usb-mass-storage,path={data},cdrom",), said.format(data, "without any boot entry")),
+                               ((f"usb-mass-storage,path={bios},cdrom",), said.format(bios, "BIOS only")),
+                               ((f"virtio-blk,path={bios},readonly",), said.format(bios, "BIOS only")),
+                               ((f"virtio-blk,path={disk}", f"usb-mass-storage,path={data},readonly,bootIndex=1"),
+                                said.format(data, "without any boot entry"))):
+            with boot(store(folder, "new.fd"), devices) as guest:
+                guest.expect(words, 30)
+            os.unlink(os.path.join(folder, "new.fd"))
+        # A disc with data beside a disk that boots is as it should be.
+        with boot(store(folder, "new.fd"), (f"virtio-blk,path={disk}", f"usb-mass-storage,path={data},cdrom")) as guest:
+            guest.expect(r"BdsDxe", SHELL_SECONDS)
+            check("cannot be booted" not in guest.seen, guest.tail())
+
+
+def a_machine_in_its_firmware_comes_back():
+    with scratch() as folder:
+        control, state = os.path.join(folder, "control"), os.path.join(folder, "state")
+        with boot(store(folder), cpus=2, extra=("--control", control)) as guest:
+            shell(guest)
+            ask(guest, f"setvar Before -guid {OWN_GUID} -bs -rt -nv =0x1122")
+            host(CTL, "save", control, state)
+            equal(guest.wait(), 0, "exit status of the machine that was saved")
+        with boot(store(folder), cpus=2, extra=("--control", control, "--restore", state)) as guest:
+            guest.send("\r")
+            guest.expect(r"Shell> ", 30)
+            check("22 11" in ask(guest, f"dmpstore Before -guid {OWN_GUID}"), "the variable is gone")
+            ask(guest, f"setvar After -guid {OWN_GUID} -bs -rt -nv =0x3344")
+            guest.send("reset\r")  # the firmware starts anew, from what is in the store
+            shell(guest)
+            seen = ask(guest, f"dmpstore -guid {OWN_GUID}")
+            check("22 11" in seen and "44 33" in seen, f"the variables afterwards:\n{seen}")
+            guest.send("reset -s\r")
+            equal(guest.wait(30), 0, "exit status")
+
+
+main(mistakes_are_told, another_machines_variables_are_left_alone, media_that_do_not_boot_are_named,
+     shell_comes_up_and_variables_survive, a_machine_in_its_firmware_comes_back, every_medium_boots, order_next_and_reset,
+     kernel_by_the_firmware)

@@ -186,6 +186,7 @@ static VmcGuest *assemble(VmcMachine *machine, uint64_t started_at, GError **err
 
 VmcGuest *vmc_guest_new(VmcMachine *machine, uint64_t started_at, GError **error)
 {
+    vmc_machine_look_at_media(machine);
     VmcGuest *guest = assemble(machine, started_at, error);
 
     if (guest && (!reset_board(guest, error) || !start_vcpus(guest, error))) {

@@ -153,6 +153,9 @@ void vmc_guest_free(VmcGuest *guest);
 bool vmc_guest_add_devices(VmcGuest *guest, GError **error);
 /* Tells firmware in which order to try those that have a bootIndex (devices/boot_order.c). */
 void vmc_guest_set_boot_order(VmcGuest *guest);
+/* Tells the user if firmware will find nothing to boot on the media there are (devices/boot_media.c). Before
+ * the devices are made. */
+void vmc_machine_look_at_media(VmcMachine *machine);
 
 /* What is wrong with one device, also together with the others (validate.c); as vmc_config_validate. */
 GPtrArray *vmc_config_validate_device(const VmcConfig *config, guint index);

@@ -10,6 +10,7 @@
 
 #include "boot/bzimage.h"
 #include "boot/efi.h"
+#include "boot/smm.h"
 #include "cpu/model.h"
 #include "machine/devices/kind.h"
 #include "machine/initrd.h"
@@ -138,7 +139,7 @@ static void check_firmware(GPtrArray *faults, const VmcConfig *config)
         add_fault(
             faults, "boot.variableStore",
             "no variable store is given; give the path of a file in which the firmware keeps its variables");
-    if (!vmc_efi_find(boot->firmware, &code, &variables, &error) ||
+    if (!vmc_efi_find(boot->firmware, &code, &variables, &error) || !vmc_efi_check_smm(code, NULL, &error) ||
         (fd = vmc_efi_open_code(code, &size, &error)) < 0) {
         add_error(faults, "boot.firmware", error);
         return;
