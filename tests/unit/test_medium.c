@@ -166,6 +166,33 @@ static void nonsense_ends(void **state)
         look_at(f, bytes, cut);
 }
 
+/* Bytes anywhere in what is looked at. */
+static void anything_may_be_in_it(void **state)
+{
+    Folder *f = *state;
+    const char *names[] = {"gpt", "both.iso"};
+    GRand *rand = g_rand_new_with_seed(1);
+
+    shell(f, FAT
+          "truncate -s 1M gpt; echo 'label: gpt\nstart=64,size=256,type=U' | sfdisk -q gpt;"
+          "mkdir tree; truncate -s 16K tree/bios; truncate -s 64K tree/efi;"
+          "xorriso -as mkisofs -quiet -o both.iso -b bios -no-emul-boot -boot-load-size 4 -eltorito-alt-boot "
+          "-e efi -no-emul-boot tree");
+    for (unsigned i = 0; i < 400; i++) {
+        g_autofree char *path = g_build_filename(f->path, names[i % 2], NULL), *bytes = NULL;
+        gsize size;
+
+        assert_true(g_file_get_contents(path, &bytes, &size, NULL));
+        for (unsigned n = 0; n < 1 + i / 20; n++) {
+            gsize at = i % 2 ? 16 * 2048 + (gsize)g_rand_int_range(rand, 0, 12 * 2048)
+                             : (gsize)g_rand_int_range(rand, 440, 2048);
+            bytes[at] = g_rand_boolean(rand) ? (char)0xff : (char)g_rand_int(rand);
+        }
+        look_at(f, (const uint8_t *)bytes, MIN(size, 128u << 10));
+    }
+    g_rand_free(rand);
+}
+
 static void what_is_said_is_one_sentence(void **state)
 {
     static const struct {
@@ -218,6 +245,7 @@ int main(void)
         T(disks_without_do_not),
         T(discs_are_known_by_their_catalog),
         T(nonsense_ends),
+        T(anything_may_be_in_it),
         T(what_is_said_is_one_sentence),
         T(firmware_with_smm_is_known_by_its_descriptor),
     };
