@@ -1,7 +1,8 @@
 /*
  * The host sleeps: what its time stamp counter makes of that, and that a machine's goes on all the same. This
  * computer does not sleep for a test, so a counter's anchor is dropped in the past: what differs then is what
- * differs after a sleep. A host that really sleeps is in tests/guest/kvm-host.
+ * differs after a sleep. With arguments CPU SECONDS (“soft 40”) it is put to sleep after all, which takes
+ * root and a clock that can wake it: tests/guest/kvm-host has one that nobody works on.
  */
 #include <stdio.h>
 
@@ -111,15 +112,19 @@ static void test_the_guests_counter_does_not_run_back_with_the_hosts(void **stat
 
 /* ---- a machine ---- */
 
-static VmcMachine *start_counting(const char *dir)
+/* Its first CPU writes its time stamp counter to 60000h for ever. */
+static VmcMachine *start_clock(const char *dir, VmcCpuKind kind)
 {
     VmcConfig *config = vmc_config_new();
     TinyCode code = {.n = 0};
     GError *error = NULL;
 
-    tiny_count(&code);
+    TINY(&code, 0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09,
+         0xd0); /* rdtsc; shl $32, %rdx; or %rdx, %rax */
+    TINY(&code, 0x48, 0x89, 0x04, 0x25, 0x00, 0x00, 0x06, 0x00, 0xeb,
+         0xed); /* mov %rax, 0x60000; jmp to rdtsc */
     config->memory = 16ull << 20;
-    config->cpu = VMC_CPU_SOFT;
+    config->cpu = kind;
     config->cpus = 3; /* two of which are never woken */
     config->boot.kind = VMC_BOOT_LINUX;
     config->boot.kernel = tiny_kernel(dir, "kernel", &code);
@@ -148,7 +153,7 @@ static void sleep_and_look(VmcMachine *machine)
 static void test_a_machine_hears_of_it_whether_it_runs_or_not(void **state)
 {
     char *dir = tiny_dir();
-    VmcMachine *machine = start_counting(dir);
+    VmcMachine *machine = start_clock(dir, VMC_CPU_SOFT);
 
     for (unsigned i = 0; i < 10; i++) {
         sleep_and_look(machine);
@@ -162,7 +167,73 @@ static void test_a_machine_hears_of_it_whether_it_runs_or_not(void **state)
     tiny_dir_remove(dir);
 }
 
-int main(void)
+/* ---- a computer that sleeps ---- */
+
+static VmcCpuKind sleeping_kind;
+static unsigned sleeping_seconds;
+
+static void write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    ssize_t n = write(fd, text, strlen(text));
+
+    if (n < 0)
+        fail_msg("cannot write to %s", path);
+    close(fd);
+}
+
+/* What the guest says it is; its CPU may be slow. */
+static double guest_seconds(VmcMachine *machine)
+{
+    volatile uint64_t *tsc = (uint64_t *)vmc_memory_host(machine->guest->memory, 0x60000, 8);
+    uint64_t before = *tsc;
+    int64_t end = g_get_monotonic_time() + WAIT;
+
+    for (; *tsc == before; g_usleep(1000))
+        assert_true(g_get_monotonic_time() < end);
+    return (double)*tsc / (double)machine->guest->backend->tsc_hz(machine->guest->vm);
+}
+
+static void test_a_guest_loses_no_time_by_it(void **state)
+{
+    g_autofree char *alarm = g_strdup_printf("+%u", sleeping_seconds);
+    char *dir = tiny_dir();
+    VmcMachine *machine = start_clock(dir, sleeping_kind);
+    VmcHostTime then, now;
+
+    guest_seconds(machine);
+    double before = guest_seconds(machine);
+    uint64_t tsc = __rdtsc();
+    vmc_host_time(&then);
+    write_text("/sys/class/rtc/rtc0/wakealarm", "0");
+    write_text("/sys/class/rtc/rtc0/wakealarm", alarm);
+    write_text("/sys/power/state", "mem");
+    g_usleep(500000);
+    guest_seconds(machine); /* what is there may be older */
+    double guest = guest_seconds(machine) - before;
+    tsc = __rdtsc() - tsc;
+    vmc_host_time(&now);
+    double host = (double)(now.boot_ns - then.boot_ns) / 1e9;
+    printf("the host says %.2f s, of which it slept %.2f, its counter %.2f, the guest %.2f\n", host,
+           (double)(now.slept_ns - then.slept_ns) / 1e9,
+           (double)tsc / (double)machine->guest->backend->tsc_hz(machine->guest->vm), guest);
+    assert_true(now.slept_ns - then.slept_ns > sleeping_seconds * S / 2);
+    assert_true(guest > host - 1 && guest < host + 1);
+    vmc_machine_stop(machine);
+    g_object_unref(machine);
+    tiny_dir_remove(dir);
+}
+
+static int sleep_really(const char *cpu, const char *seconds)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_guest_loses_no_time_by_it)};
+
+    sleeping_kind = g_str_equal(cpu, "kvm") ? VMC_CPU_KVM : VMC_CPU_SOFT;
+    sleeping_seconds = (unsigned)atoi(seconds);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_counter_that_went_on_has_lost_nothing),
@@ -174,5 +245,5 @@ int main(void)
         cmocka_unit_test(test_a_machine_hears_of_it_whether_it_runs_or_not),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return argc == 3 ? sleep_really(argv[1], argv[2]) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,6 @@ $(B)/kvm-host/bare/%.bin: tests/guest/bare/%.S tests/guest/bare/bare.h
 ifdef WAY
 .PHONY: test-kvm
 test-kvm: $(B)/tests/test_bare $(B)/tests/test_gdb $(B)/tests/test_kvm $(B)/tests/test_slots \
-		$(B)/espalierctl $(KVM_HOST_BARE) $(GUEST) $(TOOLS)
+		$(B)/tests/test_host_sleep $(B)/espalierctl $(KVM_HOST_BARE) $(GUEST) $(TOOLS)
 	$(Q)tests/guest/kvm-host/run.sh
 endif

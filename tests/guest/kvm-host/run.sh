@@ -7,9 +7,8 @@
 # made to name every check that fails and go on, and run twice: on QEMU alone, and on our KVM backend inside it. What
 # fails on the second only is our fault, unless the source line says what QEMU does there ("QEMU: ...").
 #
-#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [sleep] [sleep-stopped] [efi] [io]
-#                         default: all of them
-#     run.sh sleep-soft   the software CPU on a host that sleeps; an hour
+#     run.sh [unit] [bare [GUEST]] [gdb] [linux] [reboot] [devices] [saved] [sleep] [efi] [io]  default: all of them
+#     run.sh sleep-soft | sleep-tsc | sleep-clock | sleep-on  one of the hosts that sleep
 #
 # io is fio and iperf3 in a Linux guest on our KVM backend and on QEMU's, in one table of ratios (tests/bench/guest_io.py).
 # It is run from this computer's own files, which the emulated host has as a read-only 9P share, for QEMU and Python are
@@ -71,7 +70,7 @@ for module in $share; do
     echo "$module" >> "$root/modules/share"
 done
 for program in "$build/tests/test_bare" "$build/tests/test_gdb" "$build/tests/test_kvm" "$build/tests/test_slots" \
-    "$build/espalierctl"; do
+    "$build/tests/test_host_sleep" "$build/espalierctl"; do
     strip -o "$root/build/$(basename "$program")" "$program"
     ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
         mkdir -p "$root$(dirname "$library")"
@@ -115,11 +114,12 @@ firmware=
 io=
 sleeps=
 rest=
-for word in ${*:-unit bare gdb linux reboot devices saved sleep sleep-stopped efi io}; do
+for word in ${*:-unit bare gdb linux reboot devices saved sleep efi io}; do
     case $word in
     efi) firmware=yes ;;
     io) io=yes ;;
-    sleep*) sleeps="$sleeps $word" ;;
+    sleep) sleeps="sleep-soft sleep-tsc sleep-clock sleep-on" ;;
+    sleep-*) sleeps="$sleeps $word" ;;
     *) rest=$rest,$word ;;
     esac
 done
@@ -134,11 +134,11 @@ if [ -n "$io" ]; then
         -device virtio-9p-pci,fsdev=host,mount_tag=host
     ended "$work/io.log" || failed=yes
 fi
-# Hosts that sleep, suspended to RAM. QEMU's TSC goes on meanwhile, and stands still where time goes by the instruction.
-# To have its kernel tell the time by it takes an option.
+# Hosts that sleep once, suspended to RAM (a second time they wake up at once). QEMU's TSC goes on meanwhile, and stands
+# still where time goes by the instruction. To have its kernel tell the time by it takes an option.
 append=tsc=reliable
 for word in $sleeps; do
-    [ "$word" = sleep ] && counter= || counter="-icount shift=0"
+    [ "$word" = sleep-on ] && counter= || counter="-icount shift=0"
     boot "$work/$word.log" "$word" -smp 1 -machine q35,hpet=off $counter
     ended "$work/$word.log" || failed=yes
 done
