@@ -182,9 +182,9 @@ void esp_control_free(EspControl *control)
 
         g_signal_handlers_disconnect_by_data(peer, control);
         g_dbus_connection_flush_sync(peer, NULL, NULL);
+        g_dbus_interface_skeleton_unexport_from_connection(G_DBUS_INTERFACE_SKELETON(control->object), peer);
         g_dbus_connection_close_sync(peer, NULL, NULL);
     }
-    g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(control->object));
     g_signal_handlers_disconnect_by_data(control->object, control);
     g_object_unref(control->object);
     g_ptr_array_unref(control->peers);

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/ctl/control.h"
+#include "app/ctl/commands.h"
 #include "app/ctl/disk.h"
 #include "app/ctl/run.h"
 #include "app/ctl/settings.h"
@@ -16,19 +16,27 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
-    {"run", esp_ctl_run, "run a virtual machine in this terminal"},
+    {"list", esp_ctl_list, "list the machines of the library"},
+    {"status", esp_ctl_status, "say how a machine is, and what it takes"},
     {"show", esp_ctl_show, "what a machine in the library is told"},
     {"set", esp_ctl_set, "change that"},
+    {"start", esp_ctl_start, "start a machine of the library"},
+    {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},
+    {"reset", esp_ctl_reset, "press the reset button"},
+    {"pause", esp_ctl_pause, "pause a running machine"},
+    {"resume", esp_ctl_resume, "let a paused machine go on"},
+    {"save", esp_ctl_save, "save a running machine to a file and stop it"},
+    {"snapshot", esp_ctl_snapshot, "keep all disks of a running machine as they are now"},
+    {"ip", esp_ctl_ip, "print the addresses of a running machine"},
+    {"screenshot", esp_ctl_screenshot, "write what a running machine shows to a picture"},
+    {"send-key", esp_ctl_send_key, "press keys of a running machine"},
+    {"log", esp_ctl_log, "print what happened to a machine"},
+    {"run", esp_ctl_run, "run a machine described here, in this terminal"},
     {"devices", esp_ctl_devices, "list what a machine has; devices add and remove change that"},
     {"device", esp_ctl_device, "do something with a device of a running machine"},
     {"attach", esp_ctl_attach, "plug a device into a running machine"},
     {"detach", esp_ctl_detach, "pull a device out of a running machine"},
-    {"pause", esp_ctl_pause, "pause a running machine"},
-    {"resume", esp_ctl_resume, "let a paused machine go on"},
-    {"snapshot", esp_ctl_snapshot, "keep all disks of a running machine as they are now"},
-    {"save", esp_ctl_save, "save a running machine to a file and stop it"},
     {"disk", esp_ctl_disk, "disk images, their snapshots and linked clones"},
-    {"stop", esp_ctl_stop, "press the power button; with --force, pull the plug"},
 };
 
 static void print_help(void)

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "app/bundle.h"
-#include "app/ctl/control.h"
 #include "app/ctl/run.h"
+#include "app/ctl/target.h"
 #include "app/settings.h"
 #include "app/settings_manual.h"
 #include "app/vfkit_device.h"

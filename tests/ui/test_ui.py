@@ -156,7 +156,7 @@ def test_a_closed_window_does_not_stop_the_machine(desktop):
 
     # A process that dies badly is noticed, and nothing is left that keeps the machine from starting.
     os.kill(pid, signal.SIGKILL)
-    desktop.press(desktop.find("push button", "Start “Quince”"))
+    desktop.press(desktop.find("push button", "Start Again"))
     wait_for("another process", lambda: runner(folder)[0] not in (0, pid))
     wait_state(folder, "running")
     again = runner(folder)[0]
