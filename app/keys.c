@@ -86,9 +86,9 @@ bool esp_chord_parse(const char *text, EspChord *chord, GError **error)
         if (!code) {
             g_set_error(
                 error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "There is no key “%s” for “%s”; names are as in Linux (KEY_A, leftctrl) or X (Return, "
-                "Control_L)",
-                names[i], text);
+                "There is no key “%s”; names are as in Linux (KEY_A, leftctrl) or X (Return, Control_L), "
+                "joined by - where keys are pressed together",
+                names[i]);
             return false;
         }
         chord->codes[chord->n++] = code;

@@ -63,11 +63,11 @@ static void set_accels(GtkApplication *application)
         gtk_application_set_accels_for_action(application, table[i].action, table[i].accels);
 }
 
-static void load_style(void)
+void esp_application_load_style(GdkScreen *screen)
 {
     g_autoptr(GtkCssProvider) provider = gtk_css_provider_new();
     gtk_css_provider_load_from_resource(provider, "/org/espalier/Espalier/style.css");
-    gtk_style_context_add_provider_for_screen(gdk_screen_get_default(), GTK_STYLE_PROVIDER(provider),
+    gtk_style_context_add_provider_for_screen(screen, GTK_STYLE_PROVIDER(provider),
                                               GTK_STYLE_PROVIDER_PRIORITY_APPLICATION);
 }
 
@@ -83,10 +83,10 @@ static void esp_application_startup(GApplication *gapplication)
     G_APPLICATION_CLASS(esp_application_parent_class)->startup(gapplication);
     g_action_map_add_action_entries(G_ACTION_MAP(application), actions, G_N_ELEMENTS(actions), application);
     set_accels(GTK_APPLICATION(application));
-    load_style();
     gtk_window_set_default_icon_name(ESP_APPLICATION_ID);
     if (is_machine(gapplication))
         return; /* its process has the rest */
+    esp_application_load_style(gdk_screen_get_default());
     application->settings = esp_settings_new();
     application->signal_ids[0] = g_unix_signal_add(SIGTERM, on_signal, application);
     application->signal_ids[1] = g_unix_signal_add(SIGINT, on_signal, application);

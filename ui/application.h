@@ -24,5 +24,7 @@ EspApplication *esp_application_new(bool service);
 /* What a machine's window needs of an application: actions, shortcuts, style. It is registered, never run;
  * the default display has to be there. */
 EspApplication *esp_application_new_for_machine(void);
+/* Our style for the windows on a screen; the library does that for its own. */
+void esp_application_load_style(GdkScreen *screen);
 
 G_END_DECLS

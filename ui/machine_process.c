@@ -22,11 +22,12 @@ typedef struct Process {
     EspVmSession *session;
     GDBusConnection *bus; /* the session bus, or NULL */
 
-    /* The window, and what it needs; all NULL without one. */
+    EspApplication *application; /* from the first window on, whatever display it is on; or NULL */
+    GSettings *settings;
+
+    /* The window, and where it is; all NULL without one. */
     GdkDisplay *display;
     EspDisplayGuard *guard;
-    EspApplication *application;
-    GSettings *settings;
     GtkWidget *window;
 
     bool ending; /* by a signal */
@@ -92,8 +93,6 @@ static void drop_window(Process *process)
 static void drop_display(Process *process)
 {
     drop_window(process);
-    g_clear_object(&process->application);
-    g_clear_object(&process->settings);
     g_clear_pointer(&process->guard, esp_display_guard_free);
     if (process->display) {
         gdk_display_close(process->display);
@@ -141,14 +140,17 @@ static bool take_display(Process *process, const char *name, GError **error)
     process->display = display;
     gdk_display_manager_set_default_display(gdk_display_manager_get(), display);
     process->guard = esp_display_guard_new(display, on_display_lost, process);
-    process->application = esp_application_new_for_machine();
+    esp_application_load_style(gdk_display_get_default_screen(display));
+    if (process->application)
+        return true;
     outlive_bus(process);
+    process->settings = esp_settings_new();
+    process->application = esp_application_new_for_machine();
     return g_application_register(G_APPLICATION(process->application), NULL, error);
 }
 
 static void make_window(Process *process)
 {
-    process->settings = esp_settings_new();
     process->window =
         esp_vm_window_new(GTK_APPLICATION(process->application), process->session, process->settings);
     g_signal_connect_swapped(process->window, "destroy", G_CALLBACK(on_window_destroyed), process);
@@ -251,6 +253,8 @@ int esp_machine_process_run(const char *bundle_path, bool window)
         status = run(&process, window);
         esp_vm_session_stop(process.session);
         drop_display(&process);
+        g_clear_object(&process.settings);
+        g_clear_object(&process.application);
         esp_vm_session_set_presenter(process.session, NULL, NULL);
         g_object_unref(process.session);
     }
