@@ -4,7 +4,11 @@
  * X11: GDK's handler of I/O errors calls _exit. It is replaced by one that returns, and Xlib, which would end
  * the program then, is told by XSetIOErrorExitHandler (libX11 1.7) not to. From then on every call of Xlib
  * with this Display does nothing and returns, so that whoever was in the middle of one gets out of it, and
- * the main loop gets the news with high priority.
+ * the main loop gets the news with high priority. GDK's own end of the display stays, since closing it leaves
+ * timers and devices behind that still ask it: its descriptor becomes one that never has anything to read.
+ *
+ * Mesa's software renderer then asks for the size of a pixmap in the middle of a frame, does not look whether
+ * it was told, and copies as many rows as stood on its stack, which is why XGetGeometry is ours (below).
  *
  * Wayland: GDK's event source calls _exit when it can neither flush nor read. A source of higher priority
  * looks at the connection first, in each of its two phases; once it is ready GLib asks no source of a lower
@@ -13,8 +17,12 @@
  */
 #include "ui/display_guard.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #ifdef GDK_WINDOWING_X11
 #include <X11/Xlib.h>
@@ -32,6 +40,30 @@ struct EspDisplayGuard {
     GSource *watch; /* Wayland */
     guint news_id;  /* X11 */
 };
+
+/* Called in place of Xlib's by every library in the process: the same, but that who gets no answer finds
+ * zeros. */
+#ifdef GDK_WINDOWING_X11
+#pragma GCC visibility push(default)
+Status XGetGeometry(Display *display, Drawable drawable, Window *root, int *x, int *y, unsigned *width,
+                    unsigned *height, unsigned *border_width, unsigned *depth)
+{
+    typedef Status (*Function)(Display *, Drawable, Window *, int *, int *, unsigned *, unsigned *,
+                               unsigned *, unsigned *);
+    static Function function; /* the same for all threads */
+    Function xlib = __atomic_load_n(&function, __ATOMIC_RELAXED);
+    if (!xlib) {
+        xlib = (Function)dlsym(RTLD_NEXT, "XGetGeometry");
+        __atomic_store_n(&function, xlib, __ATOMIC_RELAXED);
+    }
+    *root = None;
+    *x = *y = 0;
+    *width = *height = 1;
+    *border_width = *depth = 0;
+    return xlib ? xlib(display, drawable, root, x, y, width, height, border_width, depth) : 0;
+}
+#pragma GCC visibility pop
+#endif
 
 static void tell(EspDisplayGuard *guard)
 {
@@ -54,10 +86,21 @@ static int on_io_error(Display *display)
     return 0;
 }
 
+/* Nothing to read, for ever, in place of an end that would be read again and again. */
+static void silence(Display *display)
+{
+    int quiet = eventfd(0, EFD_CLOEXEC);
+    if (quiet < 0)
+        return;
+    dup3(quiet, ConnectionNumber(display), O_CLOEXEC);
+    close(quiet);
+}
+
 /* In the middle of a call of Xlib. */
 static void on_io_error_exit(Display *display, void *data)
 {
     EspDisplayGuard *guard = data;
+    silence(display);
     if (guard && !guard->news_id)
         guard->news_id = g_idle_add_full(G_PRIORITY_HIGH, on_news, guard, NULL);
 }
@@ -97,7 +140,10 @@ static gboolean watch_check(GSource *source)
 
 static gboolean watch_dispatch(GSource *source, GSourceFunc func, gpointer data)
 {
-    tell(data);
+    EspDisplayGuard *guard = data;
+    g_autoptr(GdkDisplay) display = g_object_ref(guard->display);
+    tell(guard);
+    gdk_display_close(display);
     return G_SOURCE_REMOVE;
 }
 
@@ -140,7 +186,9 @@ void esp_display_guard_free(EspDisplayGuard *guard)
 {
     if (!guard)
         return;
+#ifdef GDK_WINDOWING_X11
     g_clear_handle_id(&guard->news_id, g_source_remove);
+#endif
     if (guard->watch) {
         g_source_destroy(guard->watch);
         g_source_unref(guard->watch);

@@ -12,8 +12,9 @@ G_BEGIN_DECLS
 
 typedef struct EspDisplayGuard EspDisplayGuard;
 
-/* Calls `lost` once, from the main loop, when the connection to `display` breaks. What is to be done then:
- * destroy the windows on it, free the guard, gdk_display_close it. There is one guard per display. */
+/* Calls `lost` once, from the main loop, when the connection to `display` breaks, which has to destroy the
+ * windows on it and forget it; it may free the guard. A display that was lost is an empty shell. There is one
+ * guard per display. */
 EspDisplayGuard *esp_display_guard_new(GdkDisplay *display, void (*lost)(GdkDisplay *display, gpointer data),
                                        gpointer data);
 /* NULL is fine. An X display is not missed any more then; a Wayland one ends the process again. */

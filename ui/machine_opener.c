@@ -3,7 +3,8 @@
  *
  * That a process died is learnt in two ways. Of one that is our child we get the status, and know how it
  * ended; of another one the library notices that nobody holds its lock any more. For a child both come, in
- * either order, so the second is left to the first as long as the child is in `children`.
+ * either order, so the second is left to the first as long as the child is in `children` or its window is
+ * there.
  */
 #include "ui/machine_opener.h"
 
@@ -78,7 +79,7 @@ static void on_crashed(EspLibraryItem *item, GParamSpec *pspec, EspMachineOpener
 {
     const char *path = esp_library_item_get_path(item);
     EspCrashWindow *window = find_window(opener, path);
-    if (esp_library_item_get_crashed(item) && !g_hash_table_contains(opener->children, path))
+    if (esp_library_item_get_crashed(item) && !window && !g_hash_table_contains(opener->children, path))
         show_crash(opener, path, ESP_STATUS_UNKNOWN);
     else if (window && !esp_library_item_get_crashed(item))
         gtk_widget_destroy(GTK_WIDGET(window)); /* somebody has started it again */

@@ -17,6 +17,8 @@
 #include <gdk/gdkwayland.h>
 #endif
 
+#define GUARD "esp-display-guard" /* data of a display that is there */
+
 typedef struct Process {
     GMainLoop *loop;
     EspVmSession *session;
@@ -26,8 +28,7 @@ typedef struct Process {
     GSettings *settings;
 
     /* The window, and where it is; all NULL without one. */
-    GdkDisplay *display;
-    EspDisplayGuard *guard;
+    GdkDisplay *display; /* not owned */
     GtkWidget *window;
 
     bool ending; /* by a signal */
@@ -89,35 +90,57 @@ static void drop_window(Process *process)
     gtk_widget_destroy(window);
 }
 
-/* Everything that is on the display goes, the window first, and the display with it. */
-static void drop_display(Process *process)
+/* Leaves the display, which stays open if it is still there: GTK does not like to have one closed. */
+static void leave_display(Process *process)
 {
     drop_window(process);
-    g_clear_pointer(&process->guard, esp_display_guard_free);
-    if (process->display) {
-        gdk_display_close(process->display);
-        g_clear_object(&process->display);
-    }
+    if (process->display)
+        gdk_display_flush(process->display); /* the end of the window */
+    process->display = NULL;
 }
 
 static void on_display_lost(GdkDisplay *display, gpointer data)
 {
     Process *process = data;
-    drop_display(process);
+    g_object_set_data(G_OBJECT(display), GUARD, NULL);
+    if (display != process->display)
+        return;
+    drop_window(process);
+    process->display = NULL;
     esp_vm_session_add_log(process->session,
                            _("The display of the window has gone; the machine goes on without."));
     end_if_done(process);
 }
 
+/* One that we have been on before. */
+static GdkDisplay *find_display(const char *name)
+{
+    g_autoptr(GSList) displays = gdk_display_manager_list_displays(gdk_display_manager_get());
+    for (GSList *l = displays; l; l = l->next)
+        if (g_object_get_data(l->data, GUARD) && !g_strcmp0(gdk_display_get_name(l->data), name))
+            return l->data;
+    return NULL;
+}
+
+static void guard_free(gpointer guard)
+{
+    esp_display_guard_free(guard);
+}
+
+/* Never to be closed but by its loss. */
 /* `name` NULL or empty: the environment's. */
 static GdkDisplay *open_display(const char *name, GError **error)
 {
     if (name && !*name)
         name = NULL;
+    /* Started without a display, what is found by it (the bus of screen readers, OpenGL) looks at this one.
+     */
+    if (name && !g_getenv("DISPLAY") && !g_getenv("WAYLAND_DISPLAY"))
+        g_setenv(name[0] == ':' ? "DISPLAY" : "WAYLAND_DISPLAY", name, TRUE);
     gtk_parse_args(NULL, NULL); /* once, however often it is called */
     GdkDisplay *display = gdk_display_open(name);
     if (display)
-        return g_object_ref(display);
+        return display;
     if (name)
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, _("The display “%s” cannot be opened."), name);
     else
@@ -133,14 +156,18 @@ static bool take_display(Process *process, const char *name, GError **error)
         process->display && (!name || !*name || !g_strcmp0(gdk_display_get_name(process->display), name));
     if (same)
         return true;
-    GdkDisplay *display = open_display(name, error);
-    if (!display)
+    GdkDisplay *display = name && *name ? find_display(name) : NULL;
+    bool known = display != NULL;
+    if (!display && !(display = open_display(name, error)))
         return false;
-    drop_display(process);
+    leave_display(process);
     process->display = display;
     gdk_display_manager_set_default_display(gdk_display_manager_get(), display);
-    process->guard = esp_display_guard_new(display, on_display_lost, process);
-    esp_application_load_style(gdk_display_get_default_screen(display));
+    if (!known) {
+        g_object_set_data_full(G_OBJECT(display), GUARD,
+                               esp_display_guard_new(display, on_display_lost, process), guard_free);
+        esp_application_load_style(gdk_display_get_default_screen(display));
+    }
     if (process->application)
         return true;
     outlive_bus(process);
@@ -252,7 +279,7 @@ int esp_machine_process_run(const char *bundle_path, bool window)
         process.session = esp_vm_session_new(bundle_path);
         status = run(&process, window);
         esp_vm_session_stop(process.session);
-        drop_display(&process);
+        leave_display(&process);
         g_clear_object(&process.settings);
         g_clear_object(&process.application);
         esp_vm_session_set_presenter(process.session, NULL, NULL);

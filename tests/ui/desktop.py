@@ -273,14 +273,14 @@ class Desktop:
     def close(self, window):
         """Asks a window to close, as its close button does."""
         display = self.Gdk.Display.get_default()
-        gdk_window = self.GdkX11.X11Window.foreign_new_for_display(display, window)
 
         def look():
+            gdk_window = self.GdkX11.X11Window.foreign_new_for_display(display, window)
             x, y, width = gdk_window.get_origin()[1], gdk_window.get_origin()[2], gdk_window.get_width()
             return [node for node in self.look("push button", "Close")
                     if x <= self.extents(node)[0] < x + width and y <= self.extents(node)[1] < y + 80]
 
-        self.press(wait_for("close button of the window", look)[-1])
+        self.press(wait_for(f"close button of window {window}", look)[-1])
 
     def manages_windows(self):
         return self._has_window_manager()
