@@ -12,6 +12,7 @@ DATA_FILES := data/espalierctl.1:man/man1/espalierctl.1 \
 		scalable/mimetypes/application-x-espalier-machine.svg,resources/icons/$(icon):icons/hicolor/$(icon)) \
 	$(foreach language,$(LINGUAS),$(B)/locale/$(language)/LC_MESSAGES/espalier.mo:locale/$(language)/LC_MESSAGES/espalier.mo)
 SHARE = $(DESTDIR)$(PREFIX)/share
+SERVICE := dbus-1/services/org.espalier.Espalier.service
 
 ifdef WAY
 install: all
@@ -21,6 +22,8 @@ install: all
 	install -m 644 $(B)/libvmcore.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 vmcore/include/vmcore/*.h $(DESTDIR)$(PREFIX)/include/vmcore/
 	install -m 644 $(B)/guest/vmlinuz $(B)/guest/initrd.img $(SHARE)/espalier/demo/
+	install -d $(SHARE)/dbus-1/services
+	sed 's|@prefix@|$(PREFIX)|' data/org.espalier.Espalier.service.in > $(SHARE)/$(SERVICE)
 	sed 's|@prefix@|$(PREFIX)|' vmcore/vmcore.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
 	$(foreach file,$(DATA_FILES),install -D -m 644 $(subst :, $(SHARE)/,$(file)) &&) true
 	$(if $(DESTDIR),,-glib-compile-schemas $(SHARE)/glib-2.0/schemas)
@@ -41,5 +44,5 @@ endif
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,espalier espalierctl)
 	rm -f $(DESTDIR)$(PREFIX)/lib/libvmcore.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmcore.pc
-	rm -f $(foreach file,$(DATA_FILES),$(SHARE)/$(lastword $(subst :, ,$(file))))
+	rm -f $(foreach file,$(DATA_FILES),$(SHARE)/$(lastword $(subst :, ,$(file)))) $(SHARE)/$(SERVICE)
 	rm -rf $(DESTDIR)$(PREFIX)/include/vmcore $(SHARE)/espalier

@@ -43,7 +43,17 @@ static void on_quit(GSimpleAction *action, GVariant *parameter, gpointer data)
         gtk_window_close(window);
 }
 
+/* From the desktop's menu: in the library, so that what goes wrong has a window to be said in. */
+static void on_demo(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspApplication *application = data;
+    g_application_activate(data);
+    if (application->window)
+        g_action_group_activate_action(G_ACTION_GROUP(application->window), "demo", NULL);
+}
+
 static const GActionEntry actions[] = {
+    {.name = "demo", .activate = on_demo},
     {.name = "about", .activate = on_about},
     {.name = "quit", .activate = on_quit},
 };

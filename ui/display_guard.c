@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #ifdef GDK_WINDOWING_X11
-#include <X11/Xlib.h>
+#include <X11/Xlibint.h>
 #include <gdk/gdkx.h>
 #endif
 #ifdef GDK_WINDOWING_WAYLAND
@@ -86,6 +86,14 @@ static int on_io_error(Display *display)
     return 0;
 }
 
+/* After each request of a display that is lost. Xlib sends nothing any more, but it does not throw away
+ * either what stands in its buffer, and gives out NULL for a request when that is full. */
+static int forget_request(Display *display)
+{
+    display->bufptr = display->buffer;
+    return 0;
+}
+
 /* Nothing to read, for ever, in place of an end that would be read again and again. */
 static void silence(Display *display)
 {
@@ -101,6 +109,8 @@ static void on_io_error_exit(Display *display, void *data)
 {
     EspDisplayGuard *guard = data;
     silence(display);
+    forget_request(display);
+    XSetAfterFunction(display, forget_request);
     if (guard && !guard->news_id)
         guard->news_id = g_idle_add_full(G_PRIORITY_HIGH, on_news, guard, NULL);
 }

@@ -182,6 +182,26 @@ def test_a_machine_outlives_the_library(desktop):
     end(folder)
 
 
+def test_the_desktop_starts_the_library_by_its_name(desktop):
+    services = os.path.join(os.environ["XDG_DATA_HOME"], "dbus-1", "services")
+    os.makedirs(services)
+    with open(os.path.join(services, "org.espalier.Espalier.service"), "w", encoding="ascii") as file:
+        file.write(f"[D-BUS Service]\nName=org.espalier.Espalier\nExec={BUILD}/espalier --gapplication-service\n")
+    for method in ("org.freedesktop.DBus / org.freedesktop.DBus.ReloadConfig",
+                   "org.espalier.Espalier /org/espalier/Espalier org.freedesktop.Application.Activate {}"):
+        name, path, call, *words = method.split()
+        result = subprocess.run(["gdbus", "call", "--session", "-d", name, "-o", path, "-m", call, *words],
+                                capture_output=True, text=True, check=False, timeout=60)
+        check(result.returncode == 0, f"{call} ended with {result.stderr}")
+    window = desktop.window_id("^Espalier$")
+    check(desktop.start().wait(20) == 0, "a second start did not hand over to the first")
+    check(desktop.windows("^Espalier$") == [window], "there are two library windows")
+    subprocess.run(["gdbus", "call", "--session", "-d", "org.espalier.Espalier", "-o", "/org/espalier/Espalier", "-m",
+                    "org.freedesktop.Application.ActivateAction", "quit", "[]", "{}"], check=False, timeout=60,
+                   stdout=subprocess.DEVNULL)
+    wait_for("end of the window", lambda: not desktop.windows("^Espalier$"))
+
+
 # --- A process that dies
 
 
