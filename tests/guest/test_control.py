@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A machine that runs, seen and handled from another process through its control socket. time-limit: 400"""
 
+import json
 import os
 import stat
+import time
 
 from guest import CTL, Failure, Skip, PEER, boot_devices, check, equal, host, main, scratch
 
@@ -62,4 +64,32 @@ def a_file_in_the_sockets_place_is_left_alone():
             equal(file.read(), "data", "the file")
 
 
-main(devices_are_listed_and_the_machine_is_paused_and_stopped, a_file_in_the_sockets_place_is_left_alone)
+def its_addresses_are_known_and_it_can_be_reset():
+    if PEER:
+        raise Skip("only for espalierctl")
+    with scratch() as folder:
+        socket = os.path.join(folder, "control")
+        with boot_devices(devices=("virtio-net,nat", "virtio-gpu", "virtio-input,keyboard"),
+                          extra=("--control", socket)) as guest:
+            check("no address" in refused("ip", socket), "a guest without a network has an address")
+            guest.run("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 1 10.0.2.2 || true")
+            equal(host(CTL, "ip", "--wait", "20", socket).split()[0], "10.0.2.15", "the address that was heard of last")
+            check("10.0.2.15" in json.loads(host(CTL, "ip", "--json", socket)), "it is not there for programs")
+
+            picture = os.path.join(folder, "picture.png")
+            host(CTL, "screenshot", socket, picture)
+            with open(picture, "rb") as file:
+                equal(file.read(8), b"\x89PNG\r\n\x1a\n", "the picture's first bytes")
+            guest.send("echo read\"\"y; dd if=/dev/input/event0 bs=24 count=1 of=/tmp/key; wc -c /tmp/key\n")
+            guest.expect("ready\n")
+            time.sleep(2)  # dd opens the keyboard, and nobody says when it has
+            host(CTL, "send-key", socket, "a", "ctrl-b")
+            guest.expect("24 /tmp/key")
+            check("no key “any”" in refused("send-key", socket, "any"), "a key that there is not")
+            host(CTL, "reset", socket)
+            guest.expect("Linux version", 120)
+            host(CTL, "stop", "--force", "--wait", "20", socket)
+
+
+main(devices_are_listed_and_the_machine_is_paused_and_stopped, a_file_in_the_sockets_place_is_left_alone,
+     its_addresses_are_known_and_it_can_be_reset)
