@@ -39,25 +39,20 @@ static void add(GPtrArray *lines, const char *id, const char *name, EspCheckLeve
 
 /* ---- processor, KVM, memory ---- */
 
-/* The model and the flags of the first CPU. */
-static void read_cpu(char **model, bool *virtual)
+/* As /proc/cpuinfo has it, or NULL. */
+static char *cpu_model(void)
 {
     g_autofree char *text = NULL;
 
-    *model = NULL;
-    *virtual = false;
     if (!g_file_get_contents("/proc/cpuinfo", &text, NULL, NULL))
-        return;
+        return NULL;
     g_auto(GStrv) rows = g_strsplit(text, "\n", 100);
     for (guint i = 0; rows[i]; i++) {
         const char *colon = strchr(rows[i], ':');
-        if (!colon)
-            continue;
-        if (g_str_has_prefix(rows[i], "model name") && !*model)
-            *model = g_strstrip(g_strdup(colon + 1));
-        if (g_str_has_prefix(rows[i], "flags"))
-            *virtual = *virtual || strstr(colon, " vmx") || strstr(colon, " svm");
+        if (colon && g_str_has_prefix(rows[i], "model name"))
+            return g_strstrip(g_strdup(colon + 1));
     }
+    return NULL;
 }
 
 static void check_processor(GPtrArray *lines, const char *model)
@@ -71,31 +66,24 @@ static void check_processor(GPtrArray *lines, const char *model)
         n > 1 ? NULL : _("A virtual machine and this computer share one CPU, so both will be slow."));
 }
 
-static void check_kvm(GPtrArray *lines, bool virtual)
+/* What the probe says begins as the end of a sentence does, and already says what to do. */
+static char *sentence(const char *text)
+{
+    gunichar first = g_unichar_toupper(g_utf8_get_char(text));
+    char start[7] = "";
+
+    g_unichar_to_utf8(first, start);
+    return g_strdup_printf("%s%s%s", start, g_utf8_next_char(text), g_str_has_suffix(text, ".") ? "" : ".");
+}
+
+static void check_kvm(GPtrArray *lines)
 {
     g_autofree char *reason = NULL;
     bool works = vmc_cpu_kvm_probe(&reason);
-    const char *advice = NULL;
 
-    if (!works && access("/dev/kvm", F_OK) == 0 && access("/dev/kvm", R_OK | W_OK) != 0)
-        advice =
-            _("You may not use /dev/kvm: have yourself added to the group “kvm” (“sudo usermod -aG kvm "
-              "$USER”), "
-              "then log in again. Until then machines run on Espalier’s own software CPU, which is slower.");
-    else if (!works && !virtual)
-        advice = _("Switch virtualisation on in the firmware’s settings (Intel VT-x or AMD-V, SVM), if they "
-                   "have it. "
-                   "Until then machines run on Espalier’s own software CPU, which is slower.");
-    else if (!works && access("/dev/kvm", F_OK) != 0)
-        advice =
-            _("Load the kernel’s module (“sudo modprobe kvm_intel” or “kvm_amd”). Until then machines run on "
-              "Espalier’s own software CPU, which is slower.");
-    else if (!works)
-        advice = _(
-            "Machines run on Espalier’s own software CPU, which is slower. On a computer that is no virtual "
-            "machine itself, KVM would do.");
     add(lines, "kvm", _("Hardware virtualisation"), works ? ESP_CHECK_GOOD : ESP_CHECK_WARNING,
-        g_strdup_printf("%s.", reason), advice);
+        sentence(reason && *reason ? reason : _("KVM cannot be used.")),
+        works ? NULL : _("Until then machines run on Espalier’s own software CPU, which is slower."));
 }
 
 static guint64 memory_row(const char *text, const char *name)
@@ -251,12 +239,10 @@ static void check_firmware(GPtrArray *lines)
 GPtrArray *esp_check_run(const char *library)
 {
     GPtrArray *lines = g_ptr_array_new_with_free_func(line_free);
-    g_autofree char *model = NULL;
-    bool virtual;
+    g_autofree char *model = cpu_model();
 
-    read_cpu(&model, &virtual);
     check_processor(lines, model);
-    check_kvm(lines, virtual);
+    check_kvm(lines);
     check_memory(lines);
     check_room(lines, library);
     check_firmware(lines);

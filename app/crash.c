@@ -13,10 +13,11 @@
 
 #define SERIAL_SHOWN_BYTES (8u << 10)
 
-/* A process that had nothing to run lost nothing. */
+/* A process that had nothing to run lost nothing, and one that only copied the machine neither. */
 static bool was_on(const char *state)
 {
-    return state && *state && strcmp(state, vmc_machine_state_name(VMC_MACHINE_STOPPED)) != 0 &&
+    return state && *state && strcmp(state, ESP_BUNDLE_STATE_HELD) != 0 &&
+           strcmp(state, vmc_machine_state_name(VMC_MACHINE_STOPPED)) != 0 &&
            strcmp(state, vmc_machine_state_name(VMC_MACHINE_ERROR)) != 0;
 }
 

@@ -11,10 +11,12 @@
 #include <string.h>
 
 #include "app/bundle_config.h"
+#include "app/machine_log.h"
 #include "app/crash.h"
 
 #define RESCAN_DELAY_MS 80
 #define POLL_SECONDS    1
+#define LOST_SECONDS    2
 
 struct _EspLibraryItem {
     GObject parent_instance;
@@ -26,6 +28,7 @@ struct _EspLibraryItem {
     bool crashed;
     gint64 config_mtime; /* us; what name and summary were read from */
     gint64 picture_mtime;
+    gint64 last_used;
     GFileMonitor *monitor;
 };
 
@@ -41,7 +44,12 @@ struct _EspLibrary {
     GFileMonitor *monitor;
     guint rescan_id;
     guint poll_id;
+    guint lost_id; /* looks for a folder that has gone */
+    bool seen, lost;
 };
+
+enum { LIBRARY_LOST = 1, N_LIBRARY_PROPS };
+static GParamSpec *library_props[N_LIBRARY_PROPS];
 
 static void esp_library_list_init(GListModelInterface *iface);
 G_DEFINE_TYPE_WITH_CODE(EspLibrary, esp_library, G_TYPE_OBJECT,
@@ -72,6 +80,11 @@ const char *esp_library_item_get_state(EspLibraryItem *item)
 const char *esp_library_item_get_screenshot(EspLibraryItem *item)
 {
     return item->screenshot;
+}
+
+gint64 esp_library_item_get_last_used(EspLibraryItem *item)
+{
+    return item->last_used;
 }
 
 bool esp_library_item_get_crashed(EspLibraryItem *item)
@@ -133,6 +146,8 @@ static void refresh_picture(EspLibraryItem *item)
 
 static void item_refresh(EspLibraryItem *item)
 {
+    g_autofree char *log = g_build_filename(item->path, ESP_MACHINE_LOG, NULL);
+    item->last_used = file_mtime(log);
     g_autofree char *config_file = g_build_filename(item->path, "config.plist", NULL);
     gint64 mtime = file_mtime(config_file);
     if (!item->name || mtime != item->config_mtime) {
@@ -283,6 +298,36 @@ static void add_item(EspLibrary *library, const char *path)
     g_list_model_items_changed(G_LIST_MODEL(library), at, 0, 1);
 }
 
+static gboolean on_look_for_lost(gpointer data)
+{
+    EspLibrary *library = data;
+    esp_library_rescan(library);
+    return library->lost;
+}
+
+/* A monitor of a folder that has gone watches nothing any more, even if another comes to its place. */
+static void note_folder(EspLibrary *library, bool there)
+{
+    bool lost = library->seen && !there;
+    library->seen = library->seen || there;
+    if (!there)
+        g_clear_object(&library->monitor);
+    else if (!library->monitor)
+        library->monitor = watch(library, library->dir);
+    if (lost == library->lost)
+        return;
+    library->lost = lost;
+    g_clear_handle_id(&library->lost_id, g_source_remove);
+    if (lost)
+        library->lost_id = g_timeout_add_seconds(LOST_SECONDS, on_look_for_lost, library);
+    g_object_notify_by_pspec(G_OBJECT(library), library_props[LIBRARY_LOST]);
+}
+
+bool esp_library_is_lost(EspLibrary *library)
+{
+    return library->lost;
+}
+
 void esp_library_rescan(EspLibrary *library)
 {
     g_autoptr(GHashTable) found = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -293,8 +338,7 @@ void esp_library_rescan(EspLibrary *library)
             g_hash_table_add(found, g_build_filename(library->dir, entry, NULL));
     if (dir)
         g_dir_close(dir);
-    if (dir && !library->monitor)
-        library->monitor = watch(library, library->dir);
+    note_folder(library, dir != NULL);
 
     bool running = false;
     for (guint i = library->items->len; i-- > 0;) {
@@ -346,15 +390,29 @@ static void esp_library_finalize(GObject *object)
     EspLibrary *library = ESP_LIBRARY(object);
     g_clear_handle_id(&library->rescan_id, g_source_remove);
     g_clear_handle_id(&library->poll_id, g_source_remove);
+    g_clear_handle_id(&library->lost_id, g_source_remove);
     g_clear_object(&library->monitor);
     g_ptr_array_unref(library->items);
     g_free(library->dir);
     G_OBJECT_CLASS(esp_library_parent_class)->finalize(object);
 }
 
+static void esp_library_get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+    if (id == LIBRARY_LOST)
+        g_value_set_boolean(value, ESP_LIBRARY(object)->lost);
+    else
+        G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
+}
+
 static void esp_library_class_init(EspLibraryClass *klass)
 {
-    G_OBJECT_CLASS(klass)->finalize = esp_library_finalize;
+    GObjectClass *object_class = G_OBJECT_CLASS(klass);
+    object_class->get_property = esp_library_get_property;
+    object_class->finalize = esp_library_finalize;
+    library_props[LIBRARY_LOST] =
+        g_param_spec_boolean("lost", NULL, NULL, FALSE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+    g_object_class_install_properties(object_class, N_LIBRARY_PROPS, library_props);
 }
 
 static void esp_library_init(EspLibrary *library)

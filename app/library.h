@@ -27,6 +27,9 @@ char *esp_library_default_dir(void);
 /* Opens the library in `dir` (which need not exist yet). */
 EspLibrary *esp_library_new(const char *dir);
 const char *esp_library_get_dir(EspLibrary *library);
+/* Whether the folder was there and is not any more: its disk was pulled out, or somebody has moved it.
+ * Property "lost" (boolean), which notifies; the machines come back with the folder. */
+bool esp_library_is_lost(EspLibrary *library);
 /* Looks again now; it does so by itself, a moment after each change. */
 void esp_library_rescan(EspLibrary *library);
 
@@ -40,6 +43,8 @@ const char *esp_library_item_get_state(EspLibraryItem *item);
 /* The file with the last picture of its screen (a PNG), or NULL; notifies when the picture is another, too.
  */
 const char *esp_library_item_get_screenshot(EspLibraryItem *item);
+/* When it ran last, us since the Epoch; 0: never. */
+gint64 esp_library_item_get_last_used(EspLibraryItem *item);
 /* Whether its last process died while the machine was on (crash.h). */
 bool esp_library_item_get_crashed(EspLibraryItem *item);
 

@@ -52,8 +52,19 @@ static void on_demo(GSimpleAction *action, GVariant *parameter, gpointer data)
         g_action_group_activate_action(G_ACTION_GROUP(application->window), "demo", NULL);
 }
 
+/* A file that the desktop opened with us: the first process of the library has it. */
+static void on_import(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspApplication *application = data;
+    g_application_activate(data);
+    if (application->window)
+        esp_library_window_import(ESP_LIBRARY_WINDOW(application->window),
+                                  g_variant_get_string(parameter, NULL));
+}
+
 static const GActionEntry actions[] = {
     {.name = "demo", .activate = on_demo},
+    {.name = "import", .activate = on_import, .parameter_type = "s"},
     {.name = "about", .activate = on_about},
     {.name = "quit", .activate = on_quit},
 };
@@ -64,10 +75,9 @@ static void set_accels(GtkApplication *application)
         const char *action;
         const char *accels[2];
     } table[] = {
-        {"app.quit", {"<Primary>q", NULL}},
-        {"win.close", {"<Primary>w", NULL}},
-        {"win.fullscreen", {"F11", NULL}},
-        {"win.show-help-overlay", {"<Primary>question", NULL}},
+        {"app.quit", {"<Primary>q", NULL}}, {"win.close", {"<Primary>w", NULL}},
+        {"win.new", {"<Primary>n", NULL}},  {"win.search", {"<Primary>f", NULL}},
+        {"win.fullscreen", {"F11", NULL}},  {"win.show-help-overlay", {"<Primary>question", NULL}},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
         gtk_application_set_accels_for_action(application, table[i].action, table[i].accels);

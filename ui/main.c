@@ -87,6 +87,12 @@ int main(int argc, char **argv)
         printf("espalier %s\n", ESP_VERSION);
         return 0;
     }
+    /* A machine is a folder; a file is one that is to become a machine. */
+    g_autofree char *import = options.run && g_file_test(options.run, G_FILE_TEST_IS_REGULAR)
+                                  ? g_canonicalize_filename(options.run, NULL)
+                                  : NULL;
+    if (import)
+        g_clear_pointer(&options.run, g_free);
     g_autofree char *bundle = options.demo ? demo_bundle(&error) : g_steal_pointer(&options.run);
     g_strfreev(options.rest);
     if (error) {
@@ -101,5 +107,7 @@ int main(int argc, char **argv)
         return 1;
     }
     g_autoptr(EspApplication) application = esp_application_new(options.service);
+    if (import && g_application_register(G_APPLICATION(application), NULL, NULL))
+        g_action_group_activate_action(G_ACTION_GROUP(application), "import", g_variant_new_string(import));
     return g_application_run(G_APPLICATION(application), 0, NULL);
 }

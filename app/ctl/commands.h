@@ -26,3 +26,18 @@ int esp_ctl_devices(int argc, char **argv);
 int esp_ctl_device(int argc, char **argv);
 int esp_ctl_attach(int argc, char **argv);
 int esp_ctl_detach(int argc, char **argv);
+
+/* bundles.c: whole machines that do not run */
+int esp_ctl_clone(int argc, char **argv);
+int esp_ctl_rename(int argc, char **argv);
+int esp_ctl_export(int argc, char **argv);
+int esp_ctl_import(int argc, char **argv);
+int esp_ctl_trash(int argc, char **argv);
+
+/* snapshots.c: of whole machines */
+int esp_ctl_snapshots(int argc, char **argv);
+int esp_ctl_go_back(int argc, char **argv);
+int esp_ctl_forget(int argc, char **argv);
+
+/* check.c: this computer; the exit status is 1 if it has a problem */
+int esp_ctl_check(int argc, char **argv);

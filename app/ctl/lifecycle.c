@@ -11,6 +11,7 @@
 #include "app/ctl/commands.h"
 #include "app/ctl/run.h"
 #include "app/ctl/target.h"
+#include "app/machine_snapshots.h"
 #include "app/launcher.h"
 
 #define LOOK_EVERY_MS 50
@@ -269,11 +270,11 @@ int esp_ctl_reset(int argc, char **argv)
 
 int esp_ctl_snapshot(int argc, char **argv)
 {
-    static const EspCommand command = {"snapshot", "MACHINE NAME",
-                                       "Keeps all qcow2 disks that a running machine writes to as they are "
-                                       "at this moment; espalierctl disk\n"
-                                       "lists what was kept of each, goes back to it and forgets it.",
-                                       2, 2};
+    static const EspCommand command = {
+        "snapshot", "MACHINE NAME",
+        "Keeps a machine as it is at this moment, whether it runs or not: its disks, which have to be qcow2\n"
+        "images, its firmware’s variables and its configuration. Of one given by its socket only the disks.",
+        2, 2};
     GError *error = NULL;
     EspTarget target;
     int status;
@@ -281,9 +282,10 @@ int esp_ctl_snapshot(int argc, char **argv)
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
+    if (!esp_target_open(&target, words[1]))
         return ESP_EXIT_USAGE;
-    bool good = esp_machine1_call_snapshot_sync(target.machine, words[2], NULL, &error);
+    bool good = target.bundle ? esp_machine_snapshot_take(target.bundle, words[2], &error)
+                              : esp_machine1_call_snapshot_sync(target.machine, words[2], NULL, &error);
     esp_target_clear(&target);
     return esp_target_status(good, error);
 }

@@ -72,7 +72,7 @@ def run(name, test, make_desktop):
             return True
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)
-            line = [frame.lineno for frame in where if frame.name == test.__name__][-1]
+            line = ([frame.lineno for frame in where if frame.name == test.__name__] or ["its end"])[-1]
             print(f"not ok {shown}: {error} (line {line})")
             print("".join("    " + text + "\n" for text in desktop.output().splitlines()[-20:]))
             try:

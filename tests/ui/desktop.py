@@ -95,7 +95,8 @@ class Desktop:
             path = os.path.join(self.home, folder)
             os.makedirs(path, exist_ok=True)
             env[key] = path
-        env["GSETTINGS_BACKEND"] = "memory"
+        env["GSETTINGS_BACKEND"] = "keyfile"
+        self.set_settings({"welcome-seen": "true"})
         env["GDK_BACKEND"] = "x11"
         env["LC_ALL"] = "C.UTF-8"
         env.pop("NO_AT_BRIDGE", None)
@@ -114,6 +115,13 @@ class Desktop:
         elif "DBUS_SESSION_BUS_ADDRESS" not in env:
             self._start_bus()
         self._load()
+
+    def set_settings(self, values):
+        """The program's settings when it starts next, as texts of GVariants; all others are as they come."""
+        folder = os.path.join(self.home, "config", "glib-2.0", "settings")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "keyfile"), "w", encoding="utf-8") as file:
+            file.write("[org/espalier/Espalier]\n" + "".join(f"{key}={value}\n" for key, value in values.items()))
 
     def _start_display(self):
         read, write = os.pipe()

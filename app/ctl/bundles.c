@@ -1,0 +1,146 @@
+/* Whole machines that do not run (commands.h). */
+#include <stdio.h>
+
+#include "app/ctl/commands.h"
+#include "app/ctl/run.h"
+#include "app/ctl/target.h"
+#include "app/ctl/watch_job.h"
+#include "app/duplicate.h"
+#include "app/export.h"
+#include "app/import.h"
+#include "app/library.h"
+#include "app/trash.h"
+
+/* The bundle of a machine, or NULL, which has been said. */
+static char *find(const char *name)
+{
+    char *bundle = esp_ctl_find_bundle(name);
+
+    if (!bundle)
+        esp_ctl_say("there is no machine “%s”; give the name of one in the library, or its folder", name);
+    return bundle;
+}
+
+int esp_ctl_clone(int argc, char **argv)
+{
+    gboolean linked = FALSE, saved_state = FALSE;
+    const GOptionEntry entries[] = {
+        {"linked", 'l', 0, G_OPTION_ARG_NONE, &linked, "share with the original what neither changes", NULL},
+        {"saved-state", 0, 0, G_OPTION_ARG_NONE, &saved_state, "with what it has in memory", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    int status;
+    g_auto(GStrv) words = esp_command_words(
+        &(const EspCommand){
+            "clone", "MACHINE NAME",
+            "Makes another machine like one there is, which must not run: with a copy of all, or linked.\n"
+            "A linked one needs the original, which then cannot be thrown away; each changes its own.",
+            2, 2},
+        entries, argc, argv, &status);
+    g_autofree char *bundle = NULL;
+
+    if (!words)
+        return status;
+    bundle = find(words[1]);
+    if (!bundle)
+        return ESP_EXIT_USAGE;
+    const EspDuplicateOptions options = {.name = words[2], .linked = linked, .saved_state = saved_state};
+    return esp_ctl_watch_job(esp_duplicate_start(bundle, &options));
+}
+
+int esp_ctl_rename(int argc, char **argv)
+{
+    GError *error = NULL;
+    int status;
+    g_auto(GStrv) words = esp_command_words(
+        &(const EspCommand){"rename", "MACHINE NAME",
+                            "Gives a machine another name; its folder keeps its own.", 2, 2},
+        NULL, argc, argv, &status);
+    g_autofree char *path = NULL;
+
+    if (!words)
+        return status;
+    path = find(words[1]);
+    if (!path)
+        return ESP_EXIT_USAGE;
+    g_autoptr(EspBundle) bundle = esp_bundle_open(path, &error);
+    return esp_target_status(
+        bundle && esp_bundle_set_name(bundle, words[2], &error) && esp_bundle_save(bundle, &error), error);
+}
+
+int esp_ctl_export(int argc, char **argv)
+{
+    gboolean replace = FALSE, saved_state = FALSE;
+    const GOptionEntry entries[] = {
+        {"force", 'f', 0, G_OPTION_ARG_NONE, &replace, "replace a file of that name", NULL},
+        {"saved-state", 0, 0, G_OPTION_ARG_NONE, &saved_state, "with what it has in memory", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    int status;
+    g_auto(GStrv) words = esp_command_words(
+        &(const EspCommand){"export", "MACHINE FILE",
+                            "Puts a machine, which must not run, into one file: a tar archive, compressed "
+                            "with zstd.\nNAME" ESP_EXPORT_SUFFIX " is a good name for it.",
+                            2, 2},
+        entries, argc, argv, &status);
+    g_autofree char *bundle = NULL;
+
+    if (!words)
+        return status;
+    bundle = find(words[1]);
+    if (!bundle)
+        return ESP_EXIT_USAGE;
+    const EspExportOptions options = {.replace = replace, .saved_state = saved_state};
+    return esp_ctl_watch_job(esp_export_start(bundle, words[2], &options));
+}
+
+int esp_ctl_import(int argc, char **argv)
+{
+    g_autofree char *name = NULL, *library = esp_library_default_dir();
+    gboolean renew = FALSE, move = FALSE;
+    const GOptionEntry entries[] = {
+        {"name", 'n', 0, G_OPTION_ARG_STRING, &name, "what it is called", "NAME"},
+        {"new-identity", 0, 0, G_OPTION_ARG_NONE, &renew,
+         "another machine than the one it was, with other addresses", NULL},
+        {"move", 0, 0, G_OPTION_ARG_NONE, &move, "a folder is moved instead of copied, if it can be", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    int status;
+    g_auto(GStrv) words = esp_command_words(
+        &(const EspCommand){"import", "FILE",
+                            "Makes a machine in the library of what espalierctl export wrote, of a machine’s "
+                            "folder,\nof a raw or qcow2 image of a disk, or of a disc to install from.",
+                            1, 1},
+        entries, argc, argv, &status);
+
+    if (!words)
+        return status;
+    const EspImportOptions options = {.name = name, .renew_identity = renew, .move = move};
+    EspJob *job = g_object_ref(esp_import_start(words[1], library, &options));
+    status = esp_ctl_watch_job(job);
+    if (status == ESP_EXIT_OK) {
+        printf("%s\n", esp_import_get_path(job));
+        if (esp_import_get_left_out(job))
+            esp_ctl_say("what pointed at files of this computer was left out:\n%s",
+                        esp_import_get_left_out(job));
+    }
+    g_object_unref(job);
+    return status;
+}
+
+int esp_ctl_trash(int argc, char **argv)
+{
+    GError *error = NULL;
+    int status;
+    g_auto(GStrv) words = esp_command_words(
+        &(const EspCommand){"trash", "MACHINE", "Moves a machine, which must not run, to the trash.", 1, 1},
+        NULL, argc, argv, &status);
+    g_autofree char *bundle = NULL;
+
+    if (!words)
+        return status;
+    bundle = find(words[1]);
+    if (!bundle)
+        return ESP_EXIT_USAGE;
+    return esp_target_status(esp_machine_trash(bundle, &error), error);
+}
