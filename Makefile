@@ -39,7 +39,7 @@ endif
 
 PKGS_CORE := glib-2.0 gobject-2.0 gio-2.0 gio-unix-2.0 spice-protocol liburing slirp zlib libzstd
 PKGS_LATE := libphodav-3.0 libpulse-mainloop-glib
-PKGS_APP := libplist-2.0 gio-unix-2.0 xkbcommon libarchive
+PKGS_APP := libplist-2.0 gio-unix-2.0 xkbcommon libarchive libcurl libcrypt
 PKGS_CTL  := json-glib-1.0
 PKGS_UI   := gtk+-3.0 epoxy x11 wayland-client vte-2.91
 
@@ -108,7 +108,16 @@ $(B)/obj/vmcore/%.o: vmcore/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
 
-$(B)/libespalier.a: $(APP_OBJ)
+# Lists that the program has in itself (app/data.h).
+$(B)/gen/data.c: data/data.gresource.xml data/cloud-images.ini
+	@mkdir -p $(@D)
+	$(Q)glib-compile-resources --sourcedir=data --generate-source --c-name=esp_data --target=$@ $<
+
+$(B)/obj/app/data.o: $(B)/gen/data.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
+
+$(B)/libespalier.a: $(B)/obj/app/data.o $(APP_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 

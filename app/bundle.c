@@ -27,6 +27,7 @@ struct EspBundle {
     char *path;
     char *name;
     char *final_path; /* of a bundle that is still hidden */
+    bool kept;        /* hidden, but not ours to remove */
     plist_t root;
     int lock_fd;
 };
@@ -185,6 +186,24 @@ EspBundle *esp_bundle_open_as(const char *config_file, const char *dir, GError *
     return bundle;
 }
 
+char *esp_bundle_path_for(const char *parent_dir, const char *name)
+{
+    g_autofree char *folder = folder_name(name, 1);
+    return g_build_filename(parent_dir, folder, NULL);
+}
+
+/* Takes `path`, the hidden folder. */
+static EspBundle *bundle_begin(char *path, const char *parent_dir, const char *name)
+{
+    EspBundle *bundle = bundle_alloc(path);
+    bundle->final_path = esp_bundle_path_for(parent_dir, name);
+    bundle->name = g_strdup(name);
+    bundle->root = plist_new_dict();
+    plist_dict_set_item(bundle->root, "Version", plist_new_uint(ESP_BUNDLE_VERSION));
+    esp_plist_set_string(bundle->root, "Name", name);
+    return bundle;
+}
+
 EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **error)
 {
     if (g_mkdir_with_parents(parent_dir, 0700) < 0) {
@@ -197,13 +216,18 @@ EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **err
         g_free(path);
         return NULL;
     }
-    EspBundle *bundle = bundle_alloc(path);
-    g_autofree char *folder = folder_name(name, 1);
-    bundle->final_path = g_build_filename(parent_dir, folder, NULL);
-    bundle->name = g_strdup(name);
-    bundle->root = plist_new_dict();
-    plist_dict_set_item(bundle->root, "Version", plist_new_uint(ESP_BUNDLE_VERSION));
-    esp_plist_set_string(bundle->root, "Name", name);
+    return bundle_begin(path, parent_dir, name);
+}
+
+EspBundle *esp_bundle_new_in(const char *folder, const char *parent_dir, const char *name, GError **error)
+{
+    if (!g_file_test(folder, G_FILE_TEST_IS_DIR)) {
+        errno = ENOENT;
+        set_errno(error, ESP_BUNDLE_ERROR_FILE, _("The folder “%s” cannot be used"), folder);
+        return NULL;
+    }
+    EspBundle *bundle = bundle_begin(g_canonicalize_filename(folder, NULL), parent_dir, name);
+    bundle->kept = true;
     return bundle;
 }
 
@@ -215,7 +239,7 @@ void esp_bundle_free(EspBundle *bundle)
         esp_bundle_announce(bundle, NULL);
         close(bundle->lock_fd);
     }
-    if (bundle->final_path)
+    if (bundle->final_path && !bundle->kept)
         esp_tree_remove(bundle->path, NULL);
     if (bundle->root)
         plist_free(bundle->root);

@@ -53,6 +53,9 @@ EspBundle *esp_bundle_open_as(const char *config_file, const char *dir, GError *
 /* Starts a new bundle in a hidden folder inside `parent_dir` (which is made when missing). Until
  * esp_bundle_publish it is ours alone, and esp_bundle_free removes it again. */
 EspBundle *esp_bundle_new(const char *parent_dir, const char *name, GError **error);
+/* The same in a hidden folder that is there already, on the file system of `parent_dir`: a machine in the
+ * making, which esp_bundle_free leaves where it is. */
+EspBundle *esp_bundle_new_in(const char *folder, const char *parent_dir, const char *name, GError **error);
 /* Saves config.plist and puts a new bundle into its place, `parent_dir/NAME.espalier`; never over anything.
  */
 bool esp_bundle_publish(EspBundle *bundle, GError **error);
@@ -70,6 +73,8 @@ const char *esp_bundle_get_name(EspBundle *bundle);
 /* The path of a file in the bundle; free with g_free. */
 char *esp_bundle_file(EspBundle *bundle, const char *basename);
 
+/* Where a new machine of that name would be in `parent_dir`; free with g_free. */
+char *esp_bundle_path_for(const char *parent_dir, const char *name);
 /* Another name for people to read, any text of 1 to ESP_BUNDLE_NAME_MAX characters (check_name says what is
  * wrong with one); the folder keeps its own.
  * In memory; esp_bundle_save writes it. */

@@ -9,9 +9,8 @@
 
 #include "app/library.h"
 
-#define DEMO_NAME      "Demo"
-#define DEMO_DISK_SIZE (64ull << 20)
-#define DEMO_CMDLINE   "console=ttyS0 console=tty0"
+#define DEMO_NAME    "Demo"
+#define DEMO_CMDLINE "console=ttyS0 console=tty0"
 
 static char *demo_file(const char *dir, const char *name)
 {
@@ -57,7 +56,7 @@ char *esp_library_find_demo(GError **error)
     return found;
 }
 
-static VmcConfig *demo_config(EspBundle *bundle, const char *demo_dir)
+VmcConfig *esp_library_demo_config(EspBundle *bundle, const char *demo_dir)
 {
     VmcConfig *config = vmc_config_new();
     config->cpus = 2;
@@ -85,9 +84,9 @@ static VmcConfig *demo_config(EspBundle *bundle, const char *demo_dir)
 static char *create_demo(const char *dir, const char *demo_dir, GError **error)
 {
     g_autoptr(EspBundle) bundle = esp_bundle_new(dir, DEMO_NAME, error);
-    if (!bundle || !esp_bundle_add_disk(bundle, "disk.img", DEMO_DISK_SIZE, error))
+    if (!bundle || !esp_bundle_add_disk(bundle, "disk.img", ESP_DEMO_DISK_SIZE, error))
         return NULL;
-    VmcConfig *config = demo_config(bundle, demo_dir);
+    VmcConfig *config = esp_library_demo_config(bundle, demo_dir);
     esp_bundle_set_config(bundle, config);
     vmc_config_free(config);
     esp_bundle_set_origin(bundle, "demo");

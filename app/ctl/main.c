@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/ctl/commands.h"
+#include "app/ctl/create.h"
 #include "app/ctl/disk.h"
 #include "app/ctl/run.h"
 #include "app/ctl/settings.h"
@@ -17,6 +18,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"list", esp_ctl_list, "list the machines of the library"},
+    {"create", esp_ctl_create, "make a machine"},
     {"status", esp_ctl_status, "say how a machine is, and what it takes"},
     {"show", esp_ctl_show, "what a machine in the library is told"},
     {"set", esp_ctl_set, "change that"},
