@@ -1,8 +1,8 @@
 /*
  * Names of languages and countries (see iso_codes.h).
  *
- * The lists are XML in which each entry is one element with attributes; the translations are gettext catalogues of the
- * lists' names.
+ * The lists are XML in which each entry is one element with attributes; the translations are gettext
+ * catalogues of the lists' names.
  */
 #include "app/iso_codes.h"
 
@@ -20,8 +20,11 @@ typedef struct Reading {
     GHashTable *table;
 } Reading;
 
-static const List languages = {
-    "iso_639-2.xml", "iso_639-2", "iso_639_entry", {"iso_639_1_code", "iso_639_2T_code"}, {"common_name", "name"}};
+static const List languages = {"iso_639-2.xml",
+                               "iso_639-2",
+                               "iso_639_entry",
+                               {"iso_639_1_code", "iso_639_2T_code"},
+                               {"common_name", "name"}};
 static const List countries = {
     "iso_3166-1.xml", "iso_3166-1", "iso_3166_entry", {"alpha_2_code", NULL}, {"common_name", "name"}};
 
@@ -33,8 +36,8 @@ static const char *attribute(const char **names, const char **values, const char
     return NULL;
 }
 
-static void on_element(GMarkupParseContext *context, const char *element, const char **names, const char **values,
-                       gpointer data, GError **error)
+static void on_element(GMarkupParseContext *context, const char *element, const char **names,
+                       const char **values, gpointer data, GError **error)
 {
     Reading *reading = data;
     const List *list = reading->list;

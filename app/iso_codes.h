@@ -1,4 +1,5 @@
-/* Names of languages and countries in the user's language, from the package iso-codes where it is installed. */
+/* Names of languages and countries in the user's language, from the package iso-codes where it is installed.
+ */
 #pragma once
 
 #include <glib.h>

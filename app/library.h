@@ -56,7 +56,8 @@ char *esp_library_find_demo(GError **error);
 /* Makes the bundle "Demo" in `dir`, or points an existing one at the current kernel and initrd. Returns the
  * bundle's path. */
 char *esp_library_ensure_demo(const char *dir, const char *demo_dir, GError **error);
-/* What the demo machine is, for a bundle that has a raw disk.img of ESP_DEMO_DISK_SIZE bytes; the caller's. */
+/* What the demo machine is, for a bundle that has a raw disk.img of ESP_DEMO_DISK_SIZE bytes; the caller's.
+ */
 #define ESP_DEMO_DISK_SIZE (64ull << 20)
 VmcConfig *esp_library_demo_config(EspBundle *bundle, const char *demo_dir);
 /* Points the bundle at `path` at the kernel and initrd in `demo_dir`, if it is a demo machine. */

@@ -88,7 +88,8 @@ static char *assigned(const char *file, const char *key)
         return NULL;
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line; line++) {
-        char *value = g_str_has_prefix(*line, key) && (*line)[strlen(key)] == '=' ? *line + strlen(key) + 1 : NULL;
+        char *value =
+            g_str_has_prefix(*line, key) && (*line)[strlen(key)] == '=' ? *line + strlen(key) + 1 : NULL;
         if (!value)
             continue;
         g_autofree char *word = g_strndup(value, strcspn(value, "#"));

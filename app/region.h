@@ -1,6 +1,7 @@
 /*
- * Languages, regions, keyboards and time zones to choose from, as the system's own lists have them: glibc's locales,
- * iso-codes, xkeyboard-config, tzdata. Where a list is missing there is a short one of the program's.
+ * Languages, regions, keyboards and time zones to choose from, as the system's own lists have them: glibc's
+ * locales, iso-codes, xkeyboard-config, tzdata. Where a list is missing there is a short one of the
+ * program's.
  *
  * Lists are arrays of EspChoice that free what is in them, sorted by name in the user's language.
  *
@@ -26,7 +27,8 @@ void esp_choices_sort(GPtrArray *choices);
 /* NULL: it is not among them. */
 const EspChoice *esp_choices_find(GPtrArray *choices, const char *id);
 
-/* What this computer itself is set to; empty strings never, NULL where nothing is known. `region` must be empty. */
+/* What this computer itself is set to; empty strings never, NULL where nothing is known. `region` must be
+ * empty. */
 void esp_region_of_host(EspRegion *region, VmcKeyboardLayout *type);
 
 /* "de", and of such a language the regions: "CH". */
@@ -38,7 +40,8 @@ char *esp_locale_join(const char *language, const char *region);
 /* "German (Switzerland)"; free with g_free. */
 char *esp_locale_name(const char *locale);
 
-/* Layouts of xkb, "ch", and the variants of one, "fr"; the first of them, with the id "", is the layout itself. */
+/* Layouts of xkb, "ch", and the variants of one, "fr"; the first of them, with the id "", is the layout
+ * itself. */
 GPtrArray *esp_keyboard_layouts(void);
 GPtrArray *esp_keyboard_variants(const char *layout);
 /* The layout and the kind of keyboard that are usual for a locale. `layout` is static. */

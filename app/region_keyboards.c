@@ -1,4 +1,5 @@
-/* Keyboards (see region.h): the layouts and variants of xkeyboard-config, which every Linux guest knows by name. */
+/* Keyboards (see region.h): the layouts and variants of xkeyboard-config, which every Linux guest knows by
+ * name. */
 #include "app/region.h"
 
 #include <glib/gi18n.h>
@@ -11,20 +12,31 @@
 static const struct {
     const char *id, *name;
 } some[] = {
-    {"us", "English (US)"}, {"gb", "English (UK)"}, {"de", "German"},     {"fr", "French"},
-    {"es", "Spanish"},      {"it", "Italian"},      {"pt", "Portuguese"}, {"br", "Portuguese (Brazil)"},
-    {"ch", "German (Switzerland)"}, {"pl", "Polish"}, {"ru", "Russian"},  {"tr", "Turkish"},
-    {"jp", "Japanese"},     {"kr", "Korean"},       {"cn", "Chinese"},
+    {"us", "English (US)"},
+    {"gb", "English (UK)"},
+    {"de", "German"},
+    {"fr", "French"},
+    {"es", "Spanish"},
+    {"it", "Italian"},
+    {"pt", "Portuguese"},
+    {"br", "Portuguese (Brazil)"},
+    {"ch", "German (Switzerland)"},
+    {"pl", "Polish"},
+    {"ru", "Russian"},
+    {"tr", "Turkish"},
+    {"jp", "Japanese"},
+    {"kr", "Korean"},
+    {"cn", "Chinese"},
 };
 
 /* Countries whose layout has another name, and those whose keyboards are of the American kind. */
 static const struct {
     const char *locale, *layout;
 } usual[] = {
-    {"en_US", "us"}, {"en_AU", "us"}, {"en_NZ", "us"}, {"en_ZA", "us"}, {"en_IN", "us"}, {"en_PH", "us"},
-    {"en_CA", "us"}, {"en_SG", "us"}, {"en_HK", "us"}, {"nl_NL", "us"}, {"zh_CN", "us"}, {"zh_TW", "us"},
-    {"zh_HK", "us"}, {"fr_CA", "ca"}, {"en_IE", "ie"}, {"es_ES", "es"}, {"ca_ES", "es"}, {"pt_BR", "br"},
-    {"es_", "latam"}, {"ar_", "ara"},
+    {"en_US", "us"}, {"en_AU", "us"}, {"en_NZ", "us"}, {"en_ZA", "us"},  {"en_IN", "us"},
+    {"en_PH", "us"}, {"en_CA", "us"}, {"en_SG", "us"}, {"en_HK", "us"},  {"nl_NL", "us"},
+    {"zh_CN", "us"}, {"zh_TW", "us"}, {"zh_HK", "us"}, {"fr_CA", "ca"},  {"en_IE", "ie"},
+    {"es_ES", "es"}, {"ca_ES", "es"}, {"pt_BR", "br"}, {"es_", "latam"}, {"ar_", "ara"},
 };
 
 typedef struct Reading {
@@ -35,8 +47,8 @@ typedef struct Reading {
     char *name, *description, *layout_name;
 } Reading;
 
-static void on_start(GMarkupParseContext *context, const char *element, const char **names, const char **values,
-                     gpointer data, GError **error)
+static void on_start(GMarkupParseContext *context, const char *element, const char **names,
+                     const char **values, gpointer data, GError **error)
 {
     Reading *reading = data;
 
@@ -63,7 +75,8 @@ static void take_item(Reading *reading)
         g_free(reading->layout_name);
         reading->layout_name = g_strdup(reading->name);
     }
-    if (wanted && reading->in_layout && reading->name && reading->description && esp_region_is_id(reading->name))
+    if (wanted && reading->in_layout && reading->name && reading->description &&
+        esp_region_is_id(reading->name))
         g_ptr_array_add(reading->choices,
                         esp_choice_new(reading->name, dgettext(DOMAIN, reading->description)));
     g_clear_pointer(&reading->name, g_free);

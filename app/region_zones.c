@@ -10,12 +10,12 @@
 
 /* Where the system has no list. */
 static const char *const some[] = {
-    "Africa/Cairo",  "Africa/Johannesburg", "Africa/Lagos",    "America/Chicago",   "America/Denver",
+    "Africa/Cairo",  "Africa/Johannesburg", "Africa/Lagos",     "America/Chicago",   "America/Denver",
     "America/Lima",  "America/Los_Angeles", "America/New_York", "America/Sao_Paulo", "America/Toronto",
-    "Asia/Dubai",    "Asia/Hong_Kong",      "Asia/Jakarta",    "Asia/Jerusalem",    "Asia/Kolkata",
-    "Asia/Seoul",    "Asia/Shanghai",       "Asia/Singapore",  "Asia/Tokyo",        "Australia/Sydney",
-    "Europe/Berlin", "Europe/London",       "Europe/Madrid",   "Europe/Moscow",     "Europe/Paris",
-    "Europe/Rome",   "Europe/Warsaw",       "Europe/Zurich",   "Pacific/Auckland",
+    "Asia/Dubai",    "Asia/Hong_Kong",      "Asia/Jakarta",     "Asia/Jerusalem",    "Asia/Kolkata",
+    "Asia/Seoul",    "Asia/Shanghai",       "Asia/Singapore",   "Asia/Tokyo",        "Australia/Sydney",
+    "Europe/Berlin", "Europe/London",       "Europe/Madrid",    "Europe/Moscow",     "Europe/Paris",
+    "Europe/Rome",   "Europe/Warsaw",       "Europe/Zurich",    "Pacific/Auckland",
 };
 
 /* "America/Argentina/Buenos_Aires" is known as Buenos Aires. */

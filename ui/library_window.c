@@ -8,6 +8,7 @@
 #include "ui/library_order.h"
 #include "ui/library_view.h"
 #include "ui/message.h"
+#include "ui/new_assistant.h"
 #include "ui/start_clock.h"
 #include "ui/welcome_window.h"
 
@@ -24,7 +25,6 @@ struct _EspLibraryWindow {
     GtkEntry *search_entry;
     GtkLabel *lost_label;
     EspJobList *jobs;
-    GtkWidget *new_button;
     GtkWidget *search_button;
     GtkWidget *view_button;
     GtkImage *view_image;
@@ -72,6 +72,21 @@ static void on_demo(GSimpleAction *action, GVariant *parameter, gpointer data)
     open_machine(window, path, _("Demo"));
 }
 
+static void on_open_new(EspLibraryWindow *window, const char *path)
+{
+    g_autofree char *name = g_path_get_basename(path);
+    esp_library_rescan(window->library);
+    open_machine(window, path, name);
+}
+
+static void on_new(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    EspLibraryWindow *window = data;
+    GtkWidget *assistant = esp_new_assistant_new(GTK_WINDOW(window), esp_library_get_dir(window->library));
+    g_signal_connect_object(assistant, "open", G_CALLBACK(on_open_new), window, G_CONNECT_SWAPPED);
+    gtk_window_present(GTK_WINDOW(assistant));
+}
+
 static void on_open_folder(GSimpleAction *action, GVariant *parameter, gpointer data)
 {
     EspLibraryWindow *window = data;
@@ -109,6 +124,7 @@ static void on_search(GSimpleAction *action, GVariant *parameter, gpointer data)
 }
 
 static const GActionEntry actions[] = {
+    {.name = "new", .activate = on_new},
     {.name = "demo", .activate = on_demo},
     {.name = "import", .activate = on_import},
     {.name = "check", .activate = on_check},
@@ -280,8 +296,6 @@ GtkWidget *esp_library_window_new(GtkApplication *application, EspLibrary *libra
     g_signal_connect_object(library, "notify::lost", G_CALLBACK(update_lost), window, G_CONNECT_SWAPPED);
     g_signal_connect_object(esp_library_order_get_model(window->order), "items-changed",
                             G_CALLBACK(update_page), window, G_CONNECT_SWAPPED);
-    gtk_widget_set_visible(window->new_button,
-                           g_action_map_lookup_action(G_ACTION_MAP(window), "new") != NULL);
     g_signal_connect(window, "realize", G_CALLBACK(on_realize), NULL);
     update_lost(window);
     return GTK_WIDGET(window);
@@ -320,7 +334,6 @@ static void esp_library_window_class_init(EspLibraryWindowClass *klass)
     gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, search_entry);
     gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, lost_label);
     gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, jobs);
-    gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, new_button);
     gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, search_button);
     gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, view_button);
     gtk_widget_class_bind_template_child(widget_class, EspLibraryWindow, view_image);

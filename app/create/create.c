@@ -1,8 +1,8 @@
 /*
  * Making a machine, step by step (see create.h).
  *
- * Each step's result is a file that appears whole, by a rename; so whether a step is done is seen by its file, and one
- * that was interrupted is begun anew, except for the download, which goes on where it was.
+ * Each step's result is a file that appears whole, by a rename; so whether a step is done is seen by its
+ * file, and one that was interrupted is begun anew, except for the download, which goes on where it was.
  */
 #include "app/create/create.h"
 
@@ -81,17 +81,21 @@ static bool check_sum(Making *making, const char *path, GError **error)
         return false;
     g_autofree char *sum = name ? esp_checksum_find(list, name) : NULL;
     if (!sum)
-        return wrong_source(error, _("The list of check sums does not have “%s”; so nobody knows whether the download "
-                                     "is right."),
-                            name ? name : "");
+        return wrong_source(
+            error,
+            _("The list of check sums does not have “%s”; so nobody knows whether the download "
+              "is right."),
+            name ? name : "");
     g_autoptr(GError) failure = NULL;
     if (esp_checksum_verify(path, sum, on_progress, making, cancellable(making), &failure))
         return true;
     if (g_error_matches(failure, ESP_DOWNLOAD_ERROR, ESP_DOWNLOAD_ERROR_DAMAGED)) {
         g_unlink(path); /* going on with it would never be right */
-        wrong_source(error, _("“%s” was damaged on its way, or is not the file that its publisher offers. It was thrown "
-                              "away; please try again."),
-                     name);
+        wrong_source(
+            error,
+            _("“%s” was damaged on its way, or is not the file that its publisher offers. It was thrown "
+              "away; please try again."),
+            name);
         return false;
     }
     g_propagate_error(error, g_steal_pointer(&failure));
@@ -133,8 +137,9 @@ static char *source_path(Making *making)
 /* What people know the source by. */
 static char *source_name(Making *making)
 {
-    g_autofree char *name = esp_creation_is_download(making->creation) ? name_in_link(making->creation->source)
-                                                                       : g_path_get_basename(making->creation->source);
+    g_autofree char *name = esp_creation_is_download(making->creation)
+                                ? name_in_link(making->creation->source)
+                                : g_path_get_basename(making->creation->source);
 
     return name ? g_filename_display_name(name) : g_strdup(making->creation->source);
 }
@@ -154,7 +159,8 @@ static bool bring(Making *making, EspImageKind kind, const char *name, GError **
                     g_strerror(errno));
         return false;
     }
-    esp_job_set_stage(making->job, kind == ESP_IMAGE_COMPRESSED ? _("Unpacking the image") : _("Copying the image"));
+    esp_job_set_stage(making->job,
+                      kind == ESP_IMAGE_COMPRESSED ? _("Unpacking the image") : _("Copying the image"));
     if (!esp_unpack(from, to, on_progress, making, cancellable(making), error))
         return false;
     if (esp_creation_is_download(making->creation))
@@ -168,16 +174,19 @@ static bool refuse(Making *making, EspImageKind kind, const char *what, GError *
 
     switch (kind) {
     case ESP_IMAGE_FOREIGN:
-        return wrong_source(error, _("“%s” is a disk of the format %s, which Espalier does not read. Please convert it: "
-                                     "qemu-img convert -O qcow2 FILE NEW."),
-                            name, what);
+        return wrong_source(
+            error,
+            _("“%s” is a disk of the format %s, which Espalier does not read. Please convert it: "
+              "qemu-img convert -O qcow2 FILE NEW."),
+            name, what);
     case ESP_IMAGE_PAGE:
         return wrong_source(error, _("“%s” is a web page, not an image. Please check the link."), name);
     case ESP_IMAGE_ISO:
         return wrong_source(error, _("“%s” is an installer’s disc. Please choose it as such."), name);
     default:
-        return wrong_source(error, _("“%s” is not an image of a disk: it begins neither as one does nor as a packed one."),
-                            name);
+        return wrong_source(
+            error, _("“%s” is not an image of a disk: it begins neither as one does nor as a packed one."),
+            name);
     }
 }
 
@@ -193,11 +202,14 @@ static bool check_qcow2(Making *making, const char *path, GError **error)
 
     if (!vmc_disk_info(path, "qcow2", &info, error))
         return false;
-    bool good = !info.backing || wrong_source(error, _("The image lies on another one (“%s”), without which it is not "
-                                                       "whole. Please flatten it: qemu-img convert -O qcow2 FILE NEW."),
-                                              info.backing);
+    bool good =
+        !info.backing || wrong_source(error,
+                                      _("The image lies on another one (“%s”), without which it is not "
+                                        "whole. Please flatten it: qemu-img convert -O qcow2 FILE NEW."),
+                                      info.backing);
     if (good && info.corrupt)
-        good = wrong_source(error, _("The image is marked as damaged. Please repair it: qemu-img check -r all FILE."));
+        good = wrong_source(
+            error, _("The image is marked as damaged. Please repair it: qemu-img check -r all FILE."));
     vmc_disk_info_clear(&info);
     return good;
 }
@@ -278,7 +290,8 @@ static bool make_empty_disk(Making *making, GError **error)
     return has(making, ESP_MACHINE_DISK) || vmc_disk_create(disk, "qcow2", &params, error);
 }
 
-/* An installer's disc from the net becomes the machine's; one that is on this computer is used where it is. */
+/* An installer's disc from the net becomes the machine's; one that is on this computer is used where it is.
+ */
 static bool take_disc(Making *making, GError **error)
 {
     g_autofree char *from = source_path(making);
@@ -303,7 +316,7 @@ static bool make_disk(Making *making, GError **error)
     switch (making->creation->kind) {
     case ESP_CREATION_DEMO:
         return has(making, "disk.img") || esp_bundle_add_disk(esp_draft_get_bundle(making->draft), "disk.img",
-                                                             ESP_DEMO_DISK_SIZE, error);
+                                                              ESP_DEMO_DISK_SIZE, error);
     case ESP_CREATION_INSTALLER:
         return take_disc(making, error) && make_empty_disk(making, error);
     case ESP_CREATION_LINUX:
@@ -368,8 +381,8 @@ static bool publish(Making *making, GError **error)
     if (good) {
         esp_bundle_set_config(bundle, config);
         set_info(bundle, making->creation);
-        esp_bundle_set_origin(bundle, making->creation->kind == ESP_CREATION_DEMO ? "demo"
-                                                                                   : making->creation->version);
+        esp_bundle_set_origin(
+            bundle, making->creation->kind == ESP_CREATION_DEMO ? "demo" : making->creation->version);
         good = !g_cancellable_set_error_if_cancelled(cancellable(making), error) &&
                esp_bundle_publish(bundle, error);
     }
@@ -387,8 +400,9 @@ bool esp_create_run(EspJob *job, EspDraft *draft, GError **error)
     Making making = {job, draft, esp_draft_get_creation(draft)};
 
     esp_job_set_stage(job, _("Preparing"));
-    if (!esp_creation_check(making.creation, esp_draft_get_library_dir(draft), error) || !fetch(&making, error) ||
-        g_cancellable_set_error_if_cancelled(cancellable(&making), error) || !make_disk(&making, error))
+    if (!esp_creation_check(making.creation, esp_draft_get_library_dir(draft), error) ||
+        !fetch(&making, error) || g_cancellable_set_error_if_cancelled(cancellable(&making), error) ||
+        !make_disk(&making, error))
         return false;
     esp_job_set_stage(job, _("Finishing"));
     return make_seed(&making, error) && publish(&making, error);

@@ -1,8 +1,9 @@
 /*
- * Making a machine: one job that goes through its steps, each of which sees what an earlier run has done already.
+ * Making a machine: one job that goes through its steps, each of which sees what an earlier run has done
+ * already.
  *
- * Cancelled, failed or killed, it leaves a draft behind that the next run goes on with; in the library there is a
- * machine, whole, or none.
+ * Cancelled, failed or killed, it leaves a draft behind that the next run goes on with; in the library there
+ * is a machine, whole, or none.
  */
 #pragma once
 

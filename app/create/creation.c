@@ -85,7 +85,8 @@ void esp_creation_init(EspCreation *creation, EspCreationKind kind)
                                                                                : ESP_GUEST_OTHER;
     creation->cpus = kind == ESP_CREATION_DEMO ? MIN(2, limits.cpus) : limits.cpus_default;
     creation->memory_mib = kind == ESP_CREATION_DEMO ? 512 : limits.memory_default_mib;
-    creation->disk_gib = kind == ESP_CREATION_IMPORT || kind == ESP_CREATION_DEMO ? 0 : limits.disk_default_gib;
+    creation->disk_gib =
+        kind == ESP_CREATION_IMPORT || kind == ESP_CREATION_DEMO ? 0 : limits.disk_default_gib;
     esp_region_of_host(&creation->region, &creation->keyboard_type);
 }
 
@@ -142,12 +143,14 @@ bool esp_creation_check_user_name(const char *name, GError **error)
     for (const char *p = name; *p; p++)
         good = good && (g_ascii_islower(*p) || g_ascii_isdigit(*p) || *p == '_' || *p == '-');
     if (!good || strlen(name) > 32)
-        return wrong(error, _("“%s” cannot be a user’s name: it begins with a small letter, and has up to 32 "
-                              "small letters, digits, “-” and “_”."),
+        return wrong(error,
+                     _("“%s” cannot be a user’s name: it begins with a small letter, and has up to 32 "
+                       "small letters, digits, “-” and “_”."),
                      name);
     if (!strcmp(name, "root"))
-        return wrong(error, _("The first user cannot be “root”, which is there already. Please choose another "
-                              "name."));
+        return wrong(error,
+                     _("The first user cannot be “root”, which is there already. Please choose another "
+                       "name."));
     return true;
 }
 
@@ -172,9 +175,10 @@ static bool check_source(const EspCreation *creation, GError **error)
     if (creation->kind == ESP_CREATION_MACOS)
         return wrong(error, _("This version of Espalier cannot install macOS yet."));
     if (!creation->source || !*creation->source)
-        return wrong(error, creation->kind == ESP_CREATION_INSTALLER ? _("Please choose the installer’s disc image.")
-                            : creation->kind == ESP_CREATION_IMPORT  ? _("Please choose the disk to import.")
-                                                                     : _("Please choose an image."));
+        return wrong(error, creation->kind == ESP_CREATION_INSTALLER
+                                ? _("Please choose the installer’s disc image.")
+                            : creation->kind == ESP_CREATION_IMPORT ? _("Please choose the disk to import.")
+                                                                    : _("Please choose an image."));
     if (esp_creation_is_download(creation))
         return true;
     if (!g_path_is_absolute(creation->source))

@@ -76,13 +76,13 @@ bool esp_creation_has_setup(const EspCreation *creation);
 /* Whether there is a disk whose size can be chosen. */
 bool esp_creation_has_disk_size(const EspCreation *creation);
 
-/* Whether a machine can be made of it in `library_dir`: everything that can be said without opening the source. False
- * with one sentence. */
+/* Whether a machine can be made of it in `library_dir`: everything that can be said without opening the
+ * source. False with one sentence. */
 bool esp_creation_check(const EspCreation *creation, const char *library_dir, GError **error);
 /* A name as Linux takes it for a user. */
 bool esp_creation_check_user_name(const char *name, GError **error);
-/* A name for a machine like `wanted` that is not taken in `library_dir`: "Debian 12", "Debian 12 (2)"... Free with
- * g_free. */
+/* A name for a machine like `wanted` that is not taken in `library_dir`: "Debian 12", "Debian 12 (2)"... Free
+ * with g_free. */
 char *esp_creation_free_name(const char *wanted, const char *library_dir);
 
 /* As a property list's dictionary, and from it. `creation` must be empty, and is after an error. */

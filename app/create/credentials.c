@@ -8,7 +8,7 @@
 #include "app/create/creation.h"
 
 #define PASSWORD_MAX 128u
-#define ROUNDS       100000ul
+#define ROUNDS       50000ul
 #define KEY_FILE_MAX 16384u
 #define KEYS_MAX     32u
 
@@ -43,9 +43,12 @@ char *esp_password_hash(const char *password, GError **error)
 
 bool esp_ssh_key_check(const char *line, GError **error)
 {
-    static const char *const types[] = {"ssh-ed25519",         "ssh-rsa",
-                                        "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
-                                        "ecdsa-sha2-nistp521", "sk-ssh-ed25519@openssh.com",
+    static const char *const types[] = {"ssh-ed25519",
+                                        "ssh-rsa",
+                                        "ecdsa-sha2-nistp256",
+                                        "ecdsa-sha2-nistp384",
+                                        "ecdsa-sha2-nistp521",
+                                        "sk-ssh-ed25519@openssh.com",
                                         "sk-ecdsa-sha2-nistp256@openssh.com"};
     g_auto(GStrv) words = g_strsplit(line, " ", 3);
     bool known = false;
@@ -53,10 +56,12 @@ bool esp_ssh_key_check(const char *line, GError **error)
     for (size_t i = 0; words[0] && i < G_N_ELEMENTS(types); i++)
         known = known || !strcmp(words[0], types[i]);
     if (!known || !words[1] || strlen(words[1]) < 32 ||
-        strspn(words[1], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") != strlen(words[1]) ||
+        strspn(words[1], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") !=
+            strlen(words[1]) ||
         strpbrk(line, "\r\n") || !g_utf8_validate(line, -1, NULL))
-        return wrong(error, _("This is not a public SSH key: it should be one line that begins with its type, such as "
-                              "“ssh-ed25519”."));
+        return wrong(
+            error, _("This is not a public SSH key: it should be one line that begins with its type, such as "
+                     "“ssh-ed25519”."));
     return true;
 }
 

@@ -10,8 +10,8 @@
 
 G_BEGIN_DECLS
 
-/* The hash of a password as every Linux takes it (crypt(5), sha512crypt, which musl knows as well as glibc). Free with
- * g_free. NULL with `error` set: a password nobody could type. */
+/* The hash of a password as every Linux takes it (crypt(5), sha512crypt, which musl knows as well as glibc).
+ * Free with g_free. NULL with `error` set: a password nobody could type. */
 char *esp_password_hash(const char *password, GError **error);
 
 /* The public keys in `ssh_dir` (NULL: ~/.ssh), each a line of an authorized_keys file; in the order of their

@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PREFIX        ".creating-"
-#define STATE_FILE    "creation.plist"
-#define STATE_MAX     (1u << 20)
-#define SLUG_BYTES    40u
-#define BUSY_STATE    "creating"
+#define PREFIX     ".creating-"
+#define STATE_FILE "creation.plist"
+#define STATE_MAX  (1u << 20)
+#define SLUG_BYTES 40u
+#define BUSY_STATE "creating"
 
 struct EspDraft {
     char *path;
@@ -43,8 +43,8 @@ static bool save(EspDraft *draft, GError **error)
 
     plist_to_xml(root, &xml, &length);
     plist_free(root);
-    bool good = g_file_set_contents_full(file, xml, length,
-                                         G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, error);
+    bool good = g_file_set_contents_full(
+        file, xml, length, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, error);
     plist_to_xml_free(xml);
     return good;
 }

@@ -1,12 +1,13 @@
 /*
- * A machine in the making: a hidden folder ".creating-NAME-XXXXXX" in the library, on its way to become a bundle.
+ * A machine in the making: a hidden folder ".creating-NAME-XXXXXX" in the library, on its way to become a
+ * bundle.
  *
  *   creation.plist   what is wanted (creation.h), from the first moment on
  *   download*        what comes from the net, whole or in part
  *   disk.qcow2 ...   the machine's files as they get done
  *
- * The library never shows it as a machine. It stays until the machine is there or somebody discards it, however often
- * the making is cancelled, fails, or the program ends. A lock says that somebody works on it.
+ * The library never shows it as a machine. It stays until the machine is there or somebody discards it,
+ * however often the making is cancelled, fails, or the program ends. A lock says that somebody works on it.
  *
  * Threads: one at a time per EspDraft; different ones do not disturb each other.
  */

@@ -5,9 +5,9 @@
 #include <unistd.h>
 #include <vmcore/config.h>
 
-#define DISK_DEFAULT_GIB    32u
-#define MEMORY_DEFAULT_MIB  4096u
-#define MEMORY_OF_HOST_MIB  1024u /* that a desktop wants for itself */
+#define DISK_DEFAULT_GIB   32u
+#define MEMORY_DEFAULT_MIB 4096u
+#define MEMORY_OF_HOST_MIB 1024u /* that a desktop wants for itself */
 
 /* Of the nearest folder above that is there. */
 static guint64 free_bytes(const char *dir)

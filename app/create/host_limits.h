@@ -13,8 +13,8 @@ G_BEGIN_DECLS
 #define ESP_DISK_MAX_GIB   65536u
 
 typedef struct EspHostLimits {
-    unsigned cpus;       /* that the computer has, at most as many as a machine can have */
-    unsigned memory_mib; /* likewise */
+    unsigned cpus;            /* that the computer has, at most as many as a machine can have */
+    unsigned memory_mib;      /* likewise */
     unsigned memory_wise_mib; /* beyond that the computer itself has too little left */
     guint64 disk_free;        /* bytes where the library is; 0: not known */
     unsigned cpus_default, memory_default_mib, disk_default_gib;

@@ -21,7 +21,10 @@ static const struct {
 } magics[] = {
     {0, "QFI\xfb", 4, ESP_IMAGE_QCOW2, NULL},
     {0, "\x1f\x8b", 2, ESP_IMAGE_COMPRESSED, NULL},
-    {0, "\xfd" "7zXZ", 6, ESP_IMAGE_COMPRESSED, NULL},
+    {0,
+     "\xfd"
+     "7zXZ",
+     6, ESP_IMAGE_COMPRESSED, NULL},
     {0, "\x28\xb5\x2f\xfd", 4, ESP_IMAGE_COMPRESSED, NULL},
     {0, "BZh", 3, ESP_IMAGE_COMPRESSED, NULL},
     {0, "KDMV", 4, ESP_IMAGE_FOREIGN, "VMDK"},

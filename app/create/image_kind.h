@@ -1,5 +1,6 @@
 /*
- * What a file is that shall become a disk or a disc, by how it begins; never by its name, which links seldom have right.
+ * What a file is that shall become a disk or a disc, by how it begins; never by its name, which links seldom
+ * have right.
  *
  * Threads: any; waits for the file system.
  */
@@ -12,7 +13,7 @@ G_BEGIN_DECLS
 
 typedef enum EspImageKind {
     ESP_IMAGE_UNKNOWN,
-    ESP_IMAGE_RAW,   /* begins as disks do: with a partition table or a boot sector */
+    ESP_IMAGE_RAW, /* begins as disks do: with a partition table or a boot sector */
     ESP_IMAGE_QCOW2,
     ESP_IMAGE_ISO,        /* a disc; of hybrid ones also the first sectors are as of disks */
     ESP_IMAGE_COMPRESSED, /* gzip, xz, zstd or bzip2, of who knows what */

@@ -1,8 +1,8 @@
 /*
  * What a new machine is made of (see machine.h).
  *
- * Linux gets virtio throughout and USB for its hands, for which every kernel has drivers; what is installed from a disc
- * and may be anything gets a disk and a network card that need no drivers of virtio's kind.
+ * Linux gets virtio throughout and USB for its hands, for which every kernel has drivers; what is installed
+ * from a disc and may be anything gets a disk and a network card that need no drivers of virtio's kind.
  */
 #include "app/create/machine.h"
 
@@ -29,8 +29,7 @@ static bool is_there(EspBundle *bundle, const char *name)
 
 static void add_disk(VmcConfig *config, EspBundle *bundle, bool virtio)
 {
-    VmcDeviceConfig *disk =
-        vmc_config_add_device(config, virtio ? VMC_DEVICE_VIRTIO_BLOCK : VMC_DEVICE_NVME);
+    VmcDeviceConfig *disk = vmc_config_add_device(config, virtio ? VMC_DEVICE_VIRTIO_BLOCK : VMC_DEVICE_NVME);
 
     disk->block.path = esp_bundle_file(bundle, ESP_MACHINE_DISK);
     disk->block.format = VMC_DISK_QCOW2;

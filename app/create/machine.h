@@ -12,8 +12,8 @@ G_BEGIN_DECLS
 #define ESP_MACHINE_SEED  "seed.iso"
 #define ESP_MACHINE_NVRAM "nvram.fd"
 
-/* The machine that `creation` describes, with its files in `bundle`: the disk, if it is there; the seed, if it is
- * there. The caller owns it. NULL with `error` set: the demo's files are not there. */
+/* The machine that `creation` describes, with its files in `bundle`: the disk, if it is there; the seed, if
+ * it is there. The caller owns it. NULL with `error` set: the demo's files are not there. */
 VmcConfig *esp_machine_make(EspBundle *bundle, const EspCreation *creation, GError **error);
 
 G_END_DECLS

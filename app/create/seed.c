@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "app/region.h"
+
 #define HOST_NAME_MAX_BYTES 63u
 
 /* YAML 1.2, 7.3.1 and 5.7: double-quoted. */
@@ -68,7 +70,21 @@ static void add_user(GString *yaml, const EspFirstUser *user)
     }
     g_string_append(yaml, "users:\n  - default\n");
     /* Over the network a key is safer, where there is one. */
-    g_string_append_printf(yaml, "ssh_pwauth: %s\n", user->password_hash && !user->ssh_key ? "true" : "false");
+    g_string_append_printf(yaml, "ssh_pwauth: %s\n",
+                           user->password_hash && !user->ssh_key ? "true" : "false");
+}
+
+/* Debian makes those locales only that are in a list of its own, which cloud-init does not write to. */
+static void add_locale_source(GString *yaml, const char *locale)
+{
+    if (!locale || !esp_region_is_id(locale) || !g_str_has_suffix(locale, ".UTF-8"))
+        return;
+    g_string_append_printf(
+        yaml,
+        "bootcmd:\n"
+        "  - [sh, \"-c\", \"test ! -f /etc/locale.gen || grep -q '^%s ' /etc/locale.gen || "
+        "echo '%s UTF-8' >> /etc/locale.gen\"]\n",
+        locale, locale);
 }
 
 static void add_region(GString *yaml, const EspCreation *creation)
@@ -76,6 +92,7 @@ static void add_region(GString *yaml, const EspCreation *creation)
     const EspRegion *region = &creation->region;
 
     add(yaml, "", "locale", region->locale);
+    add_locale_source(yaml, region->locale);
     add(yaml, "", "timezone", region->time_zone);
     if (!region->keyboard_layout || !*region->keyboard_layout)
         return;
@@ -113,8 +130,8 @@ void esp_seed_init(EspSeed *seed, const EspCreation *creation, const char *insta
         add_share(user);
     seed->meta_data = g_string_free(meta, FALSE);
     seed->user_data = g_string_free(user, FALSE);
-    /* By a pattern and not an address, so that a duplicate with another address is in the network as well. Where the
-     * pattern is not understood, the interface has the name given to the entry. */
+    /* By a pattern and not an address, so that a duplicate with another address is in the network as well.
+     * Where the pattern is not understood, the interface has the name given to the entry. */
     seed->network_config = g_strdup("version: 2\n"
                                     "ethernets:\n"
                                     "  eth0:\n"

@@ -1,9 +1,9 @@
 /*
- * The disc with which cloud-init sets a Linux guest up at its first start: data source "NoCloud", a volume with
- * the label cidata and the files meta-data, user-data and network-config.
+ * The disc with which cloud-init sets a Linux guest up at its first start: data source "NoCloud", a volume
+ * with the label cidata and the files meta-data, user-data and network-config.
  *
- * Texts are data, never syntax: each is written as a double-quoted YAML scalar with everything escaped that is not
- * plain ASCII.
+ * Texts are data, never syntax: each is written as a double-quoted YAML scalar with everything escaped that
+ * is not plain ASCII.
  *
  * Threads: any.
  */
@@ -22,7 +22,8 @@ typedef struct EspSeed {
     char *meta_data, *user_data, *network_config;
 } EspSeed;
 
-/* What cloud-init is to be told. `instance` is new for each machine: when it is another, cloud-init begins anew. */
+/* What cloud-init is to be told. `instance` is new for each machine: when it is another, cloud-init begins
+ * anew. */
 void esp_seed_init(EspSeed *seed, const EspCreation *creation, const char *instance);
 void esp_seed_clear(EspSeed *seed);
 

@@ -30,13 +30,14 @@ static bool add_file(struct archive *archive, const char *name, const char *text
 static bool write_disc(const EspSeed *seed, int fd, char **why)
 {
     struct archive *archive = archive_write_new();
-    bool good = archive_write_set_format_iso9660(archive) == ARCHIVE_OK &&
-                archive_write_add_filter_none(archive) == ARCHIVE_OK &&
-                archive_write_set_options(archive, "volume-id=" LABEL ",joliet=1,rockridge=useful") == ARCHIVE_OK &&
-                archive_write_open_fd(archive, fd) == ARCHIVE_OK &&
-                add_file(archive, "meta-data", seed->meta_data) && add_file(archive, "user-data", seed->user_data) &&
-                add_file(archive, "network-config", seed->network_config) &&
-                archive_write_close(archive) == ARCHIVE_OK;
+    bool good =
+        archive_write_set_format_iso9660(archive) == ARCHIVE_OK &&
+        archive_write_add_filter_none(archive) == ARCHIVE_OK &&
+        archive_write_set_options(archive, "volume-id=" LABEL ",joliet=1,rockridge=useful") == ARCHIVE_OK &&
+        archive_write_open_fd(archive, fd) == ARCHIVE_OK && add_file(archive, "meta-data", seed->meta_data) &&
+        add_file(archive, "user-data", seed->user_data) &&
+        add_file(archive, "network-config", seed->network_config) &&
+        archive_write_close(archive) == ARCHIVE_OK;
 
     if (!good)
         *why = g_strdup(archive_error_string(archive));

@@ -1,9 +1,9 @@
 /*
- * Copying an image into a machine (see unpack.h), by libarchive's "raw" format, which knows one nameless file behind
- * any compression, or none.
+ * Copying an image into a machine (see unpack.h), by libarchive's "raw" format, which knows one nameless file
+ * behind any compression, or none.
  *
- * A compressed file may be small and what is in it endless: no disk is larger than ESP_DISK_MAX_GIB, and the disk of
- * the host ends before.
+ * A compressed file may be small and what is in it endless: no disk is larger than ESP_DISK_MAX_GIB, and the
+ * disk of the host ends before.
  */
 #include "app/create/unpack.h"
 

@@ -1,8 +1,8 @@
 /*
  * A new machine from the command line, by the same job that the assistant runs.
  *
- * Everything that is wrong with the words is said before anything is touched. SIGINT and SIGTERM end the making; what
- * has been done is kept, and --continue goes on with it.
+ * Everything that is wrong with the words is said before anything is touched. SIGINT and SIGTERM end the
+ * making; what has been done is kept, and --continue goes on with it.
  */
 #include "app/ctl/create.h"
 
@@ -25,7 +25,8 @@ static const char help_text[] =
     "Makes a virtual machine in the library.\n"
     "\n"
     "What it is to be, one of:\n"
-    "  --linux           Linux from a cloud image, set up without questions; needs --image, --user and one of\n"
+    "  --linux           Linux from a cloud image, set up without questions; needs --image, --user and one "
+    "of\n"
     "                    --ssh-key and --password-file\n"
     "  --iso FILE|LINK   an empty disk, and an installer's disc to boot from\n"
     "  --import FILE     a disk that there is already (qcow2 or raw, also packed by gzip, xz or zstd)\n"
@@ -50,7 +51,8 @@ static const char help_text[] =
     "  --discard         throw away what there is of such a machine\n"
     "  -h, --help        this text\n"
     "\n"
-    "Exit status: 0 it is made (its folder is printed), 1 it is not, 2 wrong options, 128+N ended by signal N.\n";
+    "Exit status: 0 it is made (its folder is printed), 1 it is not, 2 wrong options, 128+N ended by signal "
+    "N.\n";
 
 typedef struct Words {
     gboolean linux_, demo, dry_run, list, go_on, discard, help, share_readonly;
@@ -61,10 +63,10 @@ typedef struct Words {
 
 static void words_clear(Words *words)
 {
-    char *all[] = {words->iso,     words->import,        words->name,   words->image,    words->sums,
-                   words->system,  words->user,          words->full_name, words->ssh_key, words->password_file,
-                   words->locale,  words->keyboard,      words->keyboard_type, words->zone, words->share,
-                   words->clipboard};
+    char *all[] = {words->iso,           words->import,        words->name,   words->image,
+                   words->sums,          words->system,        words->user,   words->full_name,
+                   words->ssh_key,       words->password_file, words->locale, words->keyboard,
+                   words->keyboard_type, words->zone,          words->share,  words->clipboard};
 
     for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
         g_free(all[i]);
@@ -161,7 +163,8 @@ static void set_image(EspCreation *creation, const char *image)
         set_source(creation, image);
 }
 
-static bool choose(const char *option, const char *word, const char *const *words, unsigned *value, GError **error)
+static bool choose(const char *option, const char *word, const char *const *words, unsigned *value,
+                   GError **error)
 {
     g_autofree char *all = g_strjoinv(", ", (char **)words);
 
@@ -274,7 +277,7 @@ static bool make_creation(const Words *words, EspCreation *creation, GError **er
 {
     static const char *const systems[] = {"other", "linux", NULL};
     static const char *const clipboards[] = {"both", "to-guest", "to-host", "off", NULL};
-    EspCreationKind kind;
+    EspCreationKind kind = ESP_CREATION_DEMO;
 
     if (!kind_of(words, &kind, error))
         return false;
@@ -310,8 +313,8 @@ static void print_line(const char *what, const char *text)
 
 static void print_creation(const EspCreation *creation, const char *dir)
 {
-    static const char *const kinds[] = {"Linux from a cloud image", "from an installer's disc", "imported disk",
-                                        "demo guest", "macOS"};
+    static const char *const kinds[] = {"Linux from a cloud image", "from an installer's disc",
+                                        "imported disk", "demo guest", "macOS"};
     g_autofree char *path = esp_bundle_path_for(dir, creation->name);
 
     print_line("name:", creation->name);
@@ -398,7 +401,8 @@ static int make(EspDraft *draft)
     g_autofree char *name = g_strdup(esp_draft_get_creation(draft)->name);
     g_autoptr(EspJob) job = esp_create_job_new(draft);
     Watch watch = {g_main_loop_new(NULL, FALSE), job, 0, isatty(STDERR_FILENO)};
-    guint ids[] = {g_unix_signal_add(SIGINT, on_interrupt, &watch), g_unix_signal_add(SIGTERM, on_terminate, &watch)};
+    guint ids[] = {g_unix_signal_add(SIGINT, on_interrupt, &watch),
+                   g_unix_signal_add(SIGTERM, on_terminate, &watch)};
 
     g_signal_connect(job, "changed", G_CALLBACK(on_changed), &watch);
     g_signal_connect(job, "finished", G_CALLBACK(on_finished), &watch);
@@ -413,7 +417,9 @@ static int make(EspDraft *draft)
     }
     if (esp_job_get_error(job))
         esp_ctl_say("%s", esp_job_get_error(job)->message);
-    esp_ctl_say("“%s” is not made yet; go on with espalierctl create --continue, or throw it away with --discard", name);
+    esp_ctl_say(
+        "“%s” is not made yet; go on with espalierctl create --continue, or throw it away with --discard",
+        name);
     return esp_job_get_state(job) == ESP_JOB_CANCELLED ? 128 + watch.signal : ESP_EXIT_FAILED;
 }
 

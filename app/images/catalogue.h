@@ -1,11 +1,12 @@
 /*
  * What can be installed: a list of versions of a system, as a source knows them.
  *
- * A source is a table of functions, so that what comes from a list in the program, from a publisher's server or
- * from a folder looks the same to who shows it. An entry says what it needs, and, when it cannot be installed on
- * this computer, why not.
+ * A source is a table of functions, so that what comes from a list in the program, from a publisher's server
+ * or from a folder looks the same to who shows it. An entry says what it needs, and, when it cannot be
+ * installed on this computer, why not.
  *
- * Threads: a catalogue is filled on the thread that asks for it (it may wait: not GTK's) and is constant then.
+ * Threads: a catalogue is filled on the thread that asks for it (it may wait: not GTK's) and is constant
+ * then.
  */
 #pragma once
 
@@ -18,15 +19,15 @@ G_BEGIN_DECLS
 
 /* One version. Strings are the catalogue's; what is not known is NULL or 0. */
 typedef struct EspCatalogueEntry {
-    char *id;      /* for programs, "debian-12" */
-    char *name;    /* for people, "Debian 12 “bookworm”" */
-    char *build;   /* "22G120" */
-    char *link;    /* of the image */
-    char *sums;    /* link of the list of its check sums */
-    char *os_id;   /* of libosinfo */
-    guint64 size;  /* of the download, bytes */
+    char *id;                      /* for programs, "debian-12" */
+    char *name;                    /* for people, "Debian 12 “bookworm”" */
+    char *build;                   /* "22G120" */
+    char *link;                    /* of the image */
+    char *sums;                    /* link of the list of its check sums */
+    char *os_id;                   /* of libosinfo */
+    guint64 size;                  /* of the download, bytes */
     unsigned memory_mib, disk_gib; /* that it needs at least */
-    char *why_not; /* a sentence: why it cannot be had on this computer; NULL: it can */
+    char *why_not;                 /* a sentence: why it cannot be had on this computer; NULL: it can */
 } EspCatalogueEntry;
 
 typedef struct EspCatalogueSource {

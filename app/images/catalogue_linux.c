@@ -1,4 +1,5 @@
-/* The cloud images of Linux distributions, from the list that the program has in itself (data/cloud-images.ini). */
+/* The cloud images of Linux distributions, from the list that the program has in itself
+ * (data/cloud-images.ini). */
 #include "app/images/catalogue.h"
 
 #include "app/data.h"

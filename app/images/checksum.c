@@ -60,12 +60,13 @@ char *esp_checksum_find(const char *list, const char *name)
     return strpbrk(only, " \t\n") ? NULL : take_sum(only);
 }
 
-static bool add_file(GChecksum *checksum, GFile *file, void (*progress)(guint64, guint64, gpointer), gpointer data,
-                     GCancellable *cancellable, GError **error)
+static bool add_file(GChecksum *checksum, GFile *file, void (*progress)(guint64, guint64, gpointer),
+                     gpointer data, GCancellable *cancellable, GError **error)
 {
     g_autoptr(GFileInputStream) stream = g_file_read(file, cancellable, error);
     g_autoptr(GFileInfo) info =
-        stream ? g_file_input_stream_query_info(stream, G_FILE_ATTRIBUTE_STANDARD_SIZE, cancellable, error) : NULL;
+        stream ? g_file_input_stream_query_info(stream, G_FILE_ATTRIBUTE_STANDARD_SIZE, cancellable, error)
+               : NULL;
     if (!info)
         return false;
     guint64 done = 0, total = (guint64)g_file_info_get_size(info);

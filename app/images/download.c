@@ -1,4 +1,5 @@
-/* Downloading one file (see download.h): the part on disk, and one request after the other until it is whole. */
+/* Downloading one file (see download.h): the part on disk, and one request after the other until it is whole.
+ */
 #include "app/images/download.h"
 
 #include <errno.h>
@@ -35,7 +36,8 @@ typedef struct Part {
 bool esp_download_is_link(const char *text)
 {
     g_autofree char *scheme = g_uri_parse_scheme(text);
-    g_autoptr(GUri) uri = scheme ? g_uri_parse(text, G_URI_FLAGS_PARSE_RELAXED | G_URI_FLAGS_ENCODED, NULL) : NULL;
+    g_autoptr(GUri) uri =
+        scheme ? g_uri_parse(text, G_URI_FLAGS_PARSE_RELAXED | G_URI_FLAGS_ENCODED, NULL) : NULL;
 
     return uri && (!strcmp(scheme, "http") || !strcmp(scheme, "https")) && g_uri_get_host(uri) &&
            *g_uri_get_host(uri);
@@ -236,7 +238,8 @@ static bool fetch(Part *part, GError **error)
             g_propagate_error(error, g_steal_pointer(&failure));
             return false;
         }
-        if (++failures >= left || !pause_for(MIN(250u << MIN(failures, 8), PAUSE_MAX_MS), download->cancellable)) {
+        if (++failures >= left ||
+            !pause_for(MIN(250u << MIN(failures, 8), PAUSE_MAX_MS), download->cancellable)) {
             if (!g_cancellable_set_error_if_cancelled(download->cancellable, error))
                 g_propagate_error(error, g_steal_pointer(&failure));
             return false;

@@ -1,11 +1,11 @@
 /*
  * Downloading one file, so that what lies at its place in the end is that file, whole, or nothing.
  *
- * The bytes go to PATH.part, and what they are the beginning of (link, size, the server's mark for this version)
- * to PATH.part.info. When a download is cut off, cancelled or killed, the next call asks for the rest, under the
- * condition that the file has not changed since (RFC 9110, 13.1.5 and 14.2); a server that ignores that, or has
- * another file now, sends it from the beginning and loses us nothing but time. Web pages, error pages and wrong
- * lengths are refused. PATH appears by a rename, synced, when all is there.
+ * The bytes go to PATH.part, and what they are the beginning of (link, size, the server's mark for this
+ * version) to PATH.part.info. When a download is cut off, cancelled or killed, the next call asks for the
+ * rest, under the condition that the file has not changed since (RFC 9110, 13.1.5 and 14.2); a server that
+ * ignores that, or has another file now, sends it from the beginning and loses us nothing but time. Web
+ * pages, error pages and wrong lengths are refused. PATH appears by a rename, synced, when all is there.
  *
  * Threads: any; the caller's waits.
  */
@@ -32,9 +32,9 @@ typedef enum EspDownloadError {
 typedef void (*EspDownloadProgress)(guint64 done, guint64 total, gpointer data);
 
 typedef struct EspDownload {
-    const char *link; /* http:// or https:// */
-    const char *path; /* where the file shall lie; nothing is there yet */
-    unsigned tries;   /* without a single new byte, before it gives up; 0: 5 */
+    const char *link;             /* http:// or https:// */
+    const char *path;             /* where the file shall lie; nothing is there yet */
+    unsigned tries;               /* without a single new byte, before it gives up; 0: 5 */
     EspDownloadProgress progress; /* or NULL */
     gpointer data;
     GCancellable *cancellable; /* or NULL */

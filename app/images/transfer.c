@@ -79,7 +79,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *data)
 
 static bool is_page(const EspAnswer *answer)
 {
-    return answer->type && (!strcmp(answer->type, "text/html") || !strcmp(answer->type, "application/xhtml+xml"));
+    return answer->type &&
+           (!strcmp(answer->type, "text/html") || !strcmp(answer->type, "application/xhtml+xml"));
 }
 
 static bool begin(Call *call)
@@ -213,7 +214,8 @@ bool esp_transfer(const EspTransfer *transfer, EspAnswer *answer, bool *passing,
     *passing = false;
     *answer = (EspAnswer){.length = -1, .from = -1, .of = -1};
     if (!curl) {
-        g_set_error(error, ESP_DOWNLOAD_ERROR, ESP_DOWNLOAD_ERROR_NETWORK, _("libcurl could not be started."));
+        g_set_error(error, ESP_DOWNLOAD_ERROR, ESP_DOWNLOAD_ERROR_NETWORK,
+                    _("libcurl could not be started."));
         return false;
     }
     set_up(curl, &call, &headers);

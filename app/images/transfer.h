@@ -1,6 +1,6 @@
 /*
- * One request of a download and the answer to it (see download.h): asks, judges the head of the answer before a
- * byte of it is kept, and hands the bytes on.
+ * One request of a download and the answer to it (see download.h): asks, judges the head of the answer before
+ * a byte of it is kept, and hands the bytes on.
  *
  * Threads: one at a time.
  */
@@ -14,10 +14,10 @@ G_BEGIN_DECLS
 /* What the server said before the bytes. */
 typedef struct EspAnswer {
     long status;
-    char *type;           /* without parameters, lower case */
-    char *mark;           /* a strong ETag, or Last-Modified; NULL: none that a rest could be asked for with */
-    gint64 length;        /* of what follows; -1: not said */
-    gint64 from, of;      /* of Content-Range; -1: not said */
+    char *type;      /* without parameters, lower case */
+    char *mark;      /* a strong ETag, or Last-Modified; NULL: none that a rest could be asked for with */
+    gint64 length;   /* of what follows; -1: not said */
+    gint64 from, of; /* of Content-Range; -1: not said */
 } EspAnswer;
 
 typedef struct EspTransfer {

@@ -38,8 +38,8 @@ typedef struct VmcDiskCreate {
  * set (VMC_ERROR_CONFIG: it exists, or cannot be like that; VMC_ERROR_RESOURCE: the host refuses). */
 bool vmc_disk_create(const char *path, const char *format, const VmcDiskCreate *params, GError **error);
 
-/* Makes an image larger that no machine uses: `size` in bytes, a multiple of VMC_DISK_SECTOR. One that is as large
- * already or larger stays as it is. False with `error` set (VMC_ERROR_CONFIG, VMC_ERROR_IMAGE or
+/* Makes an image larger that no machine uses: `size` in bytes, a multiple of VMC_DISK_SECTOR. One that is as
+ * large already or larger stays as it is. False with `error` set (VMC_ERROR_CONFIG, VMC_ERROR_IMAGE or
  * VMC_ERROR_RESOURCE) and nothing changed. */
 bool vmc_disk_enlarge(const char *path, const char *format, uint64_t size, GError **error);
 
