@@ -13,7 +13,7 @@ WAYS_build := all run guest install pot po
 WAYS_deb   := deb
 WAYS_demo  := demo
 WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long
-WAYS_media := test-media
+WAYS_media := test-media test-cloud
 WAYS_bench := bench
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
@@ -214,7 +214,7 @@ test: all unit-tests $(BACKPORTS) fuzz-replay metal
 
 # The software CPU and the devices for longer, with Debian's programs in the guest.
 LONG_CPU := long_stress long_lockstep
-LONG_DEVICES := $(filter-out $(LONG_CPU) long_media,$(patsubst tests/guest/%.py,%,$(wildcard tests/guest/long_*.py)))
+LONG_DEVICES := $(filter-out $(LONG_CPU) long_media long_cloud,$(patsubst tests/guest/%.py,%,$(wildcard tests/guest/long_*.py)))
 .PHONY: test-cpu-long test-devices-long
 test-cpu-long: ctl guest $(TOOLS)
 	$(Q)tests/run --long $(LONG_CPU)
@@ -223,9 +223,17 @@ test-devices-long: ctl guest $(TOOLS)
 	$(Q)tests/run --long $(or $(TESTS),$(LONG_DEVICES))
 
 # Installation media through UEFI firmware.
-.PHONY: test-media
+.PHONY: test-media test-cloud
 test-media: ctl guest
 	$(Q)tests/run --long long_media
+
+# A cloud image of Debian, which cloud-init sets up at its first start; made as root, of Debian's packages.
+CLOUD := $(B)/guest/cloud.raw.zst
+$(CLOUD): tests/guest/cloud/build.sh
+	$(Q)tests/guest/cloud/build.sh $(B)/guest
+
+test-cloud: ctl guest $(CLOUD)
+	$(Q)tests/run --long long_cloud
 
 # Everything once more with the address and undefined behaviour sanitizers, in a folder of its own.
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -275,6 +283,7 @@ help:
 	@echo "make test-media   the Debian installer from disk, disc and network, and memtest86+, through UEFI; takes long"
 	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600 DIFF_ENGINE=translator"
 	@echo "make fuzz-cpu     the software CPU's engines against each other on random programs: FUZZ_SECONDS=1800"
+	@echo "make test-cloud   a cloud image through cloud-init, looked at from inside; needs root for making the image; takes long"
 	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"
 	@echo "make bench        how fast, against QEMU and this computer itself"
 	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer; FUZZERS=fuzz_pci for one. fuzz-corpus, fuzz-seeded: its README"

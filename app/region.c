@@ -109,7 +109,11 @@ static char *zone_of_host(void)
     /* "/etc/localtime" or "UTC0" and their like are no zones that a guest could be told. */
     if (id && strchr(id, '/') && esp_region_is_id(id) && *id != '/')
         return g_strdup(id);
-    return assigned("/etc/timezone", "TZ");
+    g_autofree char *name = NULL;
+    if (!g_file_get_contents("/etc/timezone", &name, NULL, NULL))
+        return NULL;
+    g_strstrip(name);
+    return esp_region_is_id(name) ? g_steal_pointer(&name) : NULL;
 }
 
 void esp_region_of_host(EspRegion *region, VmcKeyboardLayout *type)

@@ -30,6 +30,7 @@ struct _EspNewAssistant {
     EspJob *job;
     char *draft_path, *bundle_path; /* of the job */
     bool closing;                   /* once the job is over */
+    bool closed;                    /* only what runs on threads still knows us */
     GtkHeaderBar *header;
     GtkWidget *back, *next;
     GtkStack *stack;
@@ -140,9 +141,10 @@ static void complain(EspNewAssistant *assistant, const char *title, const char *
 
 static void on_finished(EspNewAssistant *assistant)
 {
-    refresh_drafts(assistant);
+    if (!assistant->closed)
+        refresh_drafts(assistant);
     g_clear_object(&assistant->job);
-    if (assistant->closing)
+    if (assistant->closing && !assistant->closed)
         gtk_widget_destroy(GTK_WIDGET(assistant));
 }
 
@@ -202,6 +204,10 @@ static void on_opened(GObject *source, GAsyncResult *result, gpointer data)
     g_autoptr(GError) error = NULL;
     EspDraft *draft = g_task_propagate_pointer(G_TASK(result), &error);
 
+    if (assistant->closed) {
+        esp_draft_free(draft);
+        return;
+    }
     gtk_widget_set_sensitive(GTK_WIDGET(assistant->stack), TRUE);
     if (!draft) {
         const char *name = opening->creation.name;
@@ -260,7 +266,7 @@ static void on_drafts(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GPtrArray) drafts = g_task_propagate_pointer(G_TASK(result), NULL);
 
-    if (drafts)
+    if (drafts && !ESP_NEW_ASSISTANT(source)->closed)
         esp_new_kind_page_set_drafts(ESP_NEW_KIND_PAGE(ESP_NEW_ASSISTANT(source)->kind), drafts);
 }
 
@@ -293,7 +299,10 @@ static void on_discarded(GObject *source, GAsyncResult *result, gpointer data)
     EspNewAssistant *assistant = ESP_NEW_ASSISTANT(source);
     g_autoptr(GError) error = NULL;
 
-    if (!g_task_propagate_boolean(G_TASK(result), &error))
+    bool good = g_task_propagate_boolean(G_TASK(result), &error);
+    if (assistant->closed)
+        return;
+    if (!good)
         complain(assistant, _("It cannot be discarded"), error->message);
     refresh_drafts(assistant);
 }
@@ -488,6 +497,8 @@ static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
     g_autoptr(GError) error = NULL;
     gssize kind = g_task_propagate_int(G_TASK(result), &error);
 
+    if (assistant->closed)
+        return;
     if (error) {
         complain(assistant, _("The file cannot be used"), error->message);
         return;
@@ -495,7 +506,6 @@ static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
     esp_creation_clear(&assistant->creation);
     esp_creation_init(&assistant->creation,
                       kind == ESP_IMAGE_ISO ? ESP_CREATION_INSTALLER : ESP_CREATION_IMPORT);
-    assistant->creation.system = ESP_GUEST_LINUX;
     assistant->creation.source = g_strdup(g_task_get_task_data(G_TASK(result)));
     show_page(assistant, 1);
 }
@@ -506,6 +516,12 @@ void esp_new_assistant_offer(EspNewAssistant *assistant, const char *file)
 
     g_task_set_task_data(task, g_strdup(file), g_free);
     g_task_run_in_thread(task, look_at);
+}
+
+static void esp_new_assistant_destroy(GtkWidget *widget)
+{
+    ESP_NEW_ASSISTANT(widget)->closed = true;
+    GTK_WIDGET_CLASS(esp_new_assistant_parent_class)->destroy(widget);
 }
 
 static void esp_new_assistant_finalize(GObject *object)
@@ -525,6 +541,7 @@ static void esp_new_assistant_class_init(EspNewAssistantClass *klass)
     GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
 
     G_OBJECT_CLASS(klass)->finalize = esp_new_assistant_finalize;
+    widget_class->destroy = esp_new_assistant_destroy;
     widget_class->delete_event = esp_new_assistant_delete_event;
     widget_class->key_press_event = esp_new_assistant_key_press_event;
     signals[OPEN] = g_signal_new("open", G_TYPE_FROM_CLASS(klass), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,

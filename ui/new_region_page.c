@@ -52,6 +52,10 @@ static void on_lists(GObject *source, GAsyncResult *result, gpointer data)
 
     if (!lists)
         return;
+    if (!page->language) { /* the window was closed meanwhile */
+        lists_free(lists);
+        return;
+    }
     esp_choice_button_set_choices(page->language, lists->languages);
     esp_choice_button_set_choices(page->layout, lists->layouts);
     esp_choice_button_set_choices(page->zone, lists->zones);

@@ -168,10 +168,23 @@ static bool bring(Making *making, EspImageKind kind, const char *name, GError **
     return true;
 }
 
+/* What was downloaded is nothing to go on with; another try downloads it anew. */
+static void throw_download_away(Making *making)
+{
+    g_autofree char *download = esp_draft_file(making->draft, DOWNLOAD_FILE);
+    g_autofree char *checked = esp_draft_file(making->draft, CHECKED_FILE);
+
+    if (!esp_creation_is_download(making->creation))
+        return;
+    g_unlink(checked);
+    g_unlink(download);
+}
+
 static bool refuse(Making *making, EspImageKind kind, const char *what, GError **error)
 {
     g_autofree char *name = source_name(making);
 
+    throw_download_away(making);
     switch (kind) {
     case ESP_IMAGE_FOREIGN:
         return wrong_source(
@@ -264,7 +277,7 @@ static bool make_disk_of_source(Making *making, GError **error)
 {
     g_autofree char *from = source_path(making);
     const char *what = NULL;
-    EspImageKind kind;
+    EspImageKind kind = ESP_IMAGE_UNKNOWN;
 
     if (has(making, ESP_MACHINE_DISK))
         return true;

@@ -80,9 +80,7 @@ void esp_creation_init(EspCreation *creation, EspCreationKind kind)
     esp_host_limits_get(&limits, NULL);
     memset(creation, 0, sizeof(*creation));
     creation->kind = kind;
-    creation->system = kind == ESP_CREATION_LINUX || kind == ESP_CREATION_DEMO ? ESP_GUEST_LINUX
-                       : kind == ESP_CREATION_MACOS                            ? ESP_GUEST_MACOS
-                                                                               : ESP_GUEST_OTHER;
+    creation->system = kind == ESP_CREATION_MACOS ? ESP_GUEST_MACOS : ESP_GUEST_LINUX;
     creation->cpus = kind == ESP_CREATION_DEMO ? MIN(2, limits.cpus) : limits.cpus_default;
     creation->memory_mib = kind == ESP_CREATION_DEMO ? 512 : limits.memory_default_mib;
     creation->disk_gib =

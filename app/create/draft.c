@@ -115,14 +115,30 @@ EspDraft *esp_draft_new(const char *library_dir, const EspCreation *creation, GE
     return g_steal_pointer(&draft);
 }
 
+static bool rename_if_taken(EspDraft *draft, GError **error)
+{
+    g_autofree char *name = esp_creation_free_name(draft->creation.name, draft->library_dir);
+    EspCreation other;
+
+    if (!strcmp(name, draft->creation.name))
+        return true;
+    esp_creation_copy(&other, &draft->creation);
+    g_free(other.name);
+    other.name = g_steal_pointer(&name);
+    bool good = esp_draft_set_creation(draft, &other, error);
+    esp_creation_clear(&other);
+    return good;
+}
+
 EspDraft *esp_draft_open(const char *path, GError **error)
 {
     g_autoptr(EspDraft) draft = g_new0(EspDraft, 1);
 
     draft->path = g_canonicalize_filename(path, NULL);
     draft->library_dir = g_path_get_dirname(draft->path);
-    if (!load(draft->path, &draft->creation, error) || !esp_bundle_check_name(draft->creation.name, error) ||
-        !take(draft, error))
+    if (!load(draft->path, &draft->creation, error) ||
+        !esp_bundle_check_name(draft->creation.name ? draft->creation.name : "", error) ||
+        !take(draft, error) || !rename_if_taken(draft, error))
         return NULL;
     return g_steal_pointer(&draft);
 }

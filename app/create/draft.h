@@ -22,7 +22,8 @@ typedef struct EspDraft EspDraft;
 
 /* Makes the folder (and the library's, when missing) and keeps the creation in it. */
 EspDraft *esp_draft_new(const char *library_dir, const EspCreation *creation, GError **error);
-/* One that there is; ESP_BUNDLE_ERROR_BUSY while another process works on it. */
+/* One that there is; ESP_BUNDLE_ERROR_BUSY while another process works on it. If its name has been taken by a
+ * machine meanwhile it gets another one, like it. */
 EspDraft *esp_draft_open(const char *path, GError **error);
 void esp_draft_free(EspDraft *draft);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(EspDraft, esp_draft_free)

@@ -75,8 +75,7 @@ static void add_share(VmcConfig *config, const EspCreation *creation)
 
 static VmcConfig *make_uefi(EspBundle *bundle, const EspCreation *creation)
 {
-    bool virtio = creation->kind == ESP_CREATION_LINUX || creation->system == ESP_GUEST_LINUX ||
-                  creation->kind == ESP_CREATION_IMPORT;
+    bool virtio = creation->system == ESP_GUEST_LINUX;
     VmcConfig *config = vmc_config_new();
 
     config->boot.kind = VMC_BOOT_EFI;

@@ -282,8 +282,6 @@ static bool make_creation(const Words *words, EspCreation *creation, GError **er
     if (!kind_of(words, &kind, error))
         return false;
     esp_creation_init(creation, kind);
-    if (kind != ESP_CREATION_DEMO && kind != ESP_CREATION_LINUX)
-        creation->system = ESP_GUEST_LINUX;
     if (words->system && !choose("system", words->system, systems, (unsigned *)&creation->system, error))
         return false;
     set(&creation->name, words->name ? words->name : kind == ESP_CREATION_DEMO ? "Demo" : NULL);
