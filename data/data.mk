@@ -8,6 +8,9 @@ DATA_FILES := data/espalierctl.1:man/man1/espalierctl.1 \
 	data/org.espalier.Espalier.mime.xml:mime/packages/org.espalier.Espalier.xml \
 	$(B)/share/org.espalier.Espalier.desktop:applications/org.espalier.Espalier.desktop \
 	$(B)/share/org.espalier.Espalier.metainfo.xml:metainfo/org.espalier.Espalier.metainfo.xml \
+	data/completions/espalierctl.bash:bash-completion/completions/espalierctl \
+	data/completions/espalierctl.fish:fish/vendor_completions.d/espalierctl.fish \
+	data/completions/espalierctl.zsh:zsh/site-functions/_espalierctl \
 	$(foreach icon,scalable/apps/org.espalier.Espalier.svg symbolic/apps/org.espalier.Espalier-symbolic.svg \
 		scalable/mimetypes/application-x-espalier-machine.svg,resources/icons/$(icon):icons/hicolor/$(icon)) \
 	$(foreach language,$(LINGUAS),$(B)/locale/$(language)/LC_MESSAGES/espalier.mo:locale/$(language)/LC_MESSAGES/espalier.mo)

@@ -101,6 +101,16 @@ static char *joined_text(JsonObject *object, const char *member)
     return g_string_free(text, FALSE);
 }
 
+static int print_names(EspLibrary *library)
+{
+    for (guint i = 0; i < g_list_model_get_n_items(G_LIST_MODEL(library)); i++) {
+        g_autoptr(EspLibraryItem) item = g_list_model_get_item(G_LIST_MODEL(library), i);
+
+        printf("%s\n", esp_library_item_get_name(item));
+    }
+    return ESP_EXIT_OK;
+}
+
 int esp_ctl_list(int argc, char **argv)
 {
     static const EspColumn columns[] = {
@@ -114,8 +124,12 @@ int esp_ctl_list(int argc, char **argv)
         {"error", "ERROR", NULL},
     };
     static const EspCommand command = {"list", "", "Lists the machines of the library.", 0, 0};
-    gboolean json = FALSE;
-    const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL}, {0}};
+    gboolean json = FALSE, names = FALSE;
+    const GOptionEntry entries[] = {
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL},
+        {"names", 0, 0, G_OPTION_ARG_NONE, &names, "The names alone, for shells that complete them", NULL},
+        {0},
+    };
     int status;
     g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
 
@@ -123,6 +137,8 @@ int esp_ctl_list(int argc, char **argv)
         return status;
     g_autofree char *dir = esp_library_default_dir();
     g_autoptr(EspLibrary) library = esp_library_new(dir);
+    if (names)
+        return print_names(library);
     g_autoptr(JsonArray) array = json_array_new();
     bool troubled = false;
     for (guint i = 0; i < g_list_model_get_n_items(G_LIST_MODEL(library)); i++) {
