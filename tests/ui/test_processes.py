@@ -215,7 +215,7 @@ def test_a_crash_is_shown_and_the_machine_started_again(desktop):
     desktop.find_text("“Aspen” ended unexpectedly")
     desktop.find_text("signal 11")
     desktop.find_text("Ended unexpectedly")  # in the list
-    window = desktop.window_id("^“Aspen” ended unexpectedly")
+    window = desktop.window_id("ended unexpectedly")
     copy = desktop.find("push button", "Copy Details")
     desktop.save_picture(os.path.join(BUILD, "ui", "crash.png"), window)
     desktop.press(copy)
