@@ -80,8 +80,8 @@ GtkWidget *esp_crash_window_new(GtkApplication *application, const EspCrash *cra
                           "after a power failure; what the guest had not saved is lost."),
                         how);
     window->path = g_strdup(crash->path);
-    gtk_window_set_title(GTK_WINDOW(window), title);
     gtk_header_bar_set_title(window->header, crash->name);
+    gtk_window_set_title(GTK_WINDOW(window), title);
     esp_status_page_set(window->page, "dialog-warning-symbolic", title, body);
     esp_status_page_set_action(window->page, _("_Start Again"), "win.start-again");
     esp_status_page_focus(window->page);
