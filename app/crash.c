@@ -13,12 +13,13 @@
 
 #define SERIAL_SHOWN_BYTES (8u << 10)
 
-/* A process that had nothing to run lost nothing, and one that only copied the machine neither. */
+/* A process that had nothing to run lost nothing, nor did one that held the bundle for something else. */
 static bool was_on(const char *state)
 {
-    return state && *state && strcmp(state, ESP_BUNDLE_STATE_HELD) != 0 &&
-           strcmp(state, vmc_machine_state_name(VMC_MACHINE_STOPPED)) != 0 &&
-           strcmp(state, vmc_machine_state_name(VMC_MACHINE_ERROR)) != 0;
+    for (int on = VMC_MACHINE_STARTING; on < VMC_MACHINE_ERROR; on++)
+        if (g_strcmp0(vmc_machine_state_name((VmcMachineState)on), state) == 0)
+            return true;
+    return false;
 }
 
 bool esp_crash_happened(const char *path)

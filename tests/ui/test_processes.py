@@ -251,12 +251,5 @@ def test_a_crash_that_nobody_saw_is_known_later(desktop):
     desktop.find("push button", "Start “Larch”")
 
 
-def make_desktop():
-    desktop = Desktop("processes", own=True)
-    os.environ["XDG_RUNTIME_DIR"] = os.path.join(desktop.home, "run")
-    os.mkdir(os.environ["XDG_RUNTIME_DIR"], 0o700)
-    return desktop
-
-
 if __name__ == "__main__":
-    sys.exit(cases.main(globals(), make_desktop))
+    sys.exit(cases.main(globals(), lambda: Desktop("processes", own=True)))

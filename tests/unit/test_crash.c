@@ -81,6 +81,8 @@ static void test_who_has_nothing_to_lose_does_not_crash(void **state)
     assert_false(esp_crash_happened(rig->path));
     live_and_die(rig, "in error", SIGKILL);
     assert_false(esp_crash_happened(rig->path));
+    live_and_die(rig, ESP_BUNDLE_STATE_HELD, SIGKILL);
+    assert_false(esp_crash_happened(rig->path));
 }
 
 static void test_a_machine_that_runs_has_not_crashed(void **state)
