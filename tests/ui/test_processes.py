@@ -73,7 +73,7 @@ def test_a_machine_started_without_a_display_gets_its_window_later(desktop):
     result = subprocess.run([CTL, "start", "Sloe"], env=without_display(), capture_output=True, text=True, timeout=120,
                             check=False)
     check(result.returncode == 0, f"it was not started: {result.stderr}")
-    check(status_of("Sloe")["state"] == "running", f"it is {show('Sloe')}")
+    check(status_of("Sloe")["state"] == "running", f"it is {status_of('Sloe')}")
     pid = runner(folder)[0]
     check(not desktop.windows("Sloe"), "there is a window")
     with open(f"/proc/{pid}/environ", encoding="latin-1") as environ:
