@@ -256,7 +256,13 @@ class Desktop:
 
     def texts(self):
         """Every text on the screen."""
-        return [label.name for label in self.look("label")]
+        found = []
+        for label in self.look("label"):
+            try:
+                found.append(label.name)
+            except Exception:  # it has gone meanwhile
+                continue
+        return found
 
     def find_text(self, part, seconds=10.0):
         wait_for(f"text with “{part}” on the screen (there is: {' | '.join(self.texts())[:300]})",
