@@ -11,7 +11,7 @@
 #define USE_SECONDS 2
 
 /* As .thumbnail in style.css. */
-static const EspThumbnailSize card_size = {208, 130, 7, 1}, row_size = {104, 78, 7, 1};
+static const EspThumbnailSize card_size = {200, 125, 7, 1}, row_size = {104, 78, 7, 1};
 
 struct _EspLibraryEntry {
     GtkBox parent_instance;
