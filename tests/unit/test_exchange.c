@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "app/duplicate.h"
 #include "app/export.h"
 #include "app/import.h"
 #include "app/machine_snapshots.h"
@@ -420,6 +421,31 @@ static void a_full_disk_loses_nothing(void **state)
     assert_int_not_equal(rig_read(path, 0), 0);
 }
 
+/* A home on media that can only be read: everything says so, and nothing is changed. */
+static void a_disk_that_can_only_be_read_is_named(void **state)
+{
+    g_autofree char *library = small_folder ? g_build_filename(small_folder, "machines", NULL) : NULL;
+    const EspExportOptions options = {0};
+    GError *error = NULL;
+
+    if (!small_folder)
+        skip();
+    g_autofree char *own = g_steal_pointer(&rig_dir);
+    assert_int_equal(g_mkdir(library, 0700), 0);
+    rig_dir = library;
+    g_autofree char *path = rig_machine("One", VMC_DISK_QCOW2), *file = rig_path("file", NULL);
+    assert_int_equal(mount(NULL, small_folder, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+    const EspDuplicateOptions duplicate = {.name = "Two"};
+    rig_refused(rig_await(esp_duplicate_start(path, &duplicate), &error), &error, "Read-only file system");
+    rig_refused(rig_await(esp_export_start(path, file, &options), &error), &error, "Read-only file system");
+    rig_refused(esp_machine_snapshot_take(path, "A", &error), &error, "Read-only file system");
+    assert_int_equal(mount(NULL, small_folder, NULL, MS_REMOUNT, NULL), 0);
+    assert_int_equal(rig_read(path, 0), 0);
+    assert_int_equal(rig_entries(), 1);
+    rig_dir = g_steal_pointer(&own);
+    remove_folder(library);
+}
+
 static void a_folder_that_cannot_be_written_is_named(void **state)
 {
     g_autofree char *path = rig_machine("One", VMC_DISK_RAW), *file = export(path, "one.tar.zst");
@@ -449,6 +475,7 @@ int main(void)
         RIG_TEST(images_become_machines),
         RIG_TEST(a_folder_is_copied_or_moved),
         RIG_TEST(a_full_disk_loses_nothing),
+        RIG_TEST(a_disk_that_can_only_be_read_is_named),
         RIG_TEST(a_folder_that_cannot_be_written_is_named),
     };
 
