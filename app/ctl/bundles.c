@@ -64,8 +64,8 @@ int esp_ctl_rename(int argc, char **argv)
     if (!path)
         return ESP_EXIT_USAGE;
     g_autoptr(EspBundle) bundle = esp_bundle_open(path, &error);
-    return esp_target_status(
-        bundle && esp_bundle_set_name(bundle, words[2], &error) && esp_bundle_save(bundle, &error), error);
+    bool good = bundle && esp_bundle_set_name(bundle, words[2], &error) && esp_bundle_save(bundle, &error);
+    return esp_target_status(good, error);
 }
 
 int esp_ctl_export(int argc, char **argv)
@@ -142,5 +142,6 @@ int esp_ctl_trash(int argc, char **argv)
     bundle = find(words[1]);
     if (!bundle)
         return ESP_EXIT_USAGE;
-    return esp_target_status(esp_machine_trash(bundle, &error), error);
+    bool good = esp_machine_trash(bundle, &error);
+    return esp_target_status(good, error);
 }

@@ -60,7 +60,8 @@ int esp_ctl_go_back(int argc, char **argv)
 
     if (!bundle)
         return words ? ESP_EXIT_USAGE : status;
-    return esp_target_status(esp_machine_snapshot_go_back(bundle, words[2], &error), error);
+    bool good = esp_machine_snapshot_go_back(bundle, words[2], &error);
+    return esp_target_status(good, error);
 }
 
 int esp_ctl_forget(int argc, char **argv)
@@ -77,5 +78,6 @@ int esp_ctl_forget(int argc, char **argv)
 
     if (!bundle)
         return words ? ESP_EXIT_USAGE : status;
-    return esp_target_status(esp_machine_snapshot_delete(bundle, words[2], &error), error);
+    bool good = esp_machine_snapshot_delete(bundle, words[2], &error);
+    return esp_target_status(good, error);
 }

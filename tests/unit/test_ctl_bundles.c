@@ -79,7 +79,7 @@ static void machines_are_cloned_renamed_and_exchanged(void **state)
     expect(ctl("export", clone, file, NULL), 1, NULL, "File exists");
     expect(ctl("import", "--new-identity", "--name", "Drei", file, NULL), 0, "Drei", NULL);
     expect(ctl("snapshots", "Drei", NULL), 0, NULL, NULL);
-    expect(ctl("import", "/nowhere", NULL), 1, NULL, "/nowhere");
+    expect(ctl("import", "/nowhere", NULL), 1, NULL, "“nowhere” cannot be imported");
 }
 
 static void wrong_words_are_told(void **state)
