@@ -57,9 +57,13 @@ static gboolean is_wanted(GtkListBoxRow *row, gpointer data)
 static void show_active(EspChoiceButton *button)
 {
     const EspChoice *choice = button->choices ? esp_choices_find(button->choices, button->active) : NULL;
+    const char *text;
 
     /* Translators: on a button that opens a list, while nothing of it is chosen. */
-    gtk_label_set_text(button->label, choice ? choice->name : button->active ? button->active : _("Choose…"));
+    text = choice ? choice->name : button->active ? button->active : _("Choose…");
+    gtk_label_set_text(button->label, text);
+    /* As of a combo box: what is chosen is its name, and the label beside it says of what. */
+    atk_object_set_name(gtk_widget_get_accessible(GTK_WIDGET(button)), text);
 }
 
 static void fill(EspChoiceButton *button)

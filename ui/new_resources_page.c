@@ -102,7 +102,7 @@ static void set_ranges(EspNewResourcesPage *page)
     set_range(page->cpus, page->cpus_scale, MIN(VMC_CPUS_MAX, MAX(2 * limits->cpus, 4)), limits->cpus,
               _("this computer"));
     set_range(page->memory, page->memory_scale, floor(limits->memory_mib / 256.0) * 0.25,
-              limits->memory_wise_mib / 1024.0, _("wise"));
+              limits->memory_wise_mib / 1024.0, _("recommended limit"));
     set_range(page->disk, page->disk_scale, MAX(DISK_SHOWN_GIB, free_gib), MAX(free_gib, 1), _("free"));
 }
 

@@ -47,6 +47,7 @@ GtkWidget *esp_new_row_add_button(EspNewRow *row, const char *icon_name, const c
     atk_object_set_name(gtk_widget_get_accessible(button), tooltip);
     gtk_style_context_add_class(gtk_widget_get_style_context(button), "flat");
     gtk_box_pack_end(row->box, button, FALSE, FALSE, 0);
+    gtk_widget_hide(GTK_WIDGET(row->mark)); /* such a row is no choice */
     gtk_widget_show(button);
     return button;
 }

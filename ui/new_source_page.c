@@ -190,7 +190,7 @@ static void esp_new_source_page_class_init(EspNewSourcePageClass *klass)
     EspNewPageClass *page_class = ESP_NEW_PAGE_CLASS(klass);
 
     G_OBJECT_CLASS(klass)->finalize = esp_new_source_page_finalize;
-    page_class->title = N_("Version");
+    page_class->title = N_("Source");
     page_class->load = load;
     page_class->store = store;
     page_class->is_complete = is_complete;

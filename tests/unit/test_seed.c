@@ -103,7 +103,7 @@ static void test_the_disc_is_read_by_others(void **state)
     g_autofree char *folder = g_dir_make_tmp("espalier-seed-XXXXXX", NULL);
     g_autofree char *disc = g_build_filename(folder, "seed.iso", NULL),
                     *out = g_build_filename(folder, "out", NULL);
-    g_autofree char *label = g_strdup_printf("isoinfo -d -i '%s' | grep -q '^Volume id: cidata$'", disc);
+    g_autofree char *label = g_strdup_printf("isoinfo -d -i '%s' | grep -qi '^Volume id: cidata$'", disc);
     g_autofree char *extract = g_strdup_printf(
         "xorriso -report_about FATAL -osirrox on -indev '%s' -extract / '%s' > /dev/null 2>&1", disc, out);
     static const char *const names[] = {"meta-data", "user-data", "network-config"};
