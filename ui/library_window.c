@@ -2,6 +2,7 @@
 #include "ui/library_window.h"
 
 #include <glib/gi18n.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ui/library_import.h"
@@ -75,6 +76,8 @@ static void on_demo(GSimpleAction *action, GVariant *parameter, gpointer data)
 static void on_open_new(EspLibraryWindow *window, const char *path)
 {
     g_autofree char *name = g_path_get_basename(path);
+    if (g_str_has_suffix(name, ESP_BUNDLE_SUFFIX))
+        name[strlen(name) - strlen(ESP_BUNDLE_SUFFIX)] = '\0';
     esp_library_rescan(window->library);
     open_machine(window, path, name);
 }

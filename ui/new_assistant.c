@@ -11,6 +11,7 @@
 
 #include "app/create/create.h"
 #include "app/create/image_kind.h"
+#include "ui/message.h"
 #include "ui/new_kind_page.h"
 #include "ui/new_progress_page.h"
 #include "ui/new_region_page.h"
@@ -128,17 +129,6 @@ static void show_progress(EspNewAssistant *assistant)
     show_page(assistant, way(assistant, pages) - 1);
 }
 
-static void complain(EspNewAssistant *assistant, const char *title, const char *why)
-{
-    GtkWidget *dialog =
-        gtk_message_dialog_new(GTK_WINDOW(assistant), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
-                               GTK_MESSAGE_ERROR, GTK_BUTTONS_CLOSE, "%s", title);
-
-    gtk_message_dialog_format_secondary_text(GTK_MESSAGE_DIALOG(dialog), "%s", why);
-    g_signal_connect(dialog, "response", G_CALLBACK(gtk_widget_destroy), NULL);
-    gtk_widget_show(dialog);
-}
-
 static void on_finished(EspNewAssistant *assistant)
 {
     if (!assistant->closed)
@@ -214,7 +204,7 @@ static void on_opened(GObject *source, GAsyncResult *result, gpointer data)
         g_autofree char *title = name ? g_strdup_printf(_("“%s” cannot be made"), name)
                                       : g_strdup(_("The machine cannot be continued"));
         update(assistant);
-        complain(assistant, title, error->message);
+        esp_message_show(GTK_WINDOW(assistant), title, error->message);
         refresh_drafts(assistant);
         return;
     }
@@ -303,47 +293,44 @@ static void on_discarded(GObject *source, GAsyncResult *result, gpointer data)
     if (assistant->closed)
         return;
     if (!good)
-        complain(assistant, _("It cannot be discarded"), error->message);
+        esp_message_show(GTK_WINDOW(assistant), _("It cannot be discarded"), error->message);
     refresh_drafts(assistant);
 }
 
-static void on_discard_answer(EspNewAssistant *assistant, int response, GtkWidget *dialog)
+typedef struct Discard {
+    EspNewAssistant *assistant; /* of which there is a reference */
+    char *path;
+} Discard;
+
+static void discard_free(gpointer data)
 {
-    if (response == GTK_RESPONSE_ACCEPT) {
-        g_autoptr(GTask) task = g_task_new(assistant, NULL, on_discarded, NULL);
-        g_task_set_task_data(task, g_strdup(g_object_get_data(G_OBJECT(dialog), "path")), g_free);
-        g_task_run_in_thread(task, discard);
-        if (assistant->at)
-            show_page(assistant, 0);
-    }
-    gtk_widget_destroy(dialog);
+    Discard *wish = data;
+
+    g_object_unref(wish->assistant);
+    g_free(wish->path);
+    g_free(wish);
 }
 
-/* A question with a button that does it and one that does not, which is the default. */
-static GtkWidget *ask(EspNewAssistant *assistant, const char *title, const char *body, const char *no,
-                      const char *yes)
+static void do_discard(gpointer data)
 {
-    GtkWidget *dialog =
-        gtk_message_dialog_new(GTK_WINDOW(assistant), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
-                               GTK_MESSAGE_QUESTION, GTK_BUTTONS_NONE, "%s", title);
-    gtk_message_dialog_format_secondary_text(GTK_MESSAGE_DIALOG(dialog), "%s", body);
-    gtk_dialog_add_button(GTK_DIALOG(dialog), no, GTK_RESPONSE_CANCEL);
-    GtkWidget *button = gtk_dialog_add_button(GTK_DIALOG(dialog), yes, GTK_RESPONSE_ACCEPT);
-    gtk_style_context_add_class(gtk_widget_get_style_context(button), "destructive-action");
-    gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_CANCEL);
-    return dialog;
+    const Discard *wish = data;
+    g_autoptr(GTask) task = g_task_new(wish->assistant, NULL, on_discarded, NULL);
+
+    g_task_set_task_data(task, g_strdup(wish->path), g_free);
+    g_task_run_in_thread(task, discard);
+    if (wish->assistant->at && !wish->assistant->closed)
+        show_page(wish->assistant, 0);
 }
 
 static void on_discard(EspNewAssistant *assistant, const char *path)
 {
-    GtkWidget *dialog =
-        ask(assistant, _("Discard what has been done?"),
-            _("What was downloaded and copied for this machine is deleted. This cannot be undone."),
-            _("_Keep"), _("_Discard"));
+    Discard *wish = g_new0(Discard, 1);
 
-    g_object_set_data_full(G_OBJECT(dialog), "path", g_strdup(path), g_free);
-    g_signal_connect_object(dialog, "response", G_CALLBACK(on_discard_answer), assistant, G_CONNECT_SWAPPED);
-    gtk_widget_show(dialog);
+    wish->assistant = g_object_ref(assistant);
+    wish->path = g_strdup(path);
+    esp_message_ask(GTK_WINDOW(assistant), _("Discard what has been done?"),
+                    _("What was downloaded and copied for this machine is deleted. This cannot be undone."),
+                    _("_Discard"), true, do_discard, wish, discard_free);
 }
 
 /* ---- the page of the job ---- */
@@ -378,10 +365,11 @@ static bool is_running(EspNewAssistant *assistant)
     return assistant->job && esp_job_get_state(assistant->job) == ESP_JOB_RUNNING;
 }
 
-static void on_close_answer(EspNewAssistant *assistant, int response, GtkWidget *dialog)
+static void do_close(gpointer data)
 {
-    gtk_widget_destroy(dialog);
-    if (response != GTK_RESPONSE_ACCEPT)
+    EspNewAssistant *assistant = data;
+
+    if (assistant->closed)
         return;
     if (!is_running(assistant)) {
         gtk_widget_destroy(GTK_WIDGET(assistant));
@@ -397,11 +385,9 @@ static gboolean esp_new_assistant_delete_event(GtkWidget *widget, GdkEventAny *e
 
     if (!is_running(assistant))
         return GDK_EVENT_PROPAGATE;
-    GtkWidget *dialog =
-        ask(assistant, _("Stop making the machine?"),
-            _("What has been done is kept, and you can continue it later."), _("_Go On"), _("_Stop"));
-    g_signal_connect_object(dialog, "response", G_CALLBACK(on_close_answer), assistant, G_CONNECT_SWAPPED);
-    gtk_widget_show(dialog);
+    esp_message_ask(GTK_WINDOW(assistant), _("Stop making the machine?"),
+                    _("What has been done is kept, and you can continue it later."), _("_Stop"), false,
+                    do_close, g_object_ref(assistant), g_object_unref);
     return GDK_EVENT_STOP;
 }
 
@@ -500,7 +486,7 @@ static void on_looked(GObject *source, GAsyncResult *result, gpointer data)
     if (assistant->closed)
         return;
     if (error) {
-        complain(assistant, _("The file cannot be used"), error->message);
+        esp_message_show(GTK_WINDOW(assistant), _("The file cannot be used"), error->message);
         return;
     }
     esp_creation_clear(&assistant->creation);

@@ -28,7 +28,7 @@ def write_image(path, megabytes):
 
 def open_assistant(desktop):
     desktop.start()
-    desktop.find("push button", "New…")
+    desktop.find("push button", "New Virtual Machine")
     desktop.key("ctrl+n")
     desktop.find("list item", "Demo guest")
     time.sleep(0.5)
@@ -204,8 +204,8 @@ def test_what_is_discarded_is_gone(desktop):
     desktop.find("list item", "Continue with “Pear”")
     desktop.press(desktop.find("push button", "Discard “Pear”"))
     desktop.find_text("Discard what has been done?")
-    desktop.press(desktop.find("push button", "Keep"))
-    check(len(drafts(desktop)) == 1, "“Keep” did not keep")
+    desktop.press(desktop.find("push button", "Cancel"))
+    check(len(drafts(desktop)) == 1, "“Cancel” did not keep it")
     desktop.press(desktop.find("push button", "Discard “Pear”"))
     desktop.find_text("Discard what has been done?")
     desktop.press(desktop.find("push button", "Discard"))
