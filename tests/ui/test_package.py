@@ -66,7 +66,7 @@ def test_manual_pages_have_no_mistakes(prefix):
     pages = [os.path.join(folder, name) for folder, _, names in os.walk(prefix.share("man")) for name in names]
     check(len(pages) >= 3, f"there are only {pages}")
     for page in pages:
-        result = run("groff", "-man", "-ww", "-Wbreak", "-Tutf8", page)
+        result = run("groff", "-Kutf8", "-man", "-ww", "-Wbreak", "-Tutf8", page)
         agree(result, page)
         check(not result.stderr.strip(), f"{page}: {result.stderr}")
 
