@@ -127,12 +127,9 @@ static void on_search(GSimpleAction *action, GVariant *parameter, gpointer data)
 }
 
 static const GActionEntry actions[] = {
-    {.name = "new", .activate = on_new},
-    {.name = "demo", .activate = on_demo},
-    {.name = "import", .activate = on_import},
-    {.name = "check", .activate = on_check},
-    {.name = "search", .activate = on_search},
-    {.name = "open-folder", .activate = on_open_folder},
+    {.name = "new", .activate = on_new},       {.name = "demo", .activate = on_demo},
+    {.name = "import", .activate = on_import}, {.name = "check", .activate = on_check},
+    {.name = "search", .activate = on_search}, {.name = "open-folder", .activate = on_open_folder},
     {.name = "close", .activate = on_close},
 };
 
