@@ -29,6 +29,7 @@ struct _EspLibraryItem {
     gint64 config_mtime; /* us; what name and summary were read from */
     gint64 picture_mtime;
     gint64 last_used;
+    bool broken;
     GFileMonitor *monitor;
 };
 
@@ -82,6 +83,11 @@ const char *esp_library_item_get_screenshot(EspLibraryItem *item)
     return item->screenshot;
 }
 
+bool esp_library_item_is_broken(EspLibraryItem *item)
+{
+    return item->broken;
+}
+
 gint64 esp_library_item_get_last_used(EspLibraryItem *item)
 {
     return item->last_used;
@@ -103,10 +109,11 @@ static void item_set(EspLibraryItem *item, char **field, char *value, int prop)
     g_object_notify_by_pspec(G_OBJECT(item), item_props[prop]);
 }
 
-static char *summarise(EspBundle *bundle)
+static char *summarise(EspBundle *bundle, bool *broken)
 {
     g_autoptr(GError) error = NULL;
     VmcConfig *config = esp_bundle_get_config(bundle, &error);
+    *broken = !config;
     if (!config)
         return g_strdup(error->message);
     uint64_t mib = config->memory >> 20;
@@ -156,8 +163,9 @@ static void item_refresh(EspLibraryItem *item)
         item->config_mtime = mtime;
         if (bundle) {
             item_set(item, &item->name, g_strdup(esp_bundle_get_name(bundle)), ITEM_NAME);
-            item_set(item, &item->summary, summarise(bundle), ITEM_SUMMARY);
+            item_set(item, &item->summary, summarise(bundle, &item->broken), ITEM_SUMMARY);
         } else {
+            item->broken = true;
             g_autofree char *basename = g_path_get_basename(item->path);
             basename[strlen(basename) - strlen(ESP_BUNDLE_SUFFIX)] = '\0';
             item_set(item, &item->name, g_filename_display_name(basename), ITEM_NAME);

@@ -43,6 +43,8 @@ const char *esp_library_item_get_state(EspLibraryItem *item);
 /* The file with the last picture of its screen (a PNG), or NULL; notifies when the picture is another, too.
  */
 const char *esp_library_item_get_screenshot(EspLibraryItem *item);
+/* Whether its configuration cannot be used; the summary says why. */
+bool esp_library_item_is_broken(EspLibraryItem *item);
 /* When it ran last, us since the Epoch; 0: never. */
 gint64 esp_library_item_get_last_used(EspLibraryItem *item);
 /* Whether its last process died while the machine was on (crash.h). */

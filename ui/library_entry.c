@@ -138,16 +138,18 @@ static void watch_use(EspLibraryEntry *entry, bool on)
 static void update_state(EspLibraryEntry *entry, VmcMachineState state, bool alive, bool crashed, bool held)
 {
     GtkStyleContext *style = gtk_widget_get_style_context(GTK_WIDGET(entry->state));
+    bool broken = esp_library_item_is_broken(entry->item);
     const char *words = alive     ? esp_state_words(state)
                         : held    ? _("In use")
                         : crashed ? _("Ended unexpectedly")
+                        : broken  ? _("Cannot be used")
                                   : _("Off");
 
     gtk_label_set_text(entry->state, words);
     gtk_style_context_remove_class(style, "running");
     gtk_style_context_remove_class(style, "waiting");
     gtk_style_context_remove_class(style, "trouble");
-    if (crashed || (alive && state == VMC_MACHINE_ERROR))
+    if (crashed || (broken && !alive) || (alive && state == VMC_MACHINE_ERROR))
         gtk_style_context_add_class(style, "trouble");
     else if (alive)
         gtk_style_context_add_class(style, state == VMC_MACHINE_RUNNING ? "running" : "waiting");
