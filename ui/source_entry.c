@@ -26,8 +26,8 @@ char *esp_source_entry_get(EspSourceEntry *entry)
     if (!*text || esp_download_is_link(text))
         return g_steal_pointer(&text);
     if (g_str_has_prefix(text, "file:")) {
-        char *path = g_filename_from_uri(text, NULL, NULL);
-        return path ? path : g_steal_pointer(&text);
+        g_autofree char *path = g_filename_from_uri(text, NULL, NULL);
+        return path ? g_steal_pointer(&path) : g_steal_pointer(&text);
     }
     if (strstr(text, "://"))
         return g_steal_pointer(&text);

@@ -7,7 +7,9 @@ time-limit: 400
 import os
 import plistlib
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from cases import check, main
 from desktop import BUILD, Desktop, Failure, wait_for
@@ -211,6 +213,51 @@ def test_what_is_discarded_is_gone(desktop):
     desktop.press(desktop.find("push button", "Discard"))
     desktop.gone("list item", "Continue with “Pear”")
     check(not drafts(desktop), "it is still there")
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A disk at a walking pace."""
+
+    def do_GET(self):
+        data = b"\0" * 510 + b"\x55\xaa" + os.urandom((8 << 20) - 512)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Type", "application/octet-stream")
+        self.end_headers()
+        try:
+            for at in range(0, len(data), 32768):
+                self.wfile.write(data[at:at + 32768])
+                time.sleep(0.03)
+        except OSError:
+            pass
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_download_is_watched_and_closing_asks(desktop):
+    server = HTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    open_assistant(desktop)
+    row(desktop, "Import a disk")
+    at_page(desktop, "Source")
+    enter(desktop, "Disk", f"http://127.0.0.1:{server.server_port}/pear.raw")
+    next_page(desktop)
+    at_page(desktop, "Resources")
+    next_page(desktop)
+    at_page(desktop, "Sharing")
+    next_page(desktop)
+    at_page(desktop, "Summary")
+    next_page(desktop, "Create")
+    desktop.find_text("Downloading")
+    desktop.find_text("/s), ", 8)  # speed, and the time that is left
+    at_page(desktop, "Creating", "progress")
+    desktop.key("Escape")
+    desktop.find_text("Stop making the machine?")
+    buttons = desktop.look("push button", "Cancel")
+    desktop.press(buttons[-1])
+    desktop.find_text("“pear” is ready", 30)
+    server.shutdown()
 
 
 def test_macos_says_what_can_be_done(desktop):

@@ -16,7 +16,7 @@
 
 static const char *const nasty[] = {
     "\"",   "\\",  "a\nb: c",      "\"\nruncmd: [reboot]\n#", "{{ds}}",        "%YAML", "- x", "null",
-    "true", "1e3", "é ü 日本語 🎉", "\u2028\u2029\xc2\x85",      "#cloud-config", "'",     "\t"};
+    "true", "1e3", "é ü 日本語 🎉", "\u2028\u2029\xc2\x85",    "#cloud-config", "'",     "\t"};
 
 /* Python's own reader of YAML. */
 static bool has_yaml(void)
