@@ -181,7 +181,8 @@ static bool wait_until_off(EspTarget *target, int seconds)
     g_signal_connect(target->peer, "closed", G_CALLBACK(on_gone), &wait);
     g_signal_connect(target->machine, "notify::state", G_CALLBACK(on_state), &wait);
     on_state(target->machine, NULL, &wait);
-    if (!wait.stopped && !g_dbus_connection_is_closed(target->peer))
+    wait.stopped = wait.stopped || g_dbus_connection_is_closed(target->peer); /* before we listened */
+    if (!wait.stopped)
         g_main_loop_run(wait.loop);
     g_signal_handlers_disconnect_by_data(target->peer, &wait);
     g_signal_handlers_disconnect_by_data(target->machine, &wait);
