@@ -14,7 +14,7 @@ WAYS_deb   := deb
 WAYS_demo  := demo
 WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long
 WAYS_media := test-media test-cloud
-WAYS_bench := bench
+WAYS_bench := bench bench-ui
 WAYS_lint  := lint
 WAYS_fuzz  := fuzz fuzz-corpus fuzz-seeded
 DEPS_build := build guest ui
@@ -22,7 +22,7 @@ DEPS_deb   := $(DEPS_build) deb
 DEPS_demo  := $(DEPS_build) demo test
 DEPS_test  := $(DEPS_demo)
 DEPS_media := $(DEPS_test) media
-DEPS_bench := $(DEPS_build) bench
+DEPS_bench := $(DEPS_build) bench demo
 DEPS_lint  := build ui lint
 DEPS_fuzz  := build fuzz
 
@@ -286,6 +286,7 @@ help:
 	@echo "make test-cloud   a cloud image through cloud-init, looked at from inside; needs root for making the image; takes long"
 	@echo "make test-kvm     the KVM backend on a KVM inside an emulated host; takes minutes"
 	@echo "make bench        how fast, against QEMU and this computer itself"
+	@echo "make bench-ui     frames a second of a guest's screen beside a plain blit, and how long a key takes"
 	@echo "make fuzz         FUZZ_SECONDS=30 for each fuzzer; FUZZERS=fuzz_pci for one. fuzz-corpus, fuzz-seeded: its README"
 	@echo "make lint         clang-format, cppcheck, clang-tidy"
 	@echo "make deps         install all packages that any of these needs (each installs its own anyway)"

@@ -1,7 +1,9 @@
 /* One machine of the user's (see vm_session.h). */
 #include "app/vm_session.h"
 
+#include <errno.h>
 #include <glib/gi18n.h>
+#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "app/version.h"
 
 #define LOG_LINES_MAX 400u
+#define SAVED_STATE   "saved-state"
 
 struct _EspVmSession {
     GObject parent_instance;
@@ -28,6 +31,8 @@ struct _EspVmSession {
     EspSerialLines *serial;
     GError *error; /* ours: opening, validating, starting. The machine has its own */
     bool has_run;
+    bool saved;  /* there is a saved state */
+    bool misfit; /* it could not be brought back */
     VmcStopReason stop_reason;
     gint64 started_us;
     GQueue log; /* of char * */
@@ -159,6 +164,8 @@ static void offer_control(EspVmSession *session)
         add_log(session, error->message);
 }
 
+static void look_for_saved(EspVmSession *session);
+
 /* --- Reading the bundle ------------------------------------------------------------------------- */
 
 /* The demo's kernel moves with the program: look again before each start. What the bundle says is good enough
@@ -189,6 +196,7 @@ static bool open_bundle(EspVmSession *session, GError **error)
     session->bundle = bundle;
     g_free(session->name);
     session->name = g_strdup(esp_bundle_get_name(bundle));
+    look_for_saved(session);
     session->file = esp_machine_log_new(bundle);
     g_autofree char *line = g_strdup_printf(_("Process %d of Espalier %s."), (int)getpid(), ESP_VERSION);
     add_log(session, line);
@@ -235,6 +243,155 @@ static void keep_pci_slots(EspVmSession *session)
         add_log(session, error->message);
 }
 
+/* A guest runs in the machine. */
+static void on_started(EspVmSession *session)
+{
+    session->has_run = true;
+    g_signal_emit(session, signals[MACHINE_CHANGED], 0);
+    keep_pci_slots(session);
+    const char *why = vmc_machine_get_cpu_reason(session->machine);
+    g_autofree char *cpu = esp_cpu_name(session->machine);
+    g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), cpu, why ? why : "");
+    add_log(session, line);
+}
+
+/* --- A state that was saved --------------------------------------------------------------------- */
+
+static void look_for_saved(EspVmSession *session)
+{
+    g_autofree char *path = session->bundle ? esp_bundle_file(session->bundle, SAVED_STATE) : NULL;
+    session->saved = path && g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+static bool remove_saved(EspVmSession *session, GError **error)
+{
+    g_autofree char *path = esp_bundle_file(session->bundle, SAVED_STATE);
+    bool gone = g_unlink(path) == 0 || errno == ENOENT;
+    if (!gone)
+        g_set_error(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FILE,
+                    _("The saved state “%s” cannot be removed: %s"), path, g_strerror(errno));
+    look_for_saved(session);
+    return gone;
+}
+
+/* The state goes once the guest runs again, and not before. Should that fail, its disks have changed by the
+ * next start, and vmcore refuses it then. */
+static void on_restored(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(EspVmSession) session = data;
+    VmcMachine *machine = VMC_MACHINE(source);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) leftover = NULL;
+    bool good = vmc_machine_restore_finish(machine, result, &error);
+    if (machine != session->machine)
+        return;
+    if (good && vmc_machine_resume(machine, &error)) {
+        on_started(session);
+        if (!remove_saved(session, &leftover))
+            add_log(session, leftover->message);
+        changed(session);
+    } else if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+        changed(session); /* stopped by the user: the state is still there */
+    } else {
+        session->misfit = true;
+        set_error(session, g_error_new(error->domain, error->code,
+                                       _("Its saved state cannot be brought back: %s"), error->message));
+    }
+}
+
+static void restore(EspVmSession *session)
+{
+    g_autofree char *path = esp_bundle_file(session->bundle, SAVED_STATE);
+    add_log(session, _("Bringing the saved state back."));
+    vmc_machine_restore(session->machine, path, NULL, on_restored, g_object_ref(session));
+}
+
+typedef struct Saving {
+    VmcMachine *machine;
+    bool was_running;
+} Saving;
+
+static void saving_free(gpointer data)
+{
+    Saving *saving = data;
+    g_object_unref(saving->machine);
+    g_free(saving);
+}
+
+static void on_saved(GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    EspVmSession *session = g_task_get_source_object(task);
+    Saving *saving = g_task_get_task_data(task);
+    GError *error = NULL;
+    bool good = vmc_machine_save_finish(saving->machine, result, &error);
+    look_for_saved(session);
+    if (good) {
+        add_log(session, _("The state is saved."));
+        vmc_machine_stop(saving->machine);
+        g_task_return_boolean(task, TRUE);
+        return;
+    }
+    if (saving->was_running && vmc_machine_get_state(saving->machine) == VMC_MACHINE_PAUSED)
+        vmc_machine_resume(saving->machine, NULL);
+    g_task_return_error(task, error);
+}
+
+void esp_vm_session_save(EspVmSession *session, GCancellable *cancellable, GAsyncReadyCallback callback,
+                         gpointer data)
+{
+    g_autoptr(GTask) task = g_task_new(session, NULL, callback, data);
+    VmcMachineState state = esp_vm_session_get_state(session);
+    GError *error = NULL;
+    if (state != VMC_MACHINE_RUNNING && state != VMC_MACHINE_PAUSED) {
+        g_task_return_new_error(task, VMC_ERROR, VMC_ERROR_STATE, _("“%s” does not run; it is %s."),
+                                session->name, vmc_machine_state_name(state));
+        return;
+    }
+    if (state == VMC_MACHINE_RUNNING && !vmc_machine_pause(session->machine, &error)) {
+        g_task_return_error(task, error);
+        return;
+    }
+    Saving *saving = g_new0(Saving, 1);
+    saving->machine = g_object_ref(session->machine);
+    saving->was_running = state == VMC_MACHINE_RUNNING;
+    g_task_set_task_data(task, saving, saving_free);
+    g_autofree char *path = esp_bundle_file(session->bundle, SAVED_STATE);
+    vmc_machine_save(session->machine, path, cancellable, on_saved, g_steal_pointer(&task));
+}
+
+bool esp_vm_session_save_finish(EspVmSession *session, GAsyncResult *result, GError **error)
+{
+    return g_task_propagate_boolean(G_TASK(result), error);
+}
+
+bool esp_vm_session_has_saved(EspVmSession *session)
+{
+    return session->saved;
+}
+
+bool esp_vm_session_is_misfit(EspVmSession *session)
+{
+    return session->misfit;
+}
+
+bool esp_vm_session_discard_saved(EspVmSession *session, GError **error)
+{
+    if (!session->bundle || esp_vm_session_is_active(session)) {
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
+                    _("The saved state of “%s” cannot be thrown away now."), session->name);
+        return false;
+    }
+    if (!remove_saved(session, error))
+        return false;
+    session->misfit = false;
+    g_clear_error(&session->error);
+    changed(session);
+    return true;
+}
+
+/* --- Starting ----------------------------------------------------------------------------------- */
+
 static bool try_start(EspVmSession *session, GError **error)
 {
     VmcConfig *config = read_config(session, error);
@@ -263,15 +420,14 @@ static bool try_start(EspVmSession *session, GError **error)
     session->started_us = g_get_monotonic_time();
     if (session->control)
         esp_control_set_machine(session->control, machine);
+    look_for_saved(session);
+    if (session->saved) {
+        restore(session);
+        return true;
+    }
     if (!vmc_machine_start(machine, error))
         return false;
-    session->has_run = true;
-    g_signal_emit(session, signals[MACHINE_CHANGED], 0);
-    keep_pci_slots(session);
-    const char *why = vmc_machine_get_cpu_reason(machine);
-    g_autofree char *cpu = esp_cpu_name(machine);
-    g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), cpu, why ? why : "");
-    add_log(session, line);
+    on_started(session);
     return true;
 }
 
@@ -360,6 +516,7 @@ void esp_vm_session_start(EspVmSession *session)
         return;
     GError *error = NULL;
     g_clear_error(&session->error);
+    session->misfit = false;
     add_log(session, _("Starting."));
     if (!try_start(session, &error))
         set_error(session, error);

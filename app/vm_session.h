@@ -76,6 +76,19 @@ void esp_vm_session_log_stderr(EspVmSession *session);
 /* The log's lines since the session began, the oldest first; free with g_free. */
 char *esp_vm_session_get_log(EspVmSession *session);
 
+/* Saves the state of a machine that runs or is paused in the bundle, and then stops it; the next start goes
+ * on from there, and removes the file once the guest runs. When it fails the machine goes on as it was.
+ * `cancellable` may be NULL; `callback` is called on the session's context. */
+void esp_vm_session_save(EspVmSession *session, GCancellable *cancellable, GAsyncReadyCallback callback,
+                         gpointer data);
+bool esp_vm_session_save_finish(EspVmSession *session, GAsyncResult *result, GError **error);
+/* Whether the next start goes on from a saved state. */
+bool esp_vm_session_has_saved(EspVmSession *session);
+/* Whether the error is that the saved state could not be brought back, such as since the configuration is
+ * another one now. It is kept until it is thrown away. */
+bool esp_vm_session_is_misfit(EspVmSession *session);
+bool esp_vm_session_discard_saved(EspVmSession *session, GError **error);
+
 /* All a helper would ask for: the error, the machine, the log. Plain text for the clipboard; free with
  * g_free. */
 char *esp_vm_session_describe(EspVmSession *session);

@@ -25,7 +25,8 @@ struct _EspDisplayView {
 
     VmcFrame frame; /* the last one collected */
     bool pending;   /* it has not been uploaded yet */
-    bool content;   /* there was a pixel that is not black */
+    guint64 collected, drawn;
+    bool content; /* there was a pixel that is not black */
     bool active;
     guint tick_id;
     EspScaling scaling;
@@ -90,6 +91,7 @@ static void collect(EspDisplayView *view)
     if (view->pending || !view->source || !view->source->collect(view->source_opaque, &view->frame))
         return;
     view->pending = true;
+    view->collected++;
     look_for_content(view);
     redraw(view);
     if (width != view->frame.width || height != view->frame.height) {
@@ -123,6 +125,7 @@ static gboolean on_draw(GtkWidget *canvas, cairo_t *cr, gpointer data)
     EspDisplayView *view = data;
     if (view->pending)
         esp_cairo_renderer_upload(view->cairo, &view->frame);
+    view->drawn += view->pending;
     view->pending = false;
     EspViewport viewport = place(view);
     esp_cairo_renderer_draw(view->cairo, cr, &viewport, gtk_widget_get_scale_factor(canvas));
@@ -199,6 +202,7 @@ static gboolean on_gl_render(GtkGLArea *area, GdkGLContext *context, gpointer da
         return FALSE;
     if (view->pending)
         esp_renderer_upload(view->gl, &view->frame);
+    view->drawn += view->pending;
     view->pending = false;
     int scale = gtk_widget_get_scale_factor(view->canvas);
     EspViewport viewport = place(view);
@@ -486,4 +490,12 @@ const char *esp_display_view_get_renderer(EspDisplayView *view, const char **why
     if (why)
         *why = view->no_gl;
     return view->no_gl ? "cairo" : "OpenGL";
+}
+
+void esp_display_view_get_counters(EspDisplayView *view, EspDisplayCounters *counters)
+{
+    counters->collected = view->collected;
+    counters->drawn = view->drawn;
+    esp_display_input_get_key_times(view->input, &counters->keys, &counters->key_sum_us,
+                                    &counters->key_max_us);
 }

@@ -82,4 +82,14 @@ bool esp_display_view_is_typing(EspDisplayView *view);
  * view). */
 const char *esp_display_view_get_renderer(EspDisplayView *view, const char **why);
 
+/* What the view has counted since it was made, for those who measure. */
+typedef struct EspDisplayCounters {
+    guint64 collected;              /* frames with damage that the source gave */
+    guint64 drawn;                  /* of these, those that reached the canvas */
+    guint64 keys;                   /* strokes with a time stamp of the host's clock */
+    guint64 key_sum_us, key_max_us; /* from that until the sink had them */
+} EspDisplayCounters;
+
+void esp_display_view_get_counters(EspDisplayView *view, EspDisplayCounters *counters);
+
 G_END_DECLS

@@ -41,6 +41,11 @@ $(B)/obj/tests-ui/%.o: tests/ui/%.c | $(MACHINE1).h
 ifdef WAY
 test: $(UI_TESTS)
 
+# How fast the window is, by counters the program keeps.
+.PHONY: bench-ui
+bench-ui: $(B)/tests-ui/display_speed
+	$(Q)tests/bench/ui.py
+
 demo: $(B)/espalier $(GUEST)
 	$(Q)/usr/bin/python3 tests/ui/demo.py
 endif

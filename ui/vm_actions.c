@@ -48,6 +48,8 @@ void esp_vm_actions_update(EspVmWindow *window)
     set_enabled(window, "force-off", esp_vm_session_is_active(session) && state != VMC_MACHINE_STOPPING);
     set_enabled(window, "send-key", running);
     set_enabled(window, "paste-typing", running);
+    set_enabled(window, "save-state", running || paused);
+    set_enabled(window, "discard-saved", esp_vm_session_is_misfit(session));
     bool picture = width > 0 && esp_vm_session_has_run(session);
     set_enabled(window, "send-files", running && esp_vm_window_takes_files(window));
     set_enabled(window, "screenshot", picture);

@@ -4,8 +4,8 @@
  *   start, pause (state: paused), shut-down, force-off, fullscreen (state), scaling (s: "fit", "one-to-one"),
  *   grab-on-click (state), details, open-folder, close
  *
- * and those of the files that have a subject of their own: vm_agent.h, vm_keys.h, vm_screenshot.h,
- * vm_typing.h.
+ * and those of the files that have a subject of their own: vm_agent.h, vm_close.h, vm_consoles.h, vm_keys.h,
+ * vm_media.h, vm_screens.h, vm_screenshot.h, vm_typing.h.
  */
 #pragma once
 

@@ -11,7 +11,9 @@
 #include "ui/status_page.h"
 #include "ui/vm_actions.h"
 #include "ui/vm_agent.h"
+#include "ui/vm_close.h"
 #include "ui/vm_consoles.h"
+#include "ui/vm_media.h"
 #include "ui/vm_screens.h"
 #include "ui/words.h"
 
@@ -51,6 +53,10 @@ struct _EspVmWindow {
     EspTransfers *transfers;
     EspVmAgent *agent;
     EspVmConsoles *consoles;
+    EspVmClose *close;
+    EspVmMedia *media;
+    GMenu *media_list;
+    GMenu *shares_list;
     GtkStack *views;
     GtkRevealer *tabs;
 
@@ -65,19 +71,25 @@ struct _EspVmWindow {
 
 G_DEFINE_TYPE(EspVmWindow, esp_vm_window, GTK_TYPE_APPLICATION_WINDOW)
 
-/* A machine is looked at once it runs: before, there is nothing to be seen of it. */
+/* Whether there is something to be seen of a machine. */
+static bool has_begun(VmcMachine *machine)
+{
+    VmcMachineState state = vmc_machine_get_state(machine);
+    return state != VMC_MACHINE_STOPPED && state != VMC_MACHINE_ERROR && state != VMC_MACHINE_STARTING &&
+           state != VMC_MACHINE_RESTORING;
+}
+
 static void on_machine_changed(EspVmWindow *window)
 {
     VmcMachine *machine = esp_vm_session_get_machine(window->session);
-    VmcMachineState state = machine ? vmc_machine_get_state(machine) : VMC_MACHINE_STOPPED;
-    if (machine == window->shown ||
-        (machine && (state == VMC_MACHINE_STOPPED || state == VMC_MACHINE_ERROR)))
+    if (machine == window->shown || (machine && !has_begun(machine)))
         return;
     window->shown = machine;
     bool screens = esp_vm_screens_set_machine(window->screens, machine);
     window->drawn = machine && !screens; /* there is nothing to wait for */
     esp_vm_agent_set_machine(window->agent, machine);
     esp_vm_consoles_set_lines(window->consoles, esp_vm_session_get_serial(window->session), machine);
+    esp_vm_media_set_machine(window->media, machine);
     if (machine && !screens)
         g_action_group_change_action_state(G_ACTION_GROUP(window), "consoles", g_variant_new_boolean(TRUE));
 }
@@ -153,6 +165,8 @@ static void update_picture_clock(EspVmWindow *window, bool running)
 static bool is_booting(EspVmWindow *window)
 {
     VmcMachineState state = esp_vm_session_get_state(window->session);
+    if (state == VMC_MACHINE_SAVING || state == VMC_MACHINE_RESTORING)
+        return true;
     return (state == VMC_MACHINE_STARTING || state == VMC_MACHINE_RUNNING) && !window->drawn;
 }
 
@@ -161,8 +175,13 @@ static void update_boot_label(EspVmWindow *window)
     VmcMachine *machine = esp_vm_session_get_machine(window->session);
     const char *backend = machine ? vmc_machine_get_cpu_backend(machine) : NULL;
     double seconds = esp_vm_session_get_uptime(window->session);
+    VmcMachineState state = esp_vm_session_get_state(window->session);
     g_autofree char *text = NULL;
-    if (!g_strcmp0(backend, "soft"))
+    if (state == VMC_MACHINE_SAVING)
+        text = g_strdup(_("Saving the state…"));
+    else if (state == VMC_MACHINE_RESTORING)
+        text = g_strdup(_("Bringing the saved state back…"));
+    else if (!g_strcmp0(backend, "soft"))
         text = g_strdup_printf(_("Starting on the software CPU… %.0f s"), seconds);
     else
         text = g_strdup_printf(_("Starting… %.0f s"), seconds);
@@ -180,8 +199,9 @@ static void update_boot(EspVmWindow *window)
     bool booting = is_booting(window);
     gtk_revealer_set_reveal_child(window->boot_revealer, booting);
     g_object_set(window->boot_spinner, "active", booting, NULL);
-    if (booting && !window->boot_id) {
+    if (booting)
         update_boot_label(window);
+    if (booting && !window->boot_id) {
         window->boot_id = g_timeout_add_seconds(1, on_boot_clock, window);
     } else if (!booting) {
         g_clear_handle_id(&window->boot_id, g_source_remove);
@@ -222,12 +242,16 @@ static void show_off_page(EspVmWindow *window)
 {
     g_autofree char *title = g_strdup_printf(_("“%s” is off"), esp_vm_session_get_name(window->session));
     const char *body = NULL;
-    if (esp_vm_session_has_run(window->session)) {
+    if (esp_vm_session_has_saved(window->session)) {
+        body = _("Its state is saved: the guest goes on where it was.");
+    } else if (esp_vm_session_has_run(window->session)) {
         bool by_guest = esp_vm_session_get_stop_reason(window->session) == VMC_STOP_GUEST_POWER_OFF;
         body = by_guest ? _("The guest has shut itself down.") : _("The machine was forced off.");
     }
     esp_status_page_set(window->status, "system-shutdown-symbolic", title, body);
-    esp_status_page_set_action(window->status, _("_Start"), "win.start");
+    esp_status_page_set_action(window->status,
+                               esp_vm_session_has_saved(window->session) ? _("_Continue") : _("_Start"),
+                               "win.start");
 }
 
 static void show_error_page(EspVmWindow *window)
@@ -239,7 +263,10 @@ static void show_error_page(EspVmWindow *window)
     g_autofree char *details = esp_vm_session_describe(window->session);
     esp_status_page_set(window->status, "dialog-warning-symbolic", title, error ? error->message : NULL);
     esp_status_page_set_details(window->status, details);
-    esp_status_page_set_action(window->status, _("_Try Again"), "win.start");
+    if (esp_vm_session_is_misfit(window->session))
+        esp_status_page_set_action(window->status, _("_Throw the Saved State Away…"), "win.discard-saved");
+    else
+        esp_status_page_set_action(window->status, _("_Try Again"), "win.start");
 }
 
 static void update_page(EspVmWindow *window)
@@ -431,53 +458,24 @@ static void on_release(EspVmWindow *window)
 
 /* --- Closing ------------------------------------------------------------------------------------ */
 
-static void on_close_answer(GtkDialog *dialog, int response, gpointer data)
+void esp_vm_window_hide_running(EspVmWindow *window)
 {
-    EspVmWindow *window = data;
-    gtk_widget_destroy(GTK_WIDGET(dialog));
-    if (response != GTK_RESPONSE_ACCEPT)
-        return;
-    esp_vm_session_stop(window->session);
-    gtk_window_close(GTK_WINDOW(window));
-}
-
-/* Without a session bus nobody could bring a hidden window back. */
-static void ask_before_close(EspVmWindow *window)
-{
-    GtkWidget *dialog = gtk_message_dialog_new(
-        GTK_WINDOW(window), GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT, GTK_MESSAGE_QUESTION,
-        GTK_BUTTONS_NONE, _("Force “%s” off and close its window?"),
-        esp_vm_session_get_name(window->session));
-    gtk_message_dialog_format_secondary_text(
-        GTK_MESSAGE_DIALOG(dialog), _("What the guest has not saved yet is lost. To keep it running, "
-                                      "minimise the window instead."));
-    gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Cancel"), GTK_RESPONSE_CANCEL);
-    GtkWidget *force = gtk_dialog_add_button(GTK_DIALOG(dialog), _("_Force Off"), GTK_RESPONSE_ACCEPT);
-    gtk_style_context_add_class(gtk_widget_get_style_context(force), GTK_STYLE_CLASS_DESTRUCTIVE_ACTION);
-    gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_CANCEL);
-    g_signal_connect_object(dialog, "response", G_CALLBACK(on_close_answer), window, 0);
-    gtk_widget_show(dialog);
-}
-
-static gboolean esp_vm_window_delete_event(GtkWidget *widget, GdkEventAny *event)
-{
-    EspVmWindow *window = ESP_VM_WINDOW(widget);
-    if (!esp_vm_session_is_active(window->session))
-        return GDK_EVENT_PROPAGATE;
     GApplication *application = G_APPLICATION(gtk_window_get_application(GTK_WINDOW(window)));
-    if (!g_application_get_dbus_connection(application)) {
-        ask_before_close(window);
-        return GDK_EVENT_STOP;
-    }
     save_picture(window);
     window->closed = true;
-    gtk_widget_hide(widget);
+    gtk_widget_hide(GTK_WIDGET(window));
     esp_vm_screens_set_shown(window->screens, false);
+    if (!g_application_get_dbus_connection(application))
+        return;
     g_autofree char *title = g_strdup_printf(_("“%s” goes on"), esp_vm_session_get_name(window->session));
     g_autoptr(GNotification) note = g_notification_new(title);
     g_notification_set_body(note, _("Open it from the library to see its window again."));
     g_application_send_notification(application, "running", note);
-    return GDK_EVENT_STOP;
+}
+
+static gboolean esp_vm_window_delete_event(GtkWidget *widget, GdkEventAny *event)
+{
+    return esp_vm_close_request(ESP_VM_WINDOW(widget)->close);
 }
 
 static void esp_vm_window_show(GtkWidget *widget)
@@ -510,6 +508,16 @@ EspDisplayView *esp_vm_window_get_view(EspVmWindow *window)
 GSettings *esp_vm_window_get_settings(EspVmWindow *window)
 {
     return window->settings;
+}
+
+EspVmClose *esp_vm_window_get_close(EspVmWindow *window)
+{
+    return window->close;
+}
+
+EspVmMedia *esp_vm_window_get_media(EspVmWindow *window)
+{
+    return window->media;
 }
 
 EspToast *esp_vm_window_get_toast(EspVmWindow *window)
@@ -548,6 +556,10 @@ GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session,
     window->consoles = esp_vm_consoles_new(window, window->views, window->tabs);
     esp_vm_screens_install(window->screens);
     esp_vm_consoles_install(window->consoles);
+    window->close = esp_vm_close_new(window);
+    esp_vm_close_install(window->close);
+    window->media = esp_vm_media_new(window, window->media_list, window->shares_list);
+    esp_vm_media_install(window->media);
     esp_vm_actions_install(window);
     g_autofree char *scaling = settings ? g_settings_get_string(settings, "scaling") : NULL;
     esp_vm_window_set_scaling(window,
@@ -576,6 +588,8 @@ static void esp_vm_window_dispose(GObject *object)
         g_clear_pointer(&window->screens, esp_vm_screens_free);
         g_clear_pointer(&window->agent, esp_vm_agent_free);
         g_clear_pointer(&window->consoles, esp_vm_consoles_free);
+        g_clear_pointer(&window->close, esp_vm_close_free);
+        g_clear_pointer(&window->media, esp_vm_media_free);
         window->view = NULL;
     }
     g_clear_object(&window->session);
@@ -607,6 +621,8 @@ static void bind_children(GtkWidgetClass *widget_class)
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_keys_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, bar_leave_button);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, toast);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, media_list);
+    gtk_widget_class_bind_template_child(widget_class, EspVmWindow, shares_list);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, views);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, tabs);
     gtk_widget_class_bind_template_child(widget_class, EspVmWindow, transfers);

@@ -25,11 +25,16 @@ bool esp_vm_window_is_alive(EspVmWindow *window);
 EspVmSession *esp_vm_window_get_session(EspVmWindow *window);
 EspDisplayView *esp_vm_window_get_view(EspVmWindow *window);
 GSettings *esp_vm_window_get_settings(EspVmWindow *window);
+/* The window's own, for answers that come late; NULL once it has been destroyed. */
+struct EspVmClose *esp_vm_window_get_close(EspVmWindow *window);
+struct EspVmMedia *esp_vm_window_get_media(EspVmWindow *window);
 EspToast *esp_vm_window_get_toast(EspVmWindow *window);
 EspTransfers *esp_vm_window_get_transfers(EspVmWindow *window);
 /* Whether the guest's agent is there and takes files. */
 bool esp_vm_window_takes_files(EspVmWindow *window);
 bool esp_vm_window_is_fullscreen(EspVmWindow *window);
+/* Closes the window while the machine goes on, and says so. */
+void esp_vm_window_hide_running(EspVmWindow *window);
 
 /* Shows the scaling in the view and in what surrounds it. */
 void esp_vm_window_set_scaling(EspVmWindow *window, EspScaling scaling);

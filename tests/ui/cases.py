@@ -23,6 +23,7 @@ def make_bundle(desktop, name, **changes):
                        "InitialRamdisk": os.path.join(GUEST, "initrd.img"), "CommandLine": "console=tty0"},
         "Devices": [{"Type": "Framebuffer", "Width": 800, "Height": 600}, {"Type": "VirtioKeyboard"},
                     {"Type": "VirtioTablet"}],
+        "Info": {"OnClose": "keep-running"},  # no question when a window is closed
     }
     config.update(changes)
     config = {key: value for key, value in config.items() if value is not None}

@@ -161,7 +161,11 @@ class Desktop:
         gi.require_version("Gdk", "3.0")
         gi.require_version("GdkX11", "3.0")
         gi.require_version("Gtk", "3.0")
+        gi.require_version("Atspi", "2.0")
         import pyatspi
+        from gi.repository import Atspi
+        # A program on a busy machine answers late; the 0.8 s of old would make its widgets look as if they were not.
+        Atspi.set_timeout(int(2000 * PATIENCE), 15000)
         from gi.repository import Gdk, GdkPixbuf, GdkX11, Gtk
         Gtk.init([])
         self.pyatspi, self.Gdk, self.GdkX11, self.GdkPixbuf, self.Gtk = pyatspi, Gdk, GdkX11, GdkPixbuf, Gtk
