@@ -423,7 +423,8 @@ bool esp_display_view_wants_key(EspDisplayView *view, const GdkEventKey *event)
     GtkWidget *toplevel = gtk_widget_get_toplevel(GTK_WIDGET(view));
     guint modifiers = event->state & gtk_accelerator_get_default_mod_mask();
 
-    if (gtk_window_get_focus(GTK_WINDOW(toplevel)) != GTK_WIDGET(view))
+    if (gtk_window_get_focus(GTK_WINDOW(toplevel)) != GTK_WIDGET(view) ||
+        !gtk_widget_get_mapped(GTK_WIDGET(view)))
         return false;
     return event->keyval != GDK_KEY_F11 || modifiers || esp_display_view_is_grabbed(view);
 }
