@@ -10,6 +10,7 @@
 
 #include "app/control.h"
 #include "app/cpu_figures.h"
+#include "app/isolated.h"
 #include "app/library.h"
 #include "app/machine_log.h"
 #include "app/version.h"
@@ -35,7 +36,8 @@ struct _EspVmSession {
     bool misfit; /* it could not be brought back */
     VmcStopReason stop_reason;
     gint64 started_us;
-    GQueue log; /* of char * */
+    GQueue log;    /* of char * */
+    bool isolated; /* since the last start */
 };
 
 enum { CHANGED, MACHINE_CHANGED, LOG, ATTENTION, N_SIGNALS };
@@ -212,7 +214,12 @@ static VmcConfig *read_config(EspVmSession *session, GError **error)
     if (!g_strcmp0(esp_bundle_get_origin(session->bundle), "demo") && !refresh_demo(session, error))
         return NULL;
     g_autoptr(EspBundle) fresh = esp_bundle_open(session->path, error);
-    return fresh ? esp_bundle_get_config(fresh, error) : NULL;
+    EspMachineInfo info = {0};
+    if (!fresh || !esp_bundle_get_info(fresh, &info, error))
+        return NULL;
+    session->isolated = info.isolated;
+    esp_machine_info_clear(&info);
+    return esp_bundle_get_config(fresh, error);
 }
 
 /* All faults in one error: a user mends them in one go. */
@@ -248,7 +255,8 @@ static void on_started(EspVmSession *session)
 {
     session->has_run = true;
     g_signal_emit(session, signals[MACHINE_CHANGED], 0);
-    keep_pci_slots(session);
+    if (!session->isolated) /* it has fewer devices than its bundle */
+        keep_pci_slots(session);
     const char *why = vmc_machine_get_cpu_reason(session->machine);
     g_autofree char *cpu = esp_cpu_name(session->machine);
     g_autofree char *line = g_strdup_printf(_("CPU: %s. %s"), cpu, why ? why : "");
@@ -400,6 +408,8 @@ static bool try_start(EspVmSession *session, GError **error)
     bool ok = check_config(config, error);
     if (ok)
         drop_machine(session);
+    if (ok && session->isolated)
+        ok = esp_isolated_apply(config, session->path, error);
     esp_bundle_rotate_log(session->bundle, "console.log", ESP_LOG_FILE_MAX);
     esp_bundle_rotate_log(session->bundle, "serial.log", ESP_LOG_FILE_MAX);
     EspSerialLines *serial = ok ? esp_serial_lines_new(config, error) : NULL;
@@ -467,6 +477,11 @@ EspBundle *esp_vm_session_get_bundle(EspVmSession *session)
 VmcMachine *esp_vm_session_get_machine(EspVmSession *session)
 {
     return session->machine;
+}
+
+bool esp_vm_session_is_isolated(EspVmSession *session)
+{
+    return session->isolated;
 }
 
 EspSerialLines *esp_vm_session_get_serial(EspVmSession *session)

@@ -53,6 +53,9 @@ VmcMachine *esp_vm_session_get_machine(EspVmSession *session);
  * machine-changed. */
 EspSerialLines *esp_vm_session_get_serial(EspVmSession *session);
 
+/* Whether it was started as an isolated machine (app/isolated.h). */
+bool esp_vm_session_is_isolated(EspVmSession *session);
+
 /* What the buttons do. A failure puts the session in the error state or, for those that leave the guest as it
  * is (pause, resume, request_stop), is given back. */
 void esp_vm_session_start(EspVmSession *session);

@@ -13,6 +13,7 @@
 #include "ui/vm_agent.h"
 #include "ui/vm_close.h"
 #include "ui/vm_consoles.h"
+#include "ui/vm_isolated.h"
 #include "ui/vm_media.h"
 #include "ui/vm_screens.h"
 #include "ui/words.h"
@@ -228,8 +229,9 @@ static void update_title(EspVmWindow *window)
     VmcMachineState state = esp_vm_session_get_state(window->session);
     const char *name = esp_vm_session_get_name(window->session);
     bool grabbed = esp_display_view_is_grabbed(window->view);
-    const char *subtitle =
-        grabbed ? _("Press Ctrl+Alt to release the keyboard and pointer") : esp_state_words(state);
+    g_autofree char *subtitle = esp_vm_isolated_title(
+        window->session,
+        grabbed ? _("Press Ctrl+Alt to release the keyboard and pointer") : esp_state_words(state));
 
     gtk_label_set_text(window->title_label, name);
     gtk_label_set_text(window->subtitle_label, subtitle);
@@ -561,6 +563,7 @@ GtkWidget *esp_vm_window_new(GtkApplication *application, EspVmSession *session,
     window->media = esp_vm_media_new(window, window->media_list, window->shares_list);
     esp_vm_media_install(window->media);
     esp_vm_actions_install(window);
+    esp_vm_isolated_watch(window);
     g_autofree char *scaling = settings ? g_settings_get_string(settings, "scaling") : NULL;
     esp_vm_window_set_scaling(window,
                               g_strcmp0(scaling, "one-to-one") ? ESP_SCALING_FIT : ESP_SCALING_ONE_TO_ONE);
