@@ -6,11 +6,24 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include <vmcore/machine.h>
 
 #include "app/bundle.h"
 #include "app/settings.h"
 
 /* ---- read ---- */
+
+/* A sound card of which neither is said has both: then both are said, so that each can be seen and changed.
+ */
+static void spell_out(VmcConfig *config)
+{
+    for (guint i = 0; i < config->devices->len; i++) {
+        VmcDeviceConfig *device = g_ptr_array_index(config->devices, i);
+
+        if (device->kind == VMC_DEVICE_VIRTIO_SOUND && !device->sound.input && !device->sound.output)
+            device->sound.input = device->sound.output = true;
+    }
+}
 
 static EspMachineSettings *from_bundle(EspBundle *bundle, GError **error)
 {
@@ -21,6 +34,7 @@ static EspMachineSettings *from_bundle(EspBundle *bundle, GError **error)
     machine->config = esp_bundle_get_config(bundle, error);
     if (!machine->config || !esp_bundle_get_info(bundle, &machine->info, error))
         return NULL;
+    spell_out(machine->config);
     return g_steal_pointer(&machine);
 }
 
@@ -139,6 +153,15 @@ bool esp_machine_settings_change(const char *path, EspChange change, gpointer da
     if (fd >= 0)
         close(fd);
     return ok;
+}
+
+bool esp_machine_settings_is_running(const char *path)
+{
+    const char *const off[] = {"", vmc_machine_state_name(VMC_MACHINE_STOPPED),
+                               vmc_machine_state_name(VMC_MACHINE_ERROR), ESP_BUNDLE_STATE_HELD, NULL};
+    g_autofree char *state = NULL;
+
+    return esp_bundle_get_runner(path, NULL, &state) && state && !g_strv_contains(off, state);
 }
 
 /* ---- devices ---- */

@@ -41,6 +41,9 @@ typedef bool (*EspChange)(EspMachineSettings *machine, gpointer data, GError **e
 bool esp_machine_settings_change(const char *path, EspChange change, gpointer data,
                                  EspMachineSettings **replaced, GError **error);
 
+/* Whether a guest is there now. A process may have the bundle open without one. */
+bool esp_machine_settings_is_running(const char *path);
+
 /* ---- changes of devices ---- */
 
 /* A copy of a device that is no part of a configuration; esp_device_config_free. */

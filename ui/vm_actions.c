@@ -4,6 +4,7 @@
 #include <glib/gi18n.h>
 #include <string.h>
 
+#include "ui/settings_window.h"
 #include "ui/status_page.h"
 #include "ui/vm_agent.h"
 #include "ui/vm_keys.h"
@@ -171,6 +172,12 @@ static char *describe_cpu(EspVmSession *session)
     return why ? g_strdup_printf("%s\n%s", what, why) : g_strdup(what);
 }
 
+static void on_settings(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    const char *path = esp_vm_session_get_path(esp_vm_window_get_session(data));
+    gtk_window_present(GTK_WINDOW(esp_settings_window_new(data, path)));
+}
+
 static void on_details(GSimpleAction *action, GVariant *parameter, gpointer data)
 {
     EspVmWindow *window = data;
@@ -212,6 +219,7 @@ static const GActionEntry actions[] = {
     {.name = "fullscreen", .state = "false", .change_state = on_fullscreen},
     {.name = "scaling", .parameter_type = "s", .state = "'fit'", .change_state = on_scaling},
     {.name = "grab-on-click", .state = "true", .change_state = on_grab_on_click},
+    {.name = "settings", .activate = on_settings},
     {.name = "details", .activate = on_details},
     {.name = "open-folder", .activate = on_open_folder},
     {.name = "close", .activate = on_close},

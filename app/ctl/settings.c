@@ -280,7 +280,7 @@ int esp_ctl_set(int argc, char **argv)
     }
     if (!esp_machine_settings_change(bundle, set_all, argv + 1, NULL, &error))
         return say_error(error, ESP_EXIT_USAGE);
-    if (esp_bundle_get_runner(bundle, NULL, NULL))
+    if (esp_machine_settings_is_running(bundle))
         esp_ctl_say(_("“%s” runs: what it does not look up each time takes effect at its next start"),
                     argv[0]);
     return ESP_EXIT_OK;
