@@ -9,6 +9,7 @@
 #include "app/trash.h"
 #include "ui/message.h"
 #include "ui/name_dialog.h"
+#include "ui/settings_window.h"
 #include "ui/snapshots_window.h"
 #include "ui/words.h"
 
@@ -192,6 +193,14 @@ static void on_rename(GSimpleAction *action, GVariant *parameter, gpointer data)
     gtk_widget_show(dialog);
 }
 
+static void on_settings(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    const EspMachineHost *host = host_of(data);
+
+    if (host)
+        gtk_window_present(GTK_WINDOW(esp_settings_window_new(host->window, path_of(data))));
+}
+
 /* --- Duplicates ----------------------------------------------------------------------------------- */
 
 static void on_duplicate_answer(EspNameDialog *dialog, int response, Machine *machine)
@@ -320,7 +329,7 @@ static const GActionEntry entries[] = {
     {.name = "shut-down", .activate = on_shut_down}, {.name = "rename", .activate = on_rename},
     {.name = "duplicate", .activate = on_duplicate}, {.name = "snapshots", .activate = on_snapshots},
     {.name = "export", .activate = on_export},       {.name = "show-files", .activate = on_show_files},
-    {.name = "trash", .activate = on_trash},
+    {.name = "trash", .activate = on_trash},         {.name = "settings", .activate = on_settings},
 };
 
 static void enable(Machine *machine, const char *name, bool on)
@@ -371,6 +380,7 @@ GMenuModel *esp_machine_actions_menu(EspLibraryItem *item)
         g_menu_append(sections[0], state == VMC_MACHINE_PAUSED ? _("_Resume") : _("_Pause"), "machine.pause");
         g_menu_append(sections[0], _("Shut _Down"), "machine.shut-down");
     }
+    g_menu_append(sections[1], _("S_ettings"), "machine.settings");
     g_menu_append(sections[1], _("_Rename…"), "machine.rename");
     g_menu_append(sections[1], _("D_uplicate…"), "machine.duplicate");
     g_menu_append(sections[1], _("S_napshots…"), "machine.snapshots");

@@ -156,6 +156,16 @@ def test_an_isolated_machine_is_marked_and_forgotten(desktop):
     wait_for("end of the layers", lambda: not [name for _, _, names in os.walk(cache) for name in names])
 
 
+def test_the_library_opens_them(desktop):
+    make_bundle(desktop, "Apple")
+    desktop.start()
+    desktop.press(desktop.find("push button", "More for “Apple”"))
+    desktop.press(wait_for("item “Settings” in the menu", lambda: [
+        node for role in ("menu item", "push button") for node in desktop.look(role, "Settings")])[0])
+    desktop.find("list item", "Drives", 40)
+    window(desktop)
+
+
 def test_every_page_is_named_and_looked_at(desktop):
     open_settings(desktop, "Damson", Devices=[
         {"Type": "VirtioGPU"}, {"Type": "USBKeyboard"}, {"Type": "VirtioTablet"},
