@@ -65,11 +65,19 @@ static bool modifiers_of(const EspKeyLayout *layout, struct xkb_keymap *keymap, 
     return found;
 }
 
+/* The keys with letters, digits and signs that keyboards have. xkb's tables know more, for parentheses and
+ * the euro among them, which some laptops had once and no guest listens to. */
+static bool is_for_typing(unsigned keycode)
+{
+    return (keycode >= KEY_1 && keycode <= KEY_SLASH) || keycode == KEY_SPACE || keycode == KEY_102ND ||
+           keycode == KEY_RO || keycode == KEY_YEN;
+}
+
 static void add_key(struct xkb_keymap *keymap, xkb_keycode_t key, void *data)
 {
     EspKeyLayout *layout = data;
 
-    if (key < XKB_OFFSET || !xkb_keymap_num_layouts_for_key(keymap, key) || key - XKB_OFFSET > KEY_MICMUTE)
+    if (key < XKB_OFFSET || !is_for_typing(key - XKB_OFFSET) || !xkb_keymap_num_layouts_for_key(keymap, key))
         return;
     xkb_level_index_t levels = xkb_keymap_num_levels_for_key(keymap, key, 0);
     for (xkb_level_index_t level = 0; level < levels; level++) {

@@ -24,6 +24,7 @@ $(B)/share/%.metainfo.xml: data/%.metainfo.xml po/LINGUAS $(wildcard po/*.po)
 	@mkdir -p $(@D)
 	$(Q)msgfmt --xml --template=$< -d po -o $@
 
+ifdef WAY
 # Everything a person may read. vmcore's messages are in it, too: the programs show them.
 pot:
 	@mkdir -p $(B)/gen
@@ -40,3 +41,4 @@ po: pot
 		else \
 			msginit --no-translator -l $$language.UTF-8 -i $(B)/gen/espalier.pot -o po/$$language.po; \
 		fi; done
+endif

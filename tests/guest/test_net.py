@@ -265,7 +265,7 @@ def mistakes_are_told():
     for device, words in (("virtio-net,nat,mac=01:00:5e:00:00:01", "multicast"), ("virtio-net,nat,mac=1", "52:54:00"),
                           ("virtio-net,tap=espnone0", "sudo ip tuntap add"), ("virtio-net,fd=77", "77"),
                           ("virtio-net,hostOnly=../x", "host-only"), ("virtio-net,nat,forward=80", "tcp:8080-80"),
-                          ("virtio-net,bridge=espnobr", "espnobr"), ("virtio-net,nat,mtu=60", "MTU"),
+                          ("virtio-net,bridge=espnobr", "espnobr"), ("virtio-net,nat,mtu=60", "mtu cannot be 60; give 68 to 65535"),
                           ("virtio-net,unixSocketPath=/nonexistent/s", "/nonexistent/s"),
                           ("virtio-net,nat,queues=9", "pairs")):
         done = subprocess.run([CTL, "run", "--bootloader", "linux,kernel=build/guest/vmlinuz", "--device", device],

@@ -65,8 +65,11 @@ def find_item(desktop, name):
 
 
 def press_menu(desktop, button, item):
-    desktop.press(desktop.find("toggle button", button))
+    toggle = desktop.find("toggle button", button)
+    desktop.press(toggle)
     desktop.press(find_item(desktop, item))
+    wait_for("end of the menu", lambda: not toggle.getState().contains(desktop.pyatspi.STATE_CHECKED))
+    time.sleep(0.4)  # it fades, and its items can be seen meanwhile
 
 
 def set_clipboard(text):
@@ -96,7 +99,7 @@ def test_texts_combinations_and_consoles_reach_the_guest(desktop):
     set_clipboard("echo \"Typed-$((6*7)) {|}~\" > /dev/hvc0\n")
     desktop.key("ctrl+alt")
     press_menu(desktop, "Send Key", "Type the Text on the Clipboard")
-    guest.expect(r"^Typed-42 \{\|\}~$", 60)
+    guest.expect(r"Typed-42 \{\|\}~$", 60)
 
     set_clipboard("echo left-€-out > /dev/hvc0\n")
     at = len(guest.text())
@@ -113,7 +116,7 @@ def test_texts_combinations_and_consoles_reach_the_guest(desktop):
     time.sleep(2)
     at = len(guest.text())
     desktop.key("ctrl+alt")
-    for name, code in (("Alt+Tab", 15), ("Print Screen", 99), ("Super", 125)):
+    for name, code in (("Alt+Tab", 15), ("Super", 125)):
         press_menu(desktop, "Send Key", name)
         guest.expect(rf"^1 {code} 1$", 60, at)
         guest.expect(rf"^1 {code} 0$", 60, at)
@@ -154,7 +157,7 @@ def test_serial_ports_are_terminals_in_tabs(desktop):
     desktop.find("terminal", "Console (hvc0)")
     desktop.press(desktop.find("radio button", "Serial Port (ttyS0)"))
     terminal = desktop.find("terminal", "Serial Port (ttyS0)")
-    wait_for("the kernel's words on the terminal", lambda: "Linux version" in terminal.queryText().getText(0, -1), 120, 0.5)
+    wait_for("the guest's words on the terminal", lambda: "espalier-demo: ready" in terminal.queryText().getText(0, -1), 120, 0.5)
     check("Linux version" in serial_text(guest), "the log of the serial port is not kept")
     guest.picture("console-serial")
     press_menu(desktop, "Menu", "Serial Consoles")

@@ -69,6 +69,12 @@ static void test_lines_and_tabs_are_keys_too(void **state)
     assert_typed("us", NULL, "a\r\n\tb\rc", "+30 -30 +28 -28 +15 -15 +48 -48 +28 -28 +46 -46");
 }
 
+static void test_only_keys_that_keyboards_have_are_pressed(void **state)
+{
+    assert_typed("us", NULL, "($)", "+42 +10 -10 +5 -5 +11 -11 -42");
+    assert_typed("us", NULL, "2*3.4=", "+3 -3 +42 +9 -9 -42 +4 -4 +52 -52 +5 -5 +13 -13");
+}
+
 static void test_what_there_is_no_key_for_is_named_once(void **state)
 {
     assert_typed("us", NULL, "a€b€日", "+30 -30 +48 -48 !€日");
@@ -91,6 +97,7 @@ int main(void)
         cmocka_unit_test(test_altgr_is_the_right_alt_key),
         cmocka_unit_test(test_dead_keys_come_before_their_letters),
         cmocka_unit_test(test_lines_and_tabs_are_keys_too),
+        cmocka_unit_test(test_only_keys_that_keyboards_have_are_pressed),
         cmocka_unit_test(test_what_there_is_no_key_for_is_named_once),
         cmocka_unit_test(test_a_layout_nobody_knows_is_an_error),
     };

@@ -235,8 +235,9 @@ static void check_bounds(VmcCheck *check, const VmcDeviceConfig *device, const V
     if (field->type != VMC_FIELD_NUMBER || !field->max || (field->automatic && !number))
         return;
     if (number < field->min || number > field->max)
-        vmc_check_fault(check, field->name, "it cannot be %u; give %u to %u%s", number, (unsigned)field->min,
-                        (unsigned)field->max, field->automatic ? ", or none for what fits" : "");
+        vmc_check_fault(check, field->name, "%s cannot be %u; give %u to %u%s", field->name, number,
+                        (unsigned)field->min, (unsigned)field->max,
+                        field->automatic ? ", or none for what fits" : "");
 }
 
 static void check_device(GPtrArray *faults, const VmcConfig *config, guint index)
