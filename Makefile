@@ -12,7 +12,7 @@ export ESPALIER_BUILD := $(B)
 WAYS_build := all run guest install pot po
 WAYS_deb   := deb
 WAYS_demo  := demo
-WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long
+WAYS_test  := test check-sanitize test-kvm test-cpu-long test-devices-long test-window
 WAYS_media := test-media test-cloud
 WAYS_bench := bench bench-ui
 WAYS_lint  := lint
@@ -222,6 +222,11 @@ test-cpu-long: ctl guest $(TOOLS)
 test-devices-long: ctl guest $(TOOLS)
 	$(Q)tests/run --long $(or $(TESTS),$(LONG_DEVICES))
 
+# What of the windows is not certain enough for every day.
+.PHONY: test-window
+test-window: $(B)/espalier guest
+	$(Q)tests/run --long long_window
+
 # Installation media through UEFI firmware.
 .PHONY: test-media test-cloud
 test-media: ctl guest
@@ -280,6 +285,7 @@ help:
 	@echo "make check-sanitize   the tests with the address and undefined behaviour sanitizers"
 	@echo "make test-cpu-long    the software CPU by stress-ng in a guest, which verifies what it computes; takes long"
 	@echo "make test-devices-long   disks, folders, inputs and the agent with Debian's programs in a guest; takes long"
+	@echo "make test-window   media in the machine's window, through the file chooser"
 	@echo "make test-media   the Debian installer from disk, disc and network, and memtest86+, through UEFI; takes long"
 	@echo "make test-diff    the software CPU against this one for longer: DIFF_SECONDS=600 DIFF_ENGINE=translator"
 	@echo "make fuzz-cpu     the software CPU's engines against each other on random programs: FUZZ_SECONDS=1800"
