@@ -61,7 +61,8 @@ static int setup(void **state)
     Bench *b = g_new0(Bench, 1);
     rig_up(&b->rig);
     b->wires = vmc_wires_new(set_wire, b);
-    VmcHpetParams params = {b->rig.mmio, b->rig.clock, b->wires, {.send = send_message, .opaque = b}, mute_pit, b};
+    VmcHpetParams params = {
+        b->rig.mmio, b->rig.clock, b->wires, {.send = send_message, .opaque = b}, mute_pit, b};
     b->hpet = vmc_hpet_new(&params);
     *state = b;
     return 0;
