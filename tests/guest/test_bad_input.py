@@ -88,7 +88,7 @@ def words_nobody_knows():
     refuse("--device", "uart", names=["uart"])
     refuse("--device", "uart,stdio,logFilePath=/tmp/x", names=["uart"])
     refuse("--device", "virtio-input,joystick", names=["joystick"])
-    refuse("--device", "virtio-gpu,width=0,height=600", names=["virtio-gpu", "pixels"])
+    refuse("--device", "virtio-gpu,width=0,height=600", names=["virtio-gpu", "width cannot be 0; give 320 to 8192"])
     refuse("--device", "virtio-gpu,width=1e9,height=600", names=["width"])
     refuse("--device", "virtio-gpu,width=2000000000,height=2000000000", names=["virtio-gpu"])
     refuse("--frobnicate", names=["frobnicate"])
