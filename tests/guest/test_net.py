@@ -267,7 +267,7 @@ def mistakes_are_told():
                           ("virtio-net,hostOnly=../x", "host-only"), ("virtio-net,nat,forward=80", "tcp:8080-80"),
                           ("virtio-net,bridge=espnobr", "espnobr"), ("virtio-net,nat,mtu=60", "mtu cannot be 60; give 68 to 65535"),
                           ("virtio-net,unixSocketPath=/nonexistent/s", "/nonexistent/s"),
-                          ("virtio-net,nat,queues=9", "pairs")):
+                          ("virtio-net,nat,queues=9", "queues cannot be 9; give 1 to 8")):
         done = subprocess.run([CTL, "run", "--bootloader", "linux,kernel=build/guest/vmlinuz", "--device", device],
                               capture_output=True, text=True, check=False, timeout=60 * PATIENCE)
         check(done.returncode not in (0, -6, -11), f"{device} ended with status {done.returncode}")

@@ -65,11 +65,9 @@ def find_item(desktop, name):
 
 
 def press_menu(desktop, button, item):
-    toggle = desktop.find("toggle button", button)
-    desktop.press(toggle)
+    desktop.press(desktop.find("toggle button", button))
     desktop.press(find_item(desktop, item))
-    wait_for("end of the menu", lambda: not toggle.getState().contains(desktop.pyatspi.STATE_CHECKED))
-    time.sleep(0.4)  # it fades, and its items can be seen meanwhile
+    time.sleep(0.8)  # it fades, and its items can be seen meanwhile
 
 
 def set_clipboard(text):
