@@ -99,11 +99,10 @@ int esp_ctl_devices(int argc, char **argv)
         return esp_ctl_devices_add(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[0], "remove") == 0)
         return esp_ctl_devices_remove(argc - 1, argv + 1);
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on(&target, &command, entries, argc, argv, &status);
+
     if (!words)
         return status;
-    if (!esp_target_open(&target, words[1]))
-        return ESP_EXIT_USAGE;
     /* A process whose machine is off knows no more than the bundle. */
     if (target.machine && esp_machine1_call_devices_sync(target.machine, &devices, NULL, NULL))
         array = list_running(devices);

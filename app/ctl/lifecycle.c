@@ -207,12 +207,10 @@ int esp_ctl_stop(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on_running(&target, &command, entries, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
-        return ESP_EXIT_USAGE;
     bool good = force ? esp_machine1_call_stop_sync(target.machine, NULL, &error)
                       : esp_machine1_call_request_stop_sync(target.machine, NULL, &error);
     if (good && seconds > 0 && !wait_until_off(&target, seconds)) {
@@ -233,12 +231,10 @@ static int simple(const EspCommand *command, Simple call, int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(command, NULL, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on_running(&target, command, NULL, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
-        return ESP_EXIT_USAGE;
     bool good = call(target.machine, NULL, &error);
     esp_target_clear(&target);
     return esp_target_status(good, error);
@@ -279,12 +275,10 @@ int esp_ctl_snapshot(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, NULL, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on(&target, &command, NULL, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open(&target, words[1]))
-        return ESP_EXIT_USAGE;
     bool good = target.bundle ? esp_machine_snapshot_take(target.bundle, words[2], &error)
                               : esp_machine1_call_snapshot_sync(target.machine, words[2], NULL, &error);
     esp_target_clear(&target);
@@ -304,12 +298,10 @@ int esp_ctl_save(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on_running(&target, &command, entries, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
-        return ESP_EXIT_USAGE;
     g_autofree char *path = g_canonicalize_filename(words[2], NULL);
     g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(target.machine), SAVE_MS);
     bool good = esp_machine1_call_save_sync(target.machine, path, keep, NULL, &error);

@@ -183,12 +183,10 @@ int esp_ctl_status(int argc, char **argv)
     const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL}, {0}};
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on(&target, &command, entries, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open(&target, words[1]))
-        return ESP_EXIT_USAGE;
     g_autoptr(JsonObject) object = describe(&target, true);
     esp_target_clear(&target);
     if (json) {
@@ -238,12 +236,10 @@ int esp_ctl_ip(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on_running(&target, &command, entries, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
-        return ESP_EXIT_USAGE;
     bool good = wait_for_addresses(target.machine, MAX(seconds, 0), &addresses, &error);
     esp_target_clear(&target);
     if (!good)
@@ -283,12 +279,10 @@ int esp_ctl_log(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on(&target, &command, entries, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open(&target, words[1]))
-        return ESP_EXIT_USAGE;
     if (serial || console)
         file = serial ? "serial.log" : "console.log";
     if (target.bundle)

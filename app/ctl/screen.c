@@ -33,12 +33,10 @@ int esp_ctl_screenshot(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, entries, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on_running(&target, &command, entries, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
-        return ESP_EXIT_USAGE;
     bool good =
         esp_machine1_call_screenshot_sync(target.machine, (guint)MAX(display, 0), &png, NULL, &error) &&
         write_picture(words[2], png, &error);
@@ -57,12 +55,10 @@ int esp_ctl_send_key(int argc, char **argv)
     GError *error = NULL;
     EspTarget target;
     int status;
-    g_auto(GStrv) words = esp_command_words(&command, NULL, argc, argv, &status);
+    g_auto(GStrv) words = esp_command_on_running(&target, &command, NULL, argc, argv, &status);
 
     if (!words)
         return status;
-    if (!esp_target_open_running(&target, words[1]))
-        return ESP_EXIT_USAGE;
     bool good = esp_machine1_call_send_key_sync(target.machine, (const char *const *)words + 2, NULL, &error);
     esp_target_clear(&target);
     return esp_target_status(good, error);

@@ -182,3 +182,28 @@ char **esp_command_words(const EspCommand *command, const GOptionEntry *entries,
     g_strfreev(words);
     return NULL;
 }
+
+static char **command_on(EspTarget *target, bool (*open)(EspTarget *target, const char *name),
+                         const EspCommand *command, const GOptionEntry *entries, int argc, char **argv,
+                         int *status)
+{
+    char **words = esp_command_words(command, entries, argc, argv, status);
+
+    if (words && !open(target, words[1])) {
+        *status = ESP_EXIT_USAGE;
+        g_clear_pointer(&words, g_strfreev);
+    }
+    return words;
+}
+
+char **esp_command_on(EspTarget *target, const EspCommand *command, const GOptionEntry *entries, int argc,
+                      char **argv, int *status)
+{
+    return command_on(target, esp_target_open, command, entries, argc, argv, status);
+}
+
+char **esp_command_on_running(EspTarget *target, const EspCommand *command, const GOptionEntry *entries,
+                              int argc, char **argv, int *status)
+{
+    return command_on(target, esp_target_open_running, command, entries, argc, argv, status);
+}

@@ -48,3 +48,9 @@ typedef struct EspCommand {
  * g_strfreev, or NULL with *status set: help was printed, or the user was told what is wrong. */
 char **esp_command_words(const EspCommand *command, const GOptionEntry *entries, int argc, char **argv,
                          int *status);
+/* The same for commands whose first word is a machine, which is opened; and for those that need it to run.
+ * The caller clears `target` as well if there are words. */
+char **esp_command_on(EspTarget *target, const EspCommand *command, const GOptionEntry *entries, int argc,
+                      char **argv, int *status);
+char **esp_command_on_running(EspTarget *target, const EspCommand *command, const GOptionEntry *entries,
+                              int argc, char **argv, int *status);
