@@ -69,17 +69,22 @@ static inline void http_answer(HttpServer *server, GOutputStream *out, gint64 fr
     server->last_from = from >= 0 ? (guint64)from : 0;
     g_mutex_unlock(&server->lock);
     if (redirect) {
-        http_say(out, "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", redirect);
+        http_say(out, "HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+                 redirect);
         return;
     }
     if (status) {
         http_say(out,
-                 "HTTP/1.1 %u Sorry\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\n<html></html>",
+                 "HTTP/1.1 %u Sorry\r\nConnection: close\r\nContent-Type: text/html\r\n"
+                 "Content-Length: 13\r\n\r\n<html></html>",
                  status);
         return;
     }
     if (part && (gsize)from >= size) {
-        http_say(out, "HTTP/1.1 416 No\r\nContent-Range: bytes */%zu\r\nContent-Length: 0\r\n\r\n", size);
+        http_say(out,
+                 "HTTP/1.1 416 No\r\nConnection: close\r\nContent-Range: bytes */%zu\r\n"
+                 "Content-Length: 0\r\n\r\n",
+                 size);
         return;
     }
     gsize start = part ? (gsize)from : 0;
@@ -165,11 +170,21 @@ static inline void http_server_change(HttpServer *server, const void *bytes, gsi
     g_mutex_unlock(&server->lock);
 }
 
+static inline gboolean http_quit(gpointer loop)
+{
+    g_main_loop_quit(loop);
+    return G_SOURCE_REMOVE;
+}
+
 static inline void http_server_free(HttpServer *server)
 {
+    g_autoptr(GSource) quit = g_idle_source_new();
+
     g_socket_service_stop(server->service);
     g_socket_listener_close(G_SOCKET_LISTENER(server->service));
-    g_main_loop_quit(server->loop);
+    /* From inside: a thread that has not yet come to run the loop would not hear it otherwise. */
+    g_source_set_callback(quit, http_quit, server->loop, NULL);
+    g_source_attach(quit, server->context);
     g_thread_join(server->thread);
     g_object_unref(server->service);
     g_main_loop_unref(server->loop);

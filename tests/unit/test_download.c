@@ -22,21 +22,67 @@
 typedef struct Rig {
     HttpServer *server;
     char *folder, *path, *part, *info, *link;
+    pid_t child; /* that downloads the link once it is told, or 0 */
+    int tell;
     char bytes[SIZE];
 } Rig;
 
-static int set_up(void **state)
+static bool download(Rig *rig, unsigned tries, GError **error)
+{
+    const EspDownload download = {.link = rig->link, .path = rig->path, .tries = tries};
+
+    return esp_download(&download, error);
+}
+
+static Rig *rig_new(void)
 {
     Rig *rig = g_new0(Rig, 1);
 
     for (size_t i = 0; i < SIZE; i++)
         rig->bytes[i] = (char)(i * 2654435761u >> 13);
-    rig->server = http_server_new(rig->bytes, SIZE);
     rig->folder = g_dir_make_tmp("espalier-download-XXXXXX", NULL);
     rig->path = g_build_filename(rig->folder, "file", NULL);
     rig->part = g_strconcat(rig->path, ".part", NULL);
     rig->info = g_strconcat(rig->part, ".info", NULL);
+    return rig;
+}
+
+static void rig_serve(Rig *rig)
+{
+    rig->server = http_server_new(rig->bytes, SIZE);
     rig->link = http_link(rig->server, "file");
+}
+
+static int set_up(void **state)
+{
+    Rig *rig = rig_new();
+
+    rig_serve(rig);
+    *state = rig;
+    return 0;
+}
+
+/* A process is only forked while there are no threads, which could hold locks that nobody in it would give
+ * back. */
+static int set_up_with_child(void **state)
+{
+    Rig *rig = rig_new();
+    int pipe_fds[2];
+    char link[100] = "";
+
+    if (pipe(pipe_fds) || (rig->child = fork()) < 0)
+        return -1;
+    if (!rig->child) {
+        close(pipe_fds[1]);
+        if (read(pipe_fds[0], link, sizeof link - 1) > 0) {
+            rig->link = link;
+            download(rig, 1, NULL);
+        }
+        _exit(0);
+    }
+    close(pipe_fds[0]);
+    rig->tell = pipe_fds[1];
+    rig_serve(rig);
     *state = rig;
     return 0;
 }
@@ -54,13 +100,6 @@ static int tear_down(void **state)
     g_free(rig->link);
     g_free(rig);
     return 0;
-}
-
-static bool download(Rig *rig, unsigned tries, GError **error)
-{
-    const EspDownload download = {.link = rig->link, .path = rig->path, .tries = tries};
-
-    return esp_download(&download, error);
 }
 
 static void expect_file(Rig *rig, const char *bytes, gsize n)
@@ -301,15 +340,12 @@ static void test_killed_it_goes_on_later(void **state)
     GStatBuf st = {0};
 
     rig->server->slow_us = 10000;
-    pid_t child = fork();
-    if (!child) {
-        download(rig, 1, NULL);
-        _exit(0);
-    }
-    for (unsigned i = 0; i < 400 && (g_stat(rig->part, &st) || st.st_size < 40000); i++)
+    assert_int_equal(write(rig->tell, rig->link, strlen(rig->link)), strlen(rig->link));
+    close(rig->tell);
+    for (unsigned i = 0; i < 2000 && (g_stat(rig->part, &st) || st.st_size < 40000); i++)
         g_usleep(10000);
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    kill(rig->child, SIGKILL);
+    waitpid(rig->child, NULL, 0);
     assert_false(g_file_test(rig->path, G_FILE_TEST_EXISTS));
     assert_true(st.st_size >= 40000);
     rig->server->slow_us = 0;
@@ -360,7 +396,8 @@ static void test_a_wrong_sum_is_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SERVER(test_killed_it_goes_on_later), /* first: it forks */
+        /* First: it forks. */
+        cmocka_unit_test_setup_teardown(test_killed_it_goes_on_later, set_up_with_child, tear_down),
         WITH_SERVER(test_a_file_arrives_whole),
         WITH_SERVER(test_a_cut_connection_goes_on_where_it_was),
         WITH_SERVER(test_what_has_come_is_kept_for_the_next_call),
