@@ -7,6 +7,7 @@
 #include "app/bundle_config.h"
 
 #include <glib/gi18n.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "app/bundle.h"
@@ -139,7 +140,7 @@ static bool read_all(plist_t root, const char *dir, VmcConfig *config, GError **
         return false;
     if (version > ESP_BUNDLE_VERSION)
         return esp_plist_fail(error,
-                              _("It was written by a newer Espalier (format %" G_GUINT64_FORMAT
+                              _("It was written by a newer Espalier (format %" PRIu64
                                 "; this one reads up to %u). Please update Espalier."),
                               version, ESP_BUNDLE_VERSION);
     /* Sensible bounds are the validator's to name; these only keep the arithmetic honest. */

@@ -4,6 +4,7 @@
  */
 #include "app/control_private.h"
 
+#include <glib/gi18n.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -90,7 +91,8 @@ static gboolean on_authorize(GDBusAuthObserver *observer, GIOStream *stream, GCr
 
 static bool fail(GError **error, const char *path, const char *why)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The control socket “%s” cannot be made: %s", path,
+    /* Translators: the name of a file, and why. */
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The control socket “%s” cannot be made: %s"), path,
                 why);
     return false;
 }
@@ -106,14 +108,14 @@ static bool clear_stale(const char *path, GError **error)
     if (lstat(path, &st) < 0)
         return errno == ENOENT || fail(error, path, g_strerror(errno));
     if (!S_ISSOCK(st.st_mode))
-        return fail(error, path, "there is a file of that name; give another name or remove it");
+        return fail(error, path, _("there is a file of that name; give another name or remove it"));
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     alive = fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno != ECONNREFUSED;
     if (fd >= 0)
         close(fd);
     if (alive)
-        return fail(error, path, "another machine uses it; give another name");
+        return fail(error, path, _("another machine uses it; give another name"));
     return unlink(path) == 0 || fail(error, path, g_strerror(errno));
 }
 
@@ -145,7 +147,7 @@ EspControl *esp_control_new(const char *path, const EspControlHost *host, void *
     EspControl *control;
 
     if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
-        fail(error, path, "the name is too long for a socket; give one of at most 107 bytes");
+        fail(error, path, _("the name is too long for a socket; give one of at most 107 bytes"));
         return NULL;
     }
     if (!clear_stale(path, error))

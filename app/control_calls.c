@@ -5,6 +5,8 @@
  * Screenshot) answer later. What fails comes back as a D-Bus error with the sentence of the GError. A control
  * may be freed while such a call is under way: what it still needs it holds itself.
  */
+#include <glib/gi18n.h>
+
 #include "app/control_private.h"
 #include "app/keys.h"
 #include "app/vfkit_device.h"
@@ -44,7 +46,7 @@ static GError *refusal(const char *sentence)
 static bool need_machine(EspControl *control, Call *call)
 {
     if (!control->machine)
-        refuse(call, refusal("The machine is off; start it first"));
+        refuse(call, refusal(_("The machine is off; start it first")));
     return control->machine != NULL;
 }
 
@@ -55,10 +57,10 @@ static gboolean on_start(EspMachine1 *object, Call *call, EspControl *control)
     GError *error = NULL;
 
     if (!control->host || !control->host->start)
-        return refuse(call, refusal("The machine was started in a terminal and ends with it; it cannot be "
-                                    "started from elsewhere"));
+        return refuse(call, refusal(_("The machine was started in a terminal and ends with it; it cannot be "
+                                      "started from elsewhere")));
     if (!control->host->start(control->opaque, &error) && !error)
-        error = refusal("The machine cannot be started");
+        error = refusal(_("The machine cannot be started"));
     return finish(call, error);
 }
 
@@ -154,7 +156,7 @@ static gboolean on_save(EspMachine1 *object, Call *call, const char *path, gbool
         return TRUE;
     bool runs = vmc_machine_get_state(control->machine) == VMC_MACHINE_RUNNING;
     if (!g_path_is_absolute(path))
-        return refuse(call, refusal("The file to save to needs an absolute path"));
+        return refuse(call, refusal(_("The file to save to needs an absolute path")));
     if (runs && !vmc_machine_pause(control->machine, &error))
         return refuse(call, error);
     Save *save = g_new(Save, 1);
@@ -181,10 +183,10 @@ static gboolean on_present(EspMachine1 *object, Call *call, const char *display,
     GError *error = NULL;
 
     if (!control->host || !control->host->present)
-        return refuse(call, refusal("The machine runs in a terminal and has no window; start it from the "
-                                    "library for one"));
+        return refuse(call, refusal(_("The machine runs in a terminal and has no window; start it from the "
+                                      "library for one")));
     if (!control->host->present(control->opaque, display, token, &error) && !error)
-        error = refusal("The machine's window cannot be shown");
+        error = refusal(_("The machine's window cannot be shown"));
     return finish(call, error);
 }
 
@@ -204,7 +206,7 @@ static void take_shot(GTask *task, gpointer source, gpointer data, GCancellable 
     vmc_picture_clear(&frame);
     if (png && g_bytes_get_size(png) > REPLY_BYTES) {
         g_clear_pointer(&png, g_bytes_unref);
-        error = refusal("The picture is too large to be sent");
+        error = refusal(_("The picture is too large to be sent"));
     }
     if (png)
         g_task_return_pointer(task, png, (GDestroyNotify)g_bytes_unref);
@@ -234,7 +236,7 @@ static gboolean on_screenshot(EspMachine1 *object, Call *call, guint number, Esp
     VmcDisplay *display = vmc_machine_get_display(control->machine, number);
     if (!display)
         return refuse(call, g_error_new(VMC_ERROR, VMC_ERROR_CONFIG,
-                                        "The machine has no display %u; they are counted from 0", number));
+                                        _("The machine has no display %u; they are counted from 0"), number));
     Shot *shot = g_new(Shot, 1);
     *shot = (Shot){g_object_ref(control->machine), display};
     g_autoptr(GTask) task = g_task_new(NULL, NULL, on_shot, call);
@@ -253,15 +255,16 @@ static gboolean on_send_key(EspMachine1 *object, Call *call, const char *const *
         return TRUE;
     for (; chords[n]; n++) {
         if (n == CHORDS_MAX)
-            return refuse(call, refusal("At most 64 chords can be sent at once"));
+            return refuse(call, refusal(_("At most 64 chords can be sent at once")));
         if (!esp_chord_parse(chords[n], &parsed[n], &error))
             return refuse(call, error);
     }
     VmcMachineState state = vmc_machine_get_state(control->machine);
     if (state != VMC_MACHINE_RUNNING)
         return refuse(call, g_error_new(VMC_ERROR, VMC_ERROR_STATE,
-                                        "Keys can be sent to a machine that runs; it is %s",
-                                        vmc_machine_state_name(state)));
+                                        /* Translators: a state, such as “paused”. */
+                                        _("Keys can be sent to a machine that runs; it is %s"),
+                                        vmc_machine_state_text(state)));
     for (unsigned i = 0; i < n; i++)
         esp_chord_send(&parsed[i], control->machine);
     return finish(call, NULL);

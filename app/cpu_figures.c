@@ -6,8 +6,11 @@
  */
 #include "app/cpu_figures.h"
 
+#include <glib/gi18n.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "app/words.h"
 
 #define WIDTH       80
 #define LABEL_WIDTH 32
@@ -34,33 +37,33 @@ typedef struct Row {
     .kind = row, .field = offsetof(VmcCpuStats, name), .of = offsetof(VmcCpuStats, whole)
 
 static const Row rows[] = {
-    {.label = "blocks decoded", COUNT(blocks_decoded), .soft = true},
-    {.label = "blocks translated", COUNT(blocks_translated), .translator = true},
-    {.label = "  of those decoded", OF(ROW_SHARE, blocks_translated, blocks_decoded), .translator = true},
-    {.label = "guest instructions translated", COUNT(insns_translated), .translator = true},
-    {.label = "  in a block", OF(ROW_RATIO, insns_translated, blocks_translated), .translator = true},
-    {.label = "bytes of host code now", COUNT(code_bytes), .translator = true},
-    {.label = "bytes of host code ever made", COUNT(code_bytes_total), .translator = true},
-    {.label = "  for a guest instruction",
+    {.label = N_("blocks decoded"), COUNT(blocks_decoded), .soft = true},
+    {.label = N_("blocks translated"), COUNT(blocks_translated), .translator = true},
+    {.label = N_("  of those decoded"), OF(ROW_SHARE, blocks_translated, blocks_decoded), .translator = true},
+    {.label = N_("guest instructions translated"), COUNT(insns_translated), .translator = true},
+    {.label = N_("  in a block"), OF(ROW_RATIO, insns_translated, blocks_translated), .translator = true},
+    {.label = N_("bytes of host code now"), COUNT(code_bytes), .translator = true},
+    {.label = N_("bytes of host code ever made"), COUNT(code_bytes_total), .translator = true},
+    {.label = N_("  for a guest instruction"),
      OF(ROW_RATIO, code_bytes_total, insns_translated),
      .translator = true},
-    {.label = "times old code made room", COUNT(evictions), .soft = true},
-    {.label = "returns to the run loop", COUNT(exits), .soft = true},
-    {.label = "requests served there", COUNT(requests), .soft = true},
-    {.label = "blocks looked up there", COUNT(lookups), .soft = true},
-    {.label = "  found in the jump cache", OF(ROW_REST, lookup_misses, lookups), .soft = true},
-    {.label = "blocks left to the interpreter", COUNT(blocks_interpreted), .translator = true},
-    {.label = "instructions left to it", COUNT(bails), .translator = true},
-    {.label = "TLB flushes", COUNT(flushes), .soft = true},
-    {.label = "accesses the TLB did not serve", COUNT(tlb_slow), .soft = true},
-    {.label = "blocks compared in lockstep", COUNT(lockstep_blocks), .translator = true, .rare = true},
-    {.label = "entries into KVM", COUNT(kernel_entries), .rare = true},
-    {.label = "exits from the guest", COUNT(kernel_exits), .rare = true},
-    {.label = "  of those, halts", OF(ROW_SHARE, halts, kernel_exits), .rare = true},
-    {.label = "interrupts taken", COUNT(interrupts), .rare = true},
-    {.label = "accesses to ports", COUNT(port_exits), .rare = true},
-    {.label = "accesses to devices in memory", COUNT(memory_exits), .rare = true},
-    {.label = "accesses to MSRs of ours or unknown", COUNT(msr_exits), .rare = true},
+    {.label = N_("times old code made room"), COUNT(evictions), .soft = true},
+    {.label = N_("returns to the run loop"), COUNT(exits), .soft = true},
+    {.label = N_("requests served there"), COUNT(requests), .soft = true},
+    {.label = N_("blocks looked up there"), COUNT(lookups), .soft = true},
+    {.label = N_("  found in the jump cache"), OF(ROW_REST, lookup_misses, lookups), .soft = true},
+    {.label = N_("blocks left to the interpreter"), COUNT(blocks_interpreted), .translator = true},
+    {.label = N_("instructions left to it"), COUNT(bails), .translator = true},
+    {.label = N_("TLB flushes"), COUNT(flushes), .soft = true},
+    {.label = N_("accesses the TLB did not serve"), COUNT(tlb_slow), .soft = true},
+    {.label = N_("blocks compared in lockstep"), COUNT(lockstep_blocks), .translator = true, .rare = true},
+    {.label = N_("entries into KVM"), COUNT(kernel_entries), .rare = true},
+    {.label = N_("exits from the guest"), COUNT(kernel_exits), .rare = true},
+    {.label = N_("  of those, halts"), OF(ROW_SHARE, halts, kernel_exits), .rare = true},
+    {.label = N_("interrupts taken"), COUNT(interrupts), .rare = true},
+    {.label = N_("accesses to ports"), COUNT(port_exits), .rare = true},
+    {.label = N_("accesses to devices in memory"), COUNT(memory_exits), .rare = true},
+    {.label = N_("accesses to MSRs of ours or unknown"), COUNT(msr_exits), .rare = true},
 };
 
 static uint64_t get(const VmcCpuStats *stats, size_t field)
@@ -135,17 +138,25 @@ static int column_width(const VmcCpuStats *sum)
     return (int)width + 2;
 }
 
+/* A label, indented, and blanks until it is as wide; a longer one has one behind it. */
+static void pad(GString *text, const char *label, int width)
+{
+    int used = esp_text_width(label) + 2;
+
+    g_string_append_printf(text, "  %s%*s", label, MAX(width - used, 0), "");
+}
+
 static void add_table(GString *text, const char *engine, const VmcCpuStats *sum, int width,
                       const VmcCpuStats *const *columns, char *const *heads, unsigned n)
 {
     g_string_append_printf(text, "%-*s", LABEL_WIDTH, "");
     for (unsigned i = 0; i < n; i++)
-        g_string_append_printf(text, "%*s", width, heads[i]);
+        g_string_append_printf(text, "%*s%s", MAX(width - esp_text_width(heads[i]), 1), "", heads[i]);
     g_string_append_c(text, '\n');
     for (size_t r = 0; r < G_N_ELEMENTS(rows); r++) {
         if (!is_shown(&rows[r], engine, sum))
             continue;
-        g_string_append_printf(text, "  %-*s", LABEL_WIDTH - 2, rows[r].label);
+        pad(text, _(rows[r].label), LABEL_WIDTH);
         for (unsigned i = 0; i < n; i++) {
             g_autofree char *value = cell(&rows[r], columns[i]);
 
@@ -172,10 +183,10 @@ char *esp_cpu_figures(const char *engine, const VmcCpuStats *stats, unsigned n)
     g_auto(GStrv) heads = g_new0(char *, n + 2);
 
     columns[0] = &sum;
-    heads[0] = g_strdup("sum");
+    heads[0] = g_strdup(_("sum"));
     for (unsigned i = 0; i < n; i++) {
         columns[i + 1] = &stats[i];
-        heads[i + 1] = g_strdup_printf("CPU %u", i);
+        heads[i + 1] = g_strdup_printf(_("CPU %u"), i);
     }
     for (unsigned i = 0; i < n + 1; i += at_once) {
         if (i)

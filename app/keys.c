@@ -1,6 +1,7 @@
 /* Keys by their names (see keys.h). */
 #include "app/keys.h"
 
+#include <glib/gi18n.h>
 #include <linux/input-event-codes.h>
 #include <string.h>
 
@@ -78,7 +79,8 @@ bool esp_chord_parse(const char *text, EspChord *chord, GError **error)
     *chord = (EspChord){.n = 0};
     if (n == 0 || n > ESP_CHORD_MAX) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is no chord: it needs one to %u keys, such as ctrl-alt-del", text, ESP_CHORD_MAX);
+                    _("“%s” is no chord: it needs one to %u keys, such as ctrl-alt-del"), text,
+                    ESP_CHORD_MAX);
         return false;
     }
     for (guint i = 0; i < n; i++) {
@@ -86,8 +88,8 @@ bool esp_chord_parse(const char *text, EspChord *chord, GError **error)
         if (!code) {
             g_set_error(
                 error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "There is no key “%s”; names are as in Linux (KEY_A, leftctrl) or X (Return, Control_L), "
-                "joined by - where keys are pressed together",
+                _("There is no key “%s”; names are as in Linux (KEY_A, leftctrl) or X (Return, Control_L), "
+                  "joined by - where keys are pressed together"),
                 names[i]);
             return false;
         }

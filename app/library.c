@@ -8,6 +8,7 @@
 #include "app/library.h"
 
 #include <glib/gi18n.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "app/bundle_config.h"
@@ -117,8 +118,8 @@ static char *summarise(EspBundle *bundle, bool *broken)
     if (!config)
         return g_strdup(error->message);
     uint64_t mib = config->memory >> 20;
-    g_autofree char *memory = mib % 1024 ? g_strdup_printf(_("%" G_GUINT64_FORMAT " MiB"), mib)
-                                         : g_strdup_printf(_("%" G_GUINT64_FORMAT " GiB"), mib / 1024);
+    g_autofree char *memory = mib % 1024 ? g_strdup_printf(_("%" PRIu64 " MiB"), mib)
+                                         : g_strdup_printf(_("%" PRIu64 " GiB"), mib / 1024);
     g_autofree char *cpus = g_strdup_printf(ngettext("%u CPU", "%u CPUs", config->cpus), config->cpus);
     /* Translators: what a machine has: "2 CPUs, 512 MiB of memory". */
     char *summary = g_strdup_printf(_("%s, %s of memory"), cpus, memory);

@@ -5,8 +5,6 @@
 #include <libintl.h>
 #include <locale.h>
 
-#define DOMAIN "espalier"
-
 void esp_locale_init(void)
 {
     g_autofree char *program = g_file_read_link("/proc/self/exe", NULL);
@@ -15,7 +13,12 @@ void esp_locale_init(void)
     g_autofree char *installed = g_canonicalize_filename("../share/locale", dir);
 
     setlocale(LC_ALL, "");
-    bindtextdomain(DOMAIN, g_file_test(here, G_FILE_TEST_IS_DIR) ? here : installed);
-    bind_textdomain_codeset(DOMAIN, "UTF-8");
-    textdomain(DOMAIN);
+    bindtextdomain(ESP_DOMAIN, g_file_test(here, G_FILE_TEST_IS_DIR) ? here : installed);
+    bind_textdomain_codeset(ESP_DOMAIN, "UTF-8");
+    textdomain(ESP_DOMAIN);
+}
+
+void esp_locale_english(void)
+{
+    setlocale(LC_MESSAGES, "C");
 }

@@ -2,6 +2,7 @@
 #include "app/plist_fields.h"
 
 #include <glib/gi18n.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "app/bundle.h"
@@ -57,9 +58,8 @@ bool esp_plist_get_uint(plist_t dict, const char *key, bool optional, uint64_t m
         return esp_plist_fail(error, _("%s should be a whole number."), key);
     if (number < min || number > max)
         return esp_plist_fail(error,
-                              _("%s is %" G_GUINT64_FORMAT "; it should be between %" G_GUINT64_FORMAT
-                                " and %" G_GUINT64_FORMAT "."),
-                              key, number, min, max);
+                              _("%s is %" PRIu64 "; it should be between %" PRIu64 " and %" PRIu64 "."), key,
+                              number, min, max);
     *value = number;
     return true;
 }

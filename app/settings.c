@@ -4,10 +4,12 @@
 #include "app/settings.h"
 
 #include <glib/gi18n.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "app/bundle.h"
+#include "app/words.h"
 
 #define TEXT_MAX  4096u
 #define LINES_MAX (64u << 10)
@@ -95,22 +97,6 @@ static char *size_text(uint64_t bytes)
                                   : g_strdup_printf("%" G_GUINT64_FORMAT "M", mib);
 }
 
-/* "a, b or c" */
-static char *either(const char *const *words)
-{
-    GString *text = g_string_new(NULL);
-
-    for (unsigned i = 0; words[i]; i++) {
-        if (i && !words[i + 1])
-            /* Translators: between the last two of several words that may be typed: “a, b or c”. */
-            g_string_append_printf(text, " %s ", _("or"));
-        else if (i)
-            g_string_append(text, ", ");
-        g_string_append(text, words[i]);
-    }
-    return g_string_free(text, FALSE);
-}
-
 static char *describe_kinds(const EspSetting *setting)
 {
     const char *words[VMC_DEVICE_KINDS + 1] = {NULL};
@@ -119,7 +105,7 @@ static char *describe_kinds(const EspSetting *setting)
 
     for (unsigned i = 0; i < n; i++)
         words[i] = vmc_device_kind_name(kinds[i]);
-    return either(words);
+    return esp_words_either(words);
 }
 
 static char *describe_number(const EspSetting *setting, VmcDeviceKind kind, const VmcField *field)
@@ -128,10 +114,9 @@ static char *describe_number(const EspSetting *setting, VmcDeviceKind kind, cons
 
     esp_setting_bounds(setting, kind, &min, &max);
     if (field->automatic)
-        return g_strdup_printf(_("a whole number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                                 ", or 0 to leave it to the program"),
-                               min, max);
-    return g_strdup_printf(_("a whole number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT), min, max);
+        return g_strdup_printf(
+            _("a whole number from %" PRIu64 " to %" PRIu64 ", or 0 to leave it to the program"), min, max);
+    return g_strdup_printf(_("a whole number from %" PRIu64 " to %" PRIu64), min, max);
 }
 
 char *esp_setting_describe_values(const EspSetting *setting, VmcDeviceKind kind)
@@ -148,7 +133,7 @@ char *esp_setting_describe_values(const EspSetting *setting, VmcDeviceKind kind)
     case VMC_FIELD_FLAG:
         return g_strdup(_("yes or no"));
     case VMC_FIELD_CHOICE:
-        return either(field->choices);
+        return esp_words_either(field->choices);
     case VMC_FIELD_NUMBER:
         return describe_number(setting, kind, field);
     case VMC_FIELD_SIZE: {

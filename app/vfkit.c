@@ -7,6 +7,7 @@
  */
 #include "app/vfkit.h"
 
+#include <glib/gi18n.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,7 +57,7 @@ static bool takes(const Grammar *grammar, const char *name, bool *needs_value)
 
 static char *list_items(const Grammar *grammar)
 {
-    GString *list = g_string_new(grammar->takes[0] ? NULL : "no options");
+    GString *list = g_string_new(NULL);
 
     for (unsigned i = 0; i < G_N_ELEMENTS(grammar->takes) && grammar->takes[i]; i++)
         g_string_append_printf(list, "%s%s", i ? ", " : "", grammar->takes[i]);
@@ -72,18 +73,21 @@ static bool check_item(const char *option, const Grammar *grammar, GPtrArray *it
     if (!takes(grammar, item->name, &needs_value)) {
         g_autofree char *list = list_items(grammar);
 
-        return esp_items_fail(error, "--%s %s: there is no option “%s”; it takes %s", option, grammar->name,
-                              item->name, list);
+        if (!*list)
+            return esp_items_fail(error, _("--%s %s: there is no option “%s”; it takes no options"), option,
+                                  grammar->name, item->name);
+        return esp_items_fail(error, _("--%s %s: there is no option “%s”; it takes %s"), option,
+                              grammar->name, item->name, list);
     }
     if (needs_value && (!item->value || !*item->value))
-        return esp_items_fail(error, "--%s %s: %s needs a value; write %s=VALUE", option, grammar->name,
+        return esp_items_fail(error, _("--%s %s: %s needs a value; write %s=VALUE"), option, grammar->name,
                               item->name, item->name);
     if (!needs_value && item->value)
-        return esp_items_fail(error, "--%s %s: %s takes no value; leave “=%s” out", option, grammar->name,
+        return esp_items_fail(error, _("--%s %s: %s takes no value; leave “=%s” out"), option, grammar->name,
                               item->name, item->value);
     for (guint i = 1; i < index; i++)
         if (strcmp(((EspItem *)g_ptr_array_index(items, i))->name, item->name) == 0)
-            return esp_items_fail(error, "--%s %s: %s is given twice; give it once", option, grammar->name,
+            return esp_items_fail(error, _("--%s %s: %s is given twice; give it once"), option, grammar->name,
                                   item->name);
     return true;
 }
@@ -115,11 +119,11 @@ static bool apply_efi(EspVfkit *vfkit, const Grammar *grammar, GPtrArray *items,
     VmcBootConfig *boot = &vfkit->config->boot;
 
     if (boot->kind != VMC_BOOT_NONE)
-        return esp_items_fail(error, "--bootloader is given twice; give it once");
+        return esp_items_fail(error, _("--bootloader is given twice; give it once"));
     if (!get_item(items, "variable-store"))
         return esp_items_fail(
-            error, "--bootloader efi: there is no variable store; add variable-store=FILE, and create "
-                   "if it is to be made");
+            error, _("--bootloader efi: there is no variable store; add variable-store=FILE, and create "
+                     "if it is to be made"));
     boot->kind = VMC_BOOT_EFI;
     boot->variable_store = g_strdup(get_item(items, "variable-store"));
     boot->create_variable_store = find_item(items, "create");
@@ -135,9 +139,9 @@ static bool apply_linux(EspVfkit *vfkit, const Grammar *grammar, GPtrArray *item
     VmcBootConfig *boot = &vfkit->config->boot;
 
     if (boot->kind != VMC_BOOT_NONE)
-        return esp_items_fail(error, "--bootloader is given twice; give it once");
+        return esp_items_fail(error, _("--bootloader is given twice; give it once"));
     if (!get_item(items, "kernel"))
-        return esp_items_fail(error, "--bootloader linux: there is no kernel; add kernel=FILE");
+        return esp_items_fail(error, _("--bootloader linux: there is no kernel; add kernel=FILE"));
     boot->kind = VMC_BOOT_LINUX;
     boot->kernel = g_strdup(get_item(items, "kernel"));
     boot->initrd = g_strdup(get_item(items, "initrd"));
@@ -174,8 +178,8 @@ static bool parse_list(EspVfkit *vfkit, const char *option, const Grammar *table
 
         for (size_t i = 0; i < n; i++)
             g_string_append_printf(list, "%s%s", i ? ", " : "", table[i].name);
-        return esp_items_fail(error, "--%s: there is no “%s” here; give %s%s", option, first->name,
-                              n > 1 ? "one of " : "", list->str);
+        return esp_items_fail(error, _("--%s: there is no “%s” here; give one of %s"), option, first->name,
+                              list->str);
     }
     rejoin_cmdline(grammar, items);
     for (guint i = 1; i < items->len; i++)
@@ -216,10 +220,11 @@ static bool take_engine(const Grammar *cpu, const char *text, VmcSoftCpuConfig *
     g_autofree char *name = g_strndup(text, strcspn(text, ","));
 
     if (cpu != &cpus[VMC_CPU_SOFT])
-        return esp_items_fail(error, "--cpu %s: only the software CPU has engines; leave “:%s” out",
+        return esp_items_fail(error, _("--cpu %s: only the software CPU has engines; leave “:%s” out"),
                               cpu->name, name);
     return vmc_cpu_engine_from_name(name, &soft->engine) ||
-           esp_items_fail(error, "--cpu soft: there is no engine “%s”; give interpreter or translator", name);
+           esp_items_fail(error, _("--cpu soft: there is no engine “%s”; give interpreter or translator"),
+                          name);
 }
 
 static bool take_code_cache(const char *text, unsigned *mib, GError **error)
@@ -229,7 +234,7 @@ static bool take_code_cache(const char *text, unsigned *mib, GError **error)
     guint64 value;
 
     if (!g_ascii_string_to_unsigned(number, 10, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX, &value, NULL))
-        return esp_items_fail(error, "--cpu soft: code-cache cannot be “%s”; give %uM to %uM", text,
+        return esp_items_fail(error, _("--cpu soft: code-cache cannot be “%s”; give %uM to %uM"), text,
                               VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX);
     *mib = (unsigned)value;
     return true;
@@ -245,7 +250,7 @@ static bool option_cpu(EspVfkit *vfkit, const char *value, GError **error)
     g_autoptr(GPtrArray) items = NULL;
 
     if (!cpu)
-        return esp_items_fail(error, "--cpu: there is no CPU “%s”; give auto, kvm or soft", name);
+        return esp_items_fail(error, _("--cpu: there is no CPU “%s”; give auto, kvm or soft"), name);
     if (value[n] == ':' && !take_engine(cpu, value + n + 1, &soft, error))
         return false;
     items = esp_items_split("cpu", value, error);
@@ -264,8 +269,9 @@ static bool option_cpu(EspVfkit *vfkit, const char *value, GError **error)
 static bool option_cpu_model(EspVfkit *vfkit, const char *value, GError **error)
 {
     return vmc_cpu_model_from_name(value, &vfkit->config->cpu_model) ||
-           esp_items_fail(
-               error, "--cpu-model: there is no model “%s”; give host, x86-64-v2, x86-64-v3 or macos", value);
+           esp_items_fail(error,
+                          _("--cpu-model: there is no model “%s”; give host, x86-64-v2, x86-64-v3 or macos"),
+                          value);
 }
 
 static bool option_bootloader(EspVfkit *vfkit, const char *value, GError **error)
@@ -285,8 +291,8 @@ static bool option_device(EspVfkit *vfkit, const char *value, GError **error)
     if (vfkit->stdio_used) {
         g_ptr_array_remove_index(devices, devices->len - 1);
         return esp_items_fail(error,
-                              "--device %s: another device has standard input and output already; give "
-                              "logFilePath=FILE to one of them",
+                              _("--device %s: another device has standard input and output already; give "
+                                "logFilePath=FILE to one of them"),
                               ((const EspItem *)g_ptr_array_index(items, 0))->name);
     }
     vfkit->stdio_used = true;
@@ -325,7 +331,7 @@ bool esp_vfkit_option(EspVfkit *vfkit, const char *name, const char *value, GErr
     for (unsigned i = 0; i < G_N_ELEMENTS(options); i++)
         if (strcmp(name, options[i].name) == 0)
             return options[i].take(vfkit, value, error);
-    return esp_items_fail(error, "there is no option --%s", name);
+    return esp_items_fail(error, _("there is no option --%s"), name);
 }
 
 char *esp_vfkit_field(const VmcConfig *config, const char *field)

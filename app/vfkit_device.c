@@ -6,11 +6,13 @@
  */
 #include "app/vfkit_device.h"
 
+#include <glib/gi18n.h>
 #include <string.h>
 #include <unistd.h>
 #include <vmcore/error.h>
 
 #include "app/vfkit_items.h"
+#include "app/words.h"
 
 /* "virtio-input,keyboard": some kinds share the first word and are told apart by another. */
 static bool has_word(const VmcDeviceInfo *info)
@@ -61,7 +63,7 @@ static char *list_kinds(void)
 static VmcDeviceKind find_kind(GPtrArray *items, GError **error)
 {
     const EspItem *first = item_at(items, 0);
-    g_autoptr(GString) words = g_string_new(NULL);
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
     VmcDeviceKind found = VMC_DEVICE_KINDS;
     unsigned n = 0;
 
@@ -73,7 +75,7 @@ static VmcDeviceKind find_kind(GPtrArray *items, GError **error)
         if (!has_word(info))
             return (VmcDeviceKind)kind;
         const char *word = strchr(info->name, ',') + 1;
-        g_string_append_printf(words, "%s%s", words->len ? " or " : "", word);
+        g_ptr_array_add(words, (char *)word);
         if (find_item(items, word)) {
             found = (VmcDeviceKind)kind;
             n++;
@@ -84,12 +86,16 @@ static VmcDeviceKind find_kind(GPtrArray *items, GError **error)
     if (words->len) {
         const char *second = items->len > 1 && !n ? item_at(items, 1)->name : NULL;
 
-        esp_items_fail(error, "--device %s%s%s: give either %s", first->name, second ? "," : "",
-                       second ? second : "", words->str);
+        g_autofree char *device = g_strjoin(",", first->name, second, NULL);
+
+        g_ptr_array_add(words, NULL);
+        g_autofree char *list = esp_words_either((const char *const *)words->pdata);
+        /* Translators: a device as it was typed, and two words: “keyboard or pointing”. */
+        esp_items_fail(error, _("--device %s: give either %s"), device, list);
     } else {
         g_autofree char *list = list_kinds();
 
-        esp_items_fail(error, "--device: there is no “%s” here; give one of %s", first->name, list);
+        esp_items_fail(error, _("--device: there is no “%s” here; give one of %s"), first->name, list);
     }
     return VMC_DEVICE_KINDS;
 }
@@ -111,33 +117,30 @@ static const VmcField *find_field(const VmcDeviceInfo *info, const char *name)
 
 static bool unknown_item(const VmcDeviceInfo *info, const EspItem *item, GError **error)
 {
-    g_autoptr(GString) list = g_string_new(info->n_fields ? NULL : "no options");
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    if (!info->n_fields)
+        return esp_items_fail(error, _("--device %s: there is no option “%s”; it takes no options"),
+                              info->name, item->name);
 
     for (unsigned i = 0; i < info->n_fields; i++)
         g_string_append_printf(list, "%s%s%s", i ? ", " : "", info->fields[i].name,
                                needs_value(&info->fields[i]) ? "=" : "");
-    return esp_items_fail(error, "--device %s: there is no option “%s”; it takes %s", info->name, item->name,
-                          list->str);
+    return esp_items_fail(error, _("--device %s: there is no option “%s”; it takes %s"), info->name,
+                          item->name, list->str);
 }
 
 static bool take_choice(const VmcDeviceInfo *info, const VmcField *field, const char *text, unsigned *value,
                         GError **error)
 {
-    g_autoptr(GString) list = g_string_new(NULL);
-
-    for (unsigned i = 0; field->choices[i]; i++) {
+    for (unsigned i = 0; field->choices[i]; i++)
         if (strcmp(field->choices[i], text) == 0) {
             *value = i;
             return true;
         }
-        g_string_append_printf(list, "%s%s",
-                               !i                      ? ""
-                               : field->choices[i + 1] ? ", "
-                                                       : " or ",
-                               field->choices[i]);
-    }
-    return esp_items_fail(error, "--device %s: %s cannot be “%s”; give %s", info->name, field->name, text,
-                          list->str);
+    g_autofree char *list = esp_words_either(field->choices);
+    return esp_items_fail(error, _("--device %s: %s cannot be “%s”; give %s"), info->name, field->name, text,
+                          list);
 }
 
 static bool take_number(const VmcDeviceInfo *info, const VmcField *field, const char *text, uint64_t max,
@@ -207,13 +210,14 @@ static bool take_item(VmcDeviceConfig *device, const VmcDeviceInfo *info, GPtrAr
     if (!field)
         return unknown_item(info, item, error);
     if (needs_value(field) && (!item->value || !*item->value))
-        return esp_items_fail(error, "--device %s: %s needs a value; write %s=%s", info->name, item->name,
+        return esp_items_fail(error, _("--device %s: %s needs a value; write %s=%s"), info->name, item->name,
                               item->name, field->value ? field->value : "VALUE");
     if (!needs_value(field) && item->value)
-        return esp_items_fail(error, "--device %s: %s takes no value; leave “=%s” out", info->name,
+        return esp_items_fail(error, _("--device %s: %s takes no value; leave “=%s” out"), info->name,
                               item->name, item->value);
     if (field->type != VMC_FIELD_LIST && find_item(items, item->name) != item)
-        return esp_items_fail(error, "--device %s: %s is given twice; give it once", info->name, item->name);
+        return esp_items_fail(error, _("--device %s: %s is given twice; give it once"), info->name,
+                              item->name);
     return take_field(device, info, field, item->value, error);
 }
 
@@ -234,19 +238,25 @@ static void describe_choice(GString *text, const VmcField *field, const char *se
 static bool check_group(const VmcDeviceConfig *device, const VmcDeviceInfo *info, unsigned group,
                         GError **error)
 {
-    g_autoptr(GString) list = g_string_new(NULL);
-    unsigned given = 0, n = 0;
+    g_autoptr(GPtrArray) ways = g_ptr_array_new_with_free_func(g_free);
+    unsigned given = 0;
 
     for (unsigned i = 0; i < info->n_fields; i++)
         if (info->fields[i].one_of == group) {
             given += vmc_field_is_set(&info->fields[i], device);
-            describe_choice(list, &info->fields[i], " or ");
-            n++;
+            GString *way = g_string_new(NULL);
+            describe_choice(way, &info->fields[i], "");
+            g_ptr_array_add(ways, g_string_free(way, FALSE));
         }
-    if (!n || given == 1)
+    if (!ways->len || given == 1)
         return true;
-    return esp_items_fail(error, "--device %s: give %s %s", info->name, n == 2 ? "either" : "one of",
-                          list->str);
+    guint n = ways->len;
+    g_ptr_array_add(ways, NULL);
+    g_autofree char *list = esp_words_either((const char *const *)ways->pdata);
+    if (n == 2)
+        return esp_items_fail(error, _("--device %s: give either %s"), info->name, list);
+    /* Translators: a device, and a list such as “stdio, logFilePath=FILE or socketPath=SOCKET”. */
+    return esp_items_fail(error, _("--device %s: give one of %s"), info->name, list);
 }
 
 static bool check_whole(const VmcDeviceConfig *device, const VmcDeviceInfo *info, GError **error)
@@ -255,7 +265,7 @@ static bool check_whole(const VmcDeviceConfig *device, const VmcDeviceInfo *info
         const VmcField *field = &info->fields[i];
 
         if (field->required && !vmc_field_is_set(field, device))
-            return esp_items_fail(error, "--device %s: %s is missing; add %s=%s", info->name, field->name,
+            return esp_items_fail(error, _("--device %s: %s is missing; add %s=%s"), info->name, field->name,
                                   field->name, field->value);
         if (field->one_of && !check_group(device, info, field->one_of, error))
             return false;
@@ -384,7 +394,7 @@ char *esp_vfkit_device_help(const char *indent)
             continue;
         g_string_append_printf(text, "%s%s", indent, info->name);
         describe_fields(text, info);
-        g_string_append_printf(text, "\n%s    %s\n", indent, info->help);
+        g_string_append_printf(text, "\n%s    %s\n", indent, _(info->help));
     }
     return g_string_free(text, FALSE);
 }

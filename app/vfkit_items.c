@@ -1,6 +1,7 @@
 /* Items of vfkit's grammar (see vfkit_items.h). */
 #include "app/vfkit_items.h"
 
+#include <glib/gi18n.h>
 #include <string.h>
 #include <vmcore/error.h>
 
@@ -97,17 +98,17 @@ GPtrArray *esp_items_split(const char *option, const char *text, GError **error)
         if (item->quoted && (!item->name || !item->value)) {
             esp_items_fail(
                 error,
-                "--%s: a quoted part of “%s” has no closing quote or no name; write it as name=\"value\"",
+                _("--%s: a quoted part of “%s” has no closing quote or no name; write it as name=\"value\""),
                 option, text);
             return NULL;
         }
         if (*at && *at != ',') {
-            esp_items_fail(error, "--%s: there is “%s” right behind a closing quote; put a comma between",
+            esp_items_fail(error, _("--%s: there is “%s” right behind a closing quote; put a comma between"),
                            option, at);
             return NULL;
         }
         if (!*item->name) {
-            esp_items_fail(error, "--%s: there is an empty item in “%s”; remove a comma", option, text);
+            esp_items_fail(error, _("--%s: there is an empty item in “%s”; remove a comma"), option, text);
             return NULL;
         }
         if (!*at)
@@ -127,6 +128,6 @@ bool esp_items_number(const char *what, const char *text, uint64_t max, uint64_t
         return true;
     }
     if (g_error_matches(fault, G_NUMBER_PARSER_ERROR, G_NUMBER_PARSER_ERROR_OUT_OF_BOUNDS))
-        return esp_items_fail(error, "%s cannot be as much as %s; give a smaller number", what, text);
-    return esp_items_fail(error, "%s takes a whole number, not “%s”", what, text);
+        return esp_items_fail(error, _("%s cannot be as much as %s; give a smaller number"), what, text);
+    return esp_items_fail(error, _("%s takes a whole number, not “%s”"), what, text);
 }

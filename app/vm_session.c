@@ -80,7 +80,8 @@ static void set_error(EspVmSession *session, GError *error)
 
 static void on_state(VmcMachine *machine, int state, EspVmSession *session)
 {
-    g_autofree char *line = g_strdup_printf(_("The machine is now: %s"), vmc_machine_state_name(state));
+    g_autofree char *line =
+        g_strdup_printf(_("The machine is now: %s"), vmc_machine_state_text((VmcMachineState)state));
     add_log(session, line);
     changed(session);
 }
@@ -128,7 +129,7 @@ static bool host_start(void *opaque, GError **error)
     EspVmSession *session = opaque;
     if (esp_vm_session_is_active(session)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("“%s” has been started already; it is %s."),
-                    session->name, vmc_machine_state_name(esp_vm_session_get_state(session)));
+                    session->name, vmc_machine_state_text(esp_vm_session_get_state(session)));
         return false;
     }
     esp_vm_session_start(session);
@@ -353,7 +354,7 @@ void esp_vm_session_save(EspVmSession *session, GCancellable *cancellable, GAsyn
     GError *error = NULL;
     if (state != VMC_MACHINE_RUNNING && state != VMC_MACHINE_PAUSED) {
         g_task_return_new_error(task, VMC_ERROR, VMC_ERROR_STATE, _("“%s” does not run; it is %s."),
-                                session->name, vmc_machine_state_name(state));
+                                session->name, vmc_machine_state_text(state));
         return;
     }
     if (state == VMC_MACHINE_RUNNING && !vmc_machine_pause(session->machine, &error)) {

@@ -41,6 +41,8 @@ double esp_cpu_ms(void)
 
 void esp_count(const char *name, double value)
 {
+    char text[G_ASCII_DTOSTR_BUF_SIZE]; /* with a point in every language: a program reads it */
+
     if (g_getenv("ESPALIER_COUNTERS"))
-        fprintf(stderr, "%s %.1f\n", name, value);
+        fprintf(stderr, "%s %s\n", name, g_ascii_formatd(text, sizeof(text), "%.1f", value));
 }

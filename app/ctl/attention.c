@@ -6,6 +6,8 @@
  */
 #include "app/ctl/attention.h"
 
+#include <glib/gi18n.h>
+
 #include "app/ctl/run.h"
 
 #define RETRY_SECONDS 3
@@ -23,7 +25,7 @@ static gboolean went_on(gpointer data)
 
     attention->timer = 0;
     attention->waiting = false;
-    esp_ctl_say("there is room again, the machine goes on");
+    esp_ctl_say(_("there is room again, the machine goes on"));
     return G_SOURCE_REMOVE;
 }
 
@@ -42,7 +44,10 @@ static void on_attention(VmcMachine *machine, const char *why, gboolean paused, 
     EspAttention *attention = data;
 
     if (!attention->waiting)
-        esp_ctl_say("%s; trying again every %d seconds", why, RETRY_SECONDS);
+        esp_ctl_say(
+            /* Translators: the first is a sentence: why the machine was paused. */
+            ngettext("%s; trying again every %d second", "%s; trying again every %d seconds", RETRY_SECONDS),
+            why, RETRY_SECONDS);
     attention->waiting = true;
     if (attention->timer)
         g_source_remove(attention->timer);

@@ -1,4 +1,5 @@
 /* Whole machines that do not run (commands.h). */
+#include <glib/gi18n.h>
 #include <stdio.h>
 
 #include "app/ctl/commands.h"
@@ -17,7 +18,7 @@ static char *find(const char *name)
     char *bundle = esp_ctl_find_bundle(name);
 
     if (!bundle)
-        esp_ctl_say("there is no machine “%s”; give the name of one in the library, or its folder", name);
+        esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"), name);
     return bundle;
 }
 
@@ -25,16 +26,17 @@ int esp_ctl_clone(int argc, char **argv)
 {
     gboolean linked = FALSE, saved_state = FALSE;
     const GOptionEntry entries[] = {
-        {"linked", 'l', 0, G_OPTION_ARG_NONE, &linked, "share with the original what neither changes", NULL},
-        {"saved-state", 0, 0, G_OPTION_ARG_NONE, &saved_state, "with what it has in memory", NULL},
+        {"linked", 'l', 0, G_OPTION_ARG_NONE, &linked, N_("share with the original what neither changes"),
+         NULL},
+        {"saved-state", 0, 0, G_OPTION_ARG_NONE, &saved_state, N_("with what it has in memory"), NULL},
         G_OPTION_ENTRY_NULL,
     };
     int status;
     g_auto(GStrv) words = esp_command_words(
         &(const EspCommand){
-            "clone", "MACHINE NAME",
-            "Makes another machine like one there is, which must not run: with a copy of all, or linked.\n"
-            "A linked one needs the original, which then cannot be thrown away; each changes its own.",
+            "clone", N_("MACHINE NAME"),
+            N_("Makes another machine like one there is, which must not run: with a copy of all, or linked.\n"
+               "A linked one needs the original, which then cannot be thrown away; each changes its own."),
             2, 2},
         entries, argc, argv, &status);
     g_autofree char *bundle = NULL;
@@ -53,8 +55,8 @@ int esp_ctl_rename(int argc, char **argv)
     GError *error = NULL;
     int status;
     g_auto(GStrv) words = esp_command_words(
-        &(const EspCommand){"rename", "MACHINE NAME",
-                            "Gives a machine another name; its folder keeps its own.", 2, 2},
+        &(const EspCommand){"rename", N_("MACHINE NAME"),
+                            N_("Gives a machine another name; its folder keeps its own."), 2, 2},
         NULL, argc, argv, &status);
     g_autofree char *path = NULL;
 
@@ -72,15 +74,15 @@ int esp_ctl_export(int argc, char **argv)
 {
     gboolean replace = FALSE, saved_state = FALSE;
     const GOptionEntry entries[] = {
-        {"force", 'f', 0, G_OPTION_ARG_NONE, &replace, "replace a file of that name", NULL},
-        {"saved-state", 0, 0, G_OPTION_ARG_NONE, &saved_state, "with what it has in memory", NULL},
+        {"force", 'f', 0, G_OPTION_ARG_NONE, &replace, N_("replace a file of that name"), NULL},
+        {"saved-state", 0, 0, G_OPTION_ARG_NONE, &saved_state, N_("with what it has in memory"), NULL},
         G_OPTION_ENTRY_NULL,
     };
     int status;
     g_auto(GStrv) words = esp_command_words(
-        &(const EspCommand){"export", "MACHINE FILE",
-                            "Puts a machine, which must not run, into one file: a tar archive, compressed "
-                            "with zstd.\nNAME" ESP_EXPORT_SUFFIX " is a good name for it.",
+        &(const EspCommand){"export", N_("MACHINE FILE"),
+                            N_("Puts a machine, which must not run, into one file: a tar archive, compressed "
+                               "with zstd.\nNAME" ESP_EXPORT_SUFFIX " is a good name for it."),
                             2, 2},
         entries, argc, argv, &status);
     g_autofree char *bundle = NULL;
@@ -99,18 +101,20 @@ int esp_ctl_import(int argc, char **argv)
     g_autofree char *name = NULL, *library = esp_library_default_dir();
     gboolean renew = FALSE, move = FALSE;
     const GOptionEntry entries[] = {
-        {"name", 'n', 0, G_OPTION_ARG_STRING, &name, "what it is called", "NAME"},
+        {"name", 'n', 0, G_OPTION_ARG_STRING, &name, N_("what it is called"), N_("NAME")},
         {"new-identity", 0, 0, G_OPTION_ARG_NONE, &renew,
-         "another machine than the one it was, with other addresses", NULL},
-        {"move", 0, 0, G_OPTION_ARG_NONE, &move, "a folder is moved instead of copied, if it can be", NULL},
+         N_("another machine than the one it was, with other addresses"), NULL},
+        {"move", 0, 0, G_OPTION_ARG_NONE, &move, N_("a folder is moved instead of copied, if it can be"),
+         NULL},
         G_OPTION_ENTRY_NULL,
     };
     int status;
     g_auto(GStrv) words = esp_command_words(
-        &(const EspCommand){"import", "FILE",
-                            "Makes a machine in the library of what espalierctl export wrote, of a machine’s "
-                            "folder,\nof a raw or qcow2 image of a disk, or of a disc to install from.",
-                            1, 1},
+        &(const EspCommand){
+            "import", N_("FILE"),
+            N_("Makes a machine in the library of what espalierctl export wrote, of a machine’s "
+               "folder,\nof a raw or qcow2 image of a disk, or of a disc to install from."),
+            1, 1},
         entries, argc, argv, &status);
 
     if (!words)
@@ -121,7 +125,7 @@ int esp_ctl_import(int argc, char **argv)
     if (status == ESP_EXIT_OK) {
         printf("%s\n", esp_import_get_path(job));
         if (esp_import_get_left_out(job))
-            esp_ctl_say("what pointed at files of this computer was left out:\n%s",
+            esp_ctl_say(_("what pointed at files of this computer was left out:\n%s"),
                         esp_import_get_left_out(job));
     }
     g_object_unref(job);
@@ -132,9 +136,10 @@ int esp_ctl_trash(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words = esp_command_words(
-        &(const EspCommand){"trash", "MACHINE", "Moves a machine, which must not run, to the trash.", 1, 1},
-        NULL, argc, argv, &status);
+    g_auto(GStrv) words =
+        esp_command_words(&(const EspCommand){"trash", N_("MACHINE"),
+                                              N_("Moves a machine, which must not run, to the trash."), 1, 1},
+                          NULL, argc, argv, &status);
     g_autofree char *bundle = NULL;
 
     if (!words)

@@ -1,4 +1,5 @@
 /* `espalierctl check` (commands.h). */
+#include <glib/gi18n.h>
 #include <stdio.h>
 
 #include "app/check.h"
@@ -7,8 +8,11 @@
 #include "app/ctl/run.h"
 #include "app/ctl/target.h"
 #include "app/library.h"
+#include "app/words.h"
 
+/* For programs, in this order of EspCheckLevel; and for people. */
 static const char *const levels[] = {"good", "warning", "problem"};
+static const char *const level_words[] = {N_("good"), N_("warning"), N_("problem")};
 
 static void print_json(GPtrArray *lines)
 {
@@ -37,11 +41,17 @@ static void print_json(GPtrArray *lines)
 
 static void print_words(GPtrArray *lines)
 {
+    int width = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(level_words); i++)
+        width = MAX(width, esp_text_width(_(level_words[i])));
     for (guint i = 0; i < lines->len; i++) {
         const EspCheckLine *line = lines->pdata[i];
-        printf("%-8s %s: %s\n", levels[line->level], line->name, line->finding);
+        esp_output_cell(_(level_words[line->level]), width);
+        /* Translators: what was looked at, such as “Processor”, and what was found. */
+        printf(_(" %s: %s\n"), line->name, line->finding);
         if (line->advice)
-            printf("         %s\n", line->advice);
+            printf("%*s%s\n", width + 1, "", line->advice);
     }
 }
 
@@ -50,15 +60,15 @@ int esp_ctl_check(int argc, char **argv)
     g_autofree char *library = esp_library_default_dir();
     gboolean json = FALSE;
     const GOptionEntry entries[] = {
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "for programs: an array of objects", NULL},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, N_("for programs: an array of objects"), NULL},
         G_OPTION_ENTRY_NULL,
     };
     int status;
     g_auto(GStrv) words = esp_command_words(
         &(const EspCommand){
             "check", "",
-            "Says whether this computer is fit for virtual machines, and what to do about it. The "
-            "exit status\nis 1 if something keeps them from running, else 0.",
+            N_("Says whether this computer is fit for virtual machines, and what to do about it. The "
+               "exit status\nis 1 if something keeps them from running, else 0."),
             0, 0},
         entries, argc, argv, &status);
 

@@ -6,6 +6,7 @@
  */
 #include "app/ctl/create.h"
 
+#include <glib/gi18n.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,44 +16,48 @@
 #include "app/create/create.h"
 #include "app/create/credentials.h"
 #include "app/create/host_limits.h"
+#include "app/ctl/output.h"
 #include "app/ctl/run.h"
 #include "app/library.h"
 #include "app/region.h"
+#include "app/words.h"
 
-static const char help_text[] =
-    "Usage: espalierctl create KIND --name NAME [OPTION]...\n"
-    "       espalierctl create --continue|--discard [--name NAME]\n"
-    "Makes a virtual machine in the library.\n"
-    "\n"
-    "What it is to be, one of:\n"
-    "  --linux           Linux from a cloud image, set up without questions; needs --image, --user and one "
-    "of\n"
-    "                    --ssh-key and --password-file\n"
-    "  --iso FILE|LINK   an empty disk, and an installer's disc to boot from\n"
-    "  --import FILE     a disk that there is already (qcow2 or raw, also packed by gzip, xz or zstd)\n"
-    "  --demo            the demo guest\n"
-    "Options:\n"
-    "  --name NAME       its name\n"
-    "  --image IMAGE     --linux: a file, a link, or one of --list-images\n"
-    "  --sums LINK       a list of check sums that has the image's\n"
-    "  --system linux|other   --iso, --import: what will be in it (linux)\n"
-    "  --cpus N  --memory MIB  --disk GIB   what it gets\n"
-    "  --user NAME       the first user, with --full-name TEXT\n"
-    "  --ssh-key FILE|KEY     a public key that may log in as that user\n"
-    "  --password-file FILE   the user's password is the first line of FILE; - is standard input\n"
-    "  --locale LOCALE   such as de_CH.UTF-8 (as on this computer)\n"
-    "  --keyboard LAYOUT[:VARIANT]   as xkb calls them, such as ch:fr; --keyboard-type ansi|iso|jis\n"
-    "  --timezone ZONE   such as Europe/Zurich\n"
-    "  --share FOLDER    shared with the guest under the tag “shared”; --share-read-only\n"
-    "  --clipboard both|to-guest|to-host|off\n"
-    "  --dry-run         say what would be made, and make nothing\n"
-    "  --list-images     the images that --image knows by name\n"
-    "  --continue        go on with a machine whose making was cancelled or interrupted\n"
-    "  --discard         throw away what there is of such a machine\n"
-    "  -h, --help        this text\n"
-    "\n"
-    "Exit status: 0 it is made (its folder is printed), 1 it is not, 2 wrong options, 128+N ended by signal "
-    "N.\n";
+/* Names stand as they are. */
+static const char *const help_text[] = {
+    N_("Usage: espalierctl create KIND --name NAME [OPTION]...\n"
+       "       espalierctl create --continue|--discard [--name NAME]"),
+    N_("Makes a virtual machine in the library."),
+    "",
+    N_("What it is to be, one of:"),
+    N_("  --linux           Linux from a cloud image, set up without questions; needs --image, --user and "
+       "one of\n"
+       "                    --ssh-key and --password-file"),
+    N_("  --iso FILE|LINK   an empty disk, and an installer's disc to boot from"),
+    N_("  --import FILE     a disk that there is already (qcow2 or raw, also packed by gzip, xz or zstd)"),
+    N_("  --demo            the demo guest"),
+    N_("Options:"),
+    N_("  --name NAME       its name"),
+    N_("  --image IMAGE     --linux: a file, a link, or one of --list-images"),
+    N_("  --sums LINK       a list of check sums that has the image's"),
+    N_("  --system linux|other   --iso, --import: what will be in it (linux)"),
+    N_("  --cpus N  --memory MIB  --disk GIB   what it gets"),
+    N_("  --user NAME       the first user, with --full-name TEXT"),
+    N_("  --ssh-key FILE|KEY     a public key that may log in as that user"),
+    N_("  --password-file FILE   the user's password is the first line of FILE; - is standard input"),
+    N_("  --locale LOCALE   such as de_CH.UTF-8 (as on this computer)"),
+    N_("  --keyboard LAYOUT[:VARIANT]   as xkb calls them, such as ch:fr; --keyboard-type ansi|iso|jis"),
+    N_("  --timezone ZONE   such as Europe/Zurich"),
+    N_("  --share FOLDER    shared with the guest under the tag “shared”; --share-read-only"),
+    N_("  --clipboard both|to-guest|to-host|off"),
+    N_("  --dry-run         say what would be made, and make nothing"),
+    N_("  --list-images     the images that --image knows by name"),
+    N_("  --continue        go on with a machine whose making was cancelled or interrupted"),
+    N_("  --discard         throw away what there is of such a machine"),
+    N_("  -h, --help        this text"),
+    "",
+    N_("Exit status: 0 it is made (its folder is printed), 1 it is not, 2 wrong options, 128+N ended by "
+       "signal N."),
+};
 
 typedef struct Words {
     gboolean linux_, demo, dry_run, list, go_on, discard, help, share_readonly;
@@ -115,7 +120,7 @@ static bool parse(int argc, char **argv, Words *words, GError **error)
     bool good = g_option_context_parse_strv(context, &list, error);
     g_option_context_free(context);
     if (good && list[1]) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "“%s” is not an option", list[1]);
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, _("“%s” is not an option"), list[1]);
         good = false;
     }
     return good;
@@ -166,20 +171,20 @@ static void set_image(EspCreation *creation, const char *image)
 static bool choose(const char *option, const char *word, const char *const *words, unsigned *value,
                    GError **error)
 {
-    g_autofree char *all = g_strjoinv(", ", (char **)words);
+    g_autofree char *all = esp_words_either(words);
 
     for (unsigned i = 0; words[i]; i++)
         if (!strcmp(words[i], word)) {
             *value = i;
             return true;
         }
-    return wrong(error, "--%s is “%s”; it should be one of %s", option, word, all);
+    return wrong(error, _("--%s is “%s”; it should be %s"), option, word, all);
 }
 
 static bool set_numbers(EspCreation *creation, const Words *words, GError **error)
 {
     if (words->cpus < 0 || words->memory < 0 || words->disk < 0)
-        return wrong(error, "--cpus, --memory and --disk are numbers above zero");
+        return wrong(error, _("--cpus, --memory and --disk are numbers above zero"));
     if (words->cpus)
         creation->cpus = (unsigned)words->cpus;
     if (words->memory)
@@ -192,7 +197,7 @@ static bool set_numbers(EspCreation *creation, const Words *words, GError **erro
 static bool set_id(const char *option, const char *text, char **place, GError **error)
 {
     if (text && !esp_region_is_id(text))
-        return wrong(error, "--%s cannot be “%s”", option, text);
+        return wrong(error, _("--%s cannot be “%s”"), option, text);
     if (text)
         set(place, text);
     return true;
@@ -229,7 +234,7 @@ static bool set_password(EspFirstUser *user, const char *file, GError **error)
     if (!strcmp(file, "-")) {
         char line[512] = "";
         if (!fgets(line, sizeof(line), stdin))
-            return wrong(error, "there is no password on standard input");
+            return wrong(error, _("there is no password on standard input"));
         text = g_strdup(line);
         explicit_bzero(line, sizeof(line));
     } else if (!g_file_get_contents(file, &text, NULL, error)) {
@@ -264,7 +269,7 @@ static bool kind_of(const Words *words, EspCreationKind *kind, GError **error)
     unsigned given = !!words->linux_ + !!words->iso + !!words->import + !!words->demo;
 
     if (given != 1)
-        return wrong(error, "give one of --linux, --iso FILE, --import FILE and --demo");
+        return wrong(error, _("give one of --linux, --iso FILE, --import FILE and --demo"));
     *kind = words->linux_   ? ESP_CREATION_LINUX
             : words->iso    ? ESP_CREATION_INSTALLER
             : words->import ? ESP_CREATION_IMPORT
@@ -284,9 +289,9 @@ static bool make_creation(const Words *words, EspCreation *creation, GError **er
     esp_creation_init(creation, kind);
     if (words->system && !choose("system", words->system, systems, (unsigned *)&creation->system, error))
         return false;
-    set(&creation->name, words->name ? words->name : kind == ESP_CREATION_DEMO ? "Demo" : NULL);
+    set(&creation->name, words->name ? words->name : kind == ESP_CREATION_DEMO ? _("Demo") : NULL);
     if (!creation->name)
-        return wrong(error, "the machine needs a name: --name NAME");
+        return wrong(error, _("the machine needs a name: --name NAME"));
     if (words->image)
         set_image(creation, words->image);
     if (words->iso || words->import)
@@ -303,37 +308,98 @@ static bool make_creation(const Words *words, EspCreation *creation, GError **er
 
 /* ---- telling ---- */
 
-static void print_line(const char *what, const char *text)
+/* As wide as the widest of them. */
+enum {
+    NAME,
+    KIND,
+    FOLDER,
+    SOURCE,
+    SUMS,
+    CPUS,
+    MEMORY,
+    DISK,
+    USER,
+    FULL_NAME,
+    SSH_KEY,
+    PASSWORD,
+    LOCALE,
+    KEYBOARD,
+    VARIANT,
+    ZONE,
+    SHARES,
+    HEADINGS
+};
+static const char *const headings[HEADINGS] = {
+    [NAME] = N_("name:"),
+    [KIND] = N_("kind:"),
+    [FOLDER] = N_("folder:"),
+    /* Translators: the file or link that the machine's disk is made of. */
+    [SOURCE] = N_("source:"),
+    [SUMS] = N_("check sums:"),
+    [CPUS] = N_("CPUs:"),
+    [MEMORY] = N_("memory:"),
+    [DISK] = N_("disk:"),
+    [USER] = N_("user:"),
+    [FULL_NAME] = N_("full name:"),
+    [SSH_KEY] = N_("SSH key:"),
+    [PASSWORD] = N_("password:"),
+    [LOCALE] = N_("locale:"),
+    [KEYBOARD] = N_("keyboard:"),
+    /* Translators: of the keyboard's layout. */
+    [VARIANT] = N_("variant:"),
+    [ZONE] = N_("time zone:"),
+    /* Translators: the folder that the guest may use, too. */
+    [SHARES] = N_("shares:"),
+};
+
+static void print_line(unsigned heading, const char *text)
 {
-    if (text && *text)
-        printf("%-12s %s\n", what, text);
+    int width = 0;
+
+    if (!text || !*text)
+        return;
+    for (unsigned i = 0; i < HEADINGS; i++)
+        width = MAX(width, esp_text_width(_(headings[i])));
+    esp_output_cell(_(headings[heading]), width);
+    printf("  %s\n", text);
+}
+
+static void print_number(unsigned heading, const char *format, unsigned number) G_GNUC_PRINTF(2, 0);
+
+static void print_number(unsigned heading, const char *format, unsigned number)
+{
+    g_autofree char *text = g_strdup_printf(format, number);
+
+    print_line(heading, text);
 }
 
 static void print_creation(const EspCreation *creation, const char *dir)
 {
-    static const char *const kinds[] = {"Linux from a cloud image", "from an installer's disc",
-                                        "imported disk", "demo guest", "macOS"};
+    static const char *const kinds[] = {N_("Linux from a cloud image"), N_("from an installer's disc"),
+                                        N_("imported disk"), N_("demo guest"), N_("macOS")};
     g_autofree char *path = esp_bundle_path_for(dir, creation->name);
 
-    print_line("name:", creation->name);
-    print_line("kind:", kinds[creation->kind]);
-    print_line("folder:", path);
-    print_line("source:", creation->source);
-    print_line("check sums:", creation->sums);
-    printf("%-12s %u\n%-12s %u MiB\n", "CPUs:", creation->cpus, "memory:", creation->memory_mib);
+    print_line(NAME, creation->name);
+    print_line(KIND, _(kinds[creation->kind]));
+    print_line(FOLDER, path);
+    print_line(SOURCE, creation->source);
+    print_line(SUMS, creation->sums);
+    print_number(CPUS, "%u", creation->cpus);
+    print_number(MEMORY, _("%u MiB"), creation->memory_mib);
     if (creation->disk_gib)
-        printf("%-12s %u GiB\n", "disk:", creation->disk_gib);
+        print_number(DISK, _("%u GiB"), creation->disk_gib);
     if (esp_creation_has_setup(creation)) {
-        print_line("user:", creation->user.name);
-        print_line("full name:", creation->user.full_name);
-        print_line("SSH key:", creation->user.ssh_key);
-        print_line("password:", creation->user.password_hash ? "set" : "none");
-        print_line("locale:", creation->region.locale);
-        print_line("keyboard:", creation->region.keyboard_layout);
-        print_line("variant:", creation->region.keyboard_variant);
-        print_line("time zone:", creation->region.time_zone);
+        print_line(USER, creation->user.name);
+        print_line(FULL_NAME, creation->user.full_name);
+        print_line(SSH_KEY, creation->user.ssh_key);
+        /* Translators: whether the user has a password. */
+        print_line(PASSWORD, creation->user.password_hash ? C_("password", "set") : C_("password", "none"));
+        print_line(LOCALE, creation->region.locale);
+        print_line(KEYBOARD, creation->region.keyboard_layout);
+        print_line(VARIANT, creation->region.keyboard_variant);
+        print_line(ZONE, creation->region.time_zone);
     }
-    print_line("shares:", creation->share_path);
+    print_line(SHARES, creation->share_path);
 }
 
 static int list_images(void)
@@ -344,7 +410,9 @@ static int list_images(void)
     for (guint i = 0; i < entries->len; i++) {
         const EspCatalogueEntry *entry = entries->pdata[i];
         g_autofree char *size = g_format_size(entry->size);
-        printf("%-14s %-20s %8s  %s\n", entry->id, entry->name, size, entry->link);
+        printf("%-14s ", entry->id);
+        esp_output_cell(entry->name, 20);
+        printf(" %*s%s  %s\n", MAX(8 - esp_text_width(size), 0), "", size, entry->link);
     }
     if (problem)
         esp_ctl_say("%s", problem);
@@ -365,7 +433,7 @@ static void on_changed(EspJob *job, Watch *watch)
     g_autofree char *words = esp_job_get_words(job);
 
     if (watch->terminal)
-        fprintf(stderr, "\r\033[K%s%s%s", esp_job_get_stage(job), *words ? ": " : "", words);
+        fprintf(stderr, "\r\033[K%s%s%s", esp_job_get_stage(job), *words ? "  " : "", words);
 }
 
 static void on_finished(EspJob *job, Watch *watch)
@@ -416,7 +484,7 @@ static int make(EspDraft *draft)
     if (esp_job_get_error(job))
         esp_ctl_say("%s", esp_job_get_error(job)->message);
     esp_ctl_say(
-        "“%s” is not made yet; go on with espalierctl create --continue, or throw it away with --discard",
+        _("“%s” is not made yet; go on with espalierctl create --continue, or throw it away with --discard"),
         name);
     return esp_job_get_state(job) == ESP_JOB_CANCELLED ? 128 + watch.signal : ESP_EXIT_FAILED;
 }
@@ -434,9 +502,9 @@ static EspDraft *open_draft(const char *dir, const char *name, GError **error)
             return esp_draft_open(info->path, error);
     }
     if (name)
-        wrong(error, "there is no machine “%s” whose making could be continued", name);
+        wrong(error, _("there is no machine “%s” whose making could be continued"), name);
     else
-        wrong(error, "there is no machine whose making could be continued");
+        wrong(error, _("there is no machine whose making could be continued"));
     return NULL;
 }
 
@@ -495,11 +563,12 @@ int esp_ctl_create(int argc, char **argv)
     int status = ESP_EXIT_OK;
 
     if (!parse(argc, argv, &words, &error)) {
-        esp_ctl_say("%s; see espalierctl create --help", error->message);
+        esp_ctl_say(_("%s; see espalierctl create --help"), error->message);
         g_error_free(error);
         status = ESP_EXIT_USAGE;
     } else if (words.help) {
-        fputs(help_text, stdout);
+        for (size_t i = 0; i < G_N_ELEMENTS(help_text); i++)
+            printf("%s\n", *help_text[i] ? _(help_text[i]) : "");
     } else if (words.list) {
         status = list_images();
     } else if (words.go_on) {

@@ -1,5 +1,6 @@
 /* The devices of a machine: what there is, whether it runs or not, and what is done with them while it does.
  */
+#include <glib/gi18n.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,7 @@ static void print_devices(JsonArray *array)
         JsonObject *object = json_array_get_object_element(array, i);
         printf("%3" G_GINT64_FORMAT "  %s\n     %s\n", json_object_get_int_member(object, "number"),
                json_object_get_string_member(object, "device"),
-               json_object_get_string_member(object, "help"));
+               _(json_object_get_string_member(object, "help")));
         JsonArray *actions = json_object_has_member(object, "actions")
                                  ? json_object_get_array_member(object, "actions")
                                  : NULL;
@@ -80,15 +81,16 @@ static void print_devices(JsonArray *array)
 int esp_ctl_devices(int argc, char **argv)
 {
     static const EspCommand command = {
-        "devices", "MACHINE",
-        "Lists what a machine has, and what can be done with it while it runs.\n\n"
-        "  espalierctl devices add MACHINE KIND[,OPTION]...\n"
-        "  espalierctl devices remove MACHINE NUMBER\n"
-        "change what a machine in the library has, from its next start on. Devices are described as after\n"
-        "“espalierctl run --device”; the file of a disk that is removed stays.",
+        "devices", N_("MACHINE"),
+        N_("Lists what a machine has, and what can be done with it while it runs.\n\n"
+           "  espalierctl devices add MACHINE KIND[,OPTION]...\n"
+           "  espalierctl devices remove MACHINE NUMBER\n"
+           "change what a machine in the library has, from its next start on. Devices are described as "
+           "after\n"
+           "“espalierctl run --device”; the file of a disk that is removed stays."),
         1, 1};
     gboolean json = FALSE;
-    const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL}, {0}};
+    const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, N_("For programs"), NULL}, {0}};
     g_autoptr(GVariant) devices = NULL;
     g_autoptr(JsonArray) array = NULL;
     GError *error = NULL;
@@ -109,7 +111,7 @@ int esp_ctl_devices(int argc, char **argv)
     else if (target.bundle)
         array = list_bundle(target.bundle, &error);
     else
-        error = g_error_new_literal(VMC_ERROR, VMC_ERROR_STATE, "the machine has ended");
+        error = g_error_new_literal(VMC_ERROR, VMC_ERROR_STATE, _("the machine has ended"));
     esp_target_clear(&target);
     if (!array)
         return esp_target_complain(error);
@@ -126,7 +128,7 @@ static bool parse_number(const char *text, guint *number)
     guint64 value;
 
     if (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, &value, NULL)) {
-        esp_ctl_say("“%s” is no number of a device; espalierctl devices MACHINE lists them", text);
+        esp_ctl_say(_("“%s” is no number of a device; espalierctl devices MACHINE lists them"), text);
         return false;
     }
     *number = (guint)value;
@@ -141,12 +143,15 @@ int esp_ctl_device(int argc, char **argv)
     guint index;
 
     if (argc == 1 && strcmp(argv[0], "--help") == 0) {
-        printf("Usage: espalierctl device MACHINE NUMBER ACTION [ARGUMENT]...\n"
-               "Does something with a device of a running machine; espalierctl devices MACHINE says what.\n");
+        fputs(
+            _("Usage: espalierctl device MACHINE NUMBER ACTION [ARGUMENT]...\n"
+              "Does something with a device of a running machine; espalierctl devices MACHINE says what.\n"),
+            stdout);
         return ESP_EXIT_OK;
     }
     if (argc < 3) {
-        esp_ctl_say("device needs a machine, the number of a device and an action; see espalierctl devices");
+        esp_ctl_say(
+            _("device needs a machine, the number of a device and an action; see espalierctl devices"));
         return ESP_EXIT_USAGE;
     }
     if (!parse_number(argv[1], &index) || !esp_target_open_running(&target, argv[0]))
@@ -192,9 +197,9 @@ static char *device_text(const char *typed)
 int esp_ctl_attach(int argc, char **argv)
 {
     static const EspCommand command = {
-        "attach", "MACHINE DEVICE",
-        "Plugs a device into a running machine and prints its number; such as\n"
-        "usb-mass-storage,path=FILE,readonly.",
+        "attach", N_("MACHINE DEVICE"),
+        N_("Plugs a device into a running machine and prints its number; such as\n"
+           "usb-mass-storage,path=FILE,readonly."),
         2, 2};
     GError *error = NULL;
     EspTarget target;
@@ -217,8 +222,8 @@ int esp_ctl_attach(int argc, char **argv)
 int esp_ctl_detach(int argc, char **argv)
 {
     static const EspCommand command = {
-        "detach", "MACHINE NUMBER",
-        "Pulls a device out of a running machine; espalierctl devices MACHINE says its number.", 2, 2};
+        "detach", N_("MACHINE NUMBER"),
+        N_("Pulls a device out of a running machine; espalierctl devices MACHINE says its number."), 2, 2};
     GError *error = NULL;
     EspTarget target;
     guint index;

@@ -6,11 +6,15 @@
  */
 #include "app/ctl/disk.h"
 
+#include <glib/gi18n.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <vmcore/disk.h>
 
+#include "app/ctl/output.h"
 #include "app/ctl/run.h"
+#include "app/words.h"
 
 typedef struct Options {
     char *format, *backing, *backing_format, *snapshot, *cluster_size;
@@ -52,12 +56,13 @@ static int create(char **words, const Options *options)
     GError *error = NULL;
 
     if (words[1] ? !parse_size(words[1], &params.size) : !options->backing) {
-        esp_ctl_say("“%s” is no size of a disk; give bytes, or a number with K, M, G or T, such as 64G",
+        esp_ctl_say(_("“%s” is no size of a disk; give bytes, or a number with K, M, G or T, such as 64G"),
                     words[1] ? words[1] : "");
         return ESP_EXIT_USAGE;
     }
     if (options->cluster_size && (!parse_size(options->cluster_size, &cluster) || cluster > G_MAXUINT32)) {
-        esp_ctl_say("“%s” is no size of a cluster; give a power of two, such as 64K", options->cluster_size);
+        esp_ctl_say(_("“%s” is no size of a cluster; give a power of two, such as 64K"),
+                    options->cluster_size);
         return ESP_EXIT_USAGE;
     }
     params.cluster_size = (uint32_t)cluster;
@@ -66,11 +71,44 @@ static int create(char **words, const Options *options)
     return ESP_EXIT_OK;
 }
 
-static void print_bytes(const char *what, uint64_t bytes)
+/* The headings of what is known of an image, as wide as the widest of them. */
+enum { FORMAT, SIZE, TAKES, LIES_ON, CLUSTERS, INSIDE, DIRTY, CORRUPT, HEADINGS };
+static const char *const headings[HEADINGS] = {
+    [FORMAT] = N_("format:"),
+    [SIZE] = N_("size:"),
+    /* Translators: how much room the image takes on this computer. */
+    [TAKES] = N_("takes:"),
+    /* Translators: the image below, of which this one holds what has changed. */
+    [LIES_ON] = N_("lies on:"),
+    [CLUSTERS] = N_("clusters:"),
+    /* Translators: snapshots inside of the image. */
+    [INSIDE] = N_("inside:"),
+    [DIRTY] = N_("dirty:"),
+    [CORRUPT] = N_("corrupt:"),
+};
+
+static void print_about(unsigned heading, const char *text)
+{
+    int width = 0;
+
+    for (unsigned i = 0; i < HEADINGS; i++)
+        width = MAX(width, esp_text_width(_(headings[i])));
+    esp_output_cell(_(headings[heading]), width);
+    printf("   %s\n", text);
+}
+
+static char *bytes_text(uint64_t bytes)
 {
     g_autofree char *text = g_format_size_full(bytes, G_FORMAT_SIZE_IEC_UNITS);
 
-    printf("%s%s (%" G_GUINT64_FORMAT " bytes)\n", what, text, bytes);
+    return g_strdup_printf(ngettext("%s (%" PRIu64 " byte)", "%s (%" PRIu64 " bytes)", bytes), text, bytes);
+}
+
+static void print_bytes(unsigned heading, uint64_t bytes)
+{
+    g_autofree char *text = bytes_text(bytes);
+
+    print_about(heading, text);
 }
 
 static int info(char **words, const Options *options)
@@ -80,20 +118,30 @@ static int info(char **words, const Options *options)
 
     if (!vmc_disk_info(words[0], options->format, &about, &error))
         return say_error(error);
-    printf("format:     %s\n", about.format);
-    print_bytes("size:       ", about.size);
-    print_bytes("takes:      ", about.allocated);
-    if (about.backing)
-        printf("lies on:    %s (%s)\n", about.backing,
-               about.backing_format ? about.backing_format : "format not said");
-    if (about.cluster_size)
-        printf("clusters:   %" G_GUINT64_FORMAT " bytes, version %u\n", about.cluster_size, about.version);
-    if (about.snapshots)
-        printf("inside:     %u snapshots of another program\n", about.snapshots);
+    print_about(FORMAT, about.format);
+    print_bytes(SIZE, about.size);
+    print_bytes(TAKES, about.allocated);
+    if (about.backing) {
+        g_autofree char *text = g_strdup_printf(
+            "%s (%s)", about.backing, about.backing_format ? about.backing_format : _("format not said"));
+        print_about(LIES_ON, text);
+    }
+    if (about.cluster_size) {
+        /* Translators: of how many bytes, and the version of the qcow2 format. */
+        g_autofree char *text =
+            g_strdup_printf(_("%" PRIu64 " bytes, version %u"), about.cluster_size, about.version);
+        print_about(CLUSTERS, text);
+    }
+    if (about.snapshots) {
+        g_autofree char *text = g_strdup_printf(
+            ngettext("%u snapshot of another program", "%u snapshots of another program", about.snapshots),
+            about.snapshots);
+        print_about(INSIDE, text);
+    }
     if (about.dirty)
-        printf("dirty:      its refcounts are put right when it is used next\n");
+        print_about(DIRTY, _("its refcounts are put right when it is used next"));
     if (about.corrupt)
-        printf("corrupt:    it can only be read; repair it with qemu-img check -r all\n");
+        print_about(CORRUPT, _("it can only be read; repair it with qemu-img check -r all"));
     vmc_disk_info_clear(&about);
     return ESP_EXIT_OK;
 }
@@ -120,8 +168,12 @@ static int snapshots(char **words, const Options *options)
         g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(snapshot->time);
         g_autofree char *when = time ? g_date_time_format(time, "%F %T") : g_strdup("");
         const char *parent = name_of(list, snapshot->parent);
-        printf("%s %-19s  %s%s%s%s\n", snapshot->current ? "*" : " ", when, snapshot->name,
-               parent ? " (on " : "", parent ? parent : "", parent ? ")" : "");
+        printf("%s %-19s  ", snapshot->current ? "*" : " ", when);
+        if (parent) /* Translators: a snapshot, and the one on which it lies. */
+            printf(_("%s (on %s)"), snapshot->name, parent);
+        else
+            fputs(snapshot->name, stdout);
+        fputs("\n", stdout);
     }
     g_ptr_array_unref(list);
     return ESP_EXIT_OK;
@@ -163,30 +215,42 @@ static const struct {
     int min, max; /* words */
     int (*run)(char **words, const Options *options);
 } commands[] = {
-    {"create", "FILE SIZE",
-     "make an image: qcow2, or --format raw; --backing FILE --backing-format F lays it on another", 1, 2,
+    {"create", N_("FILE SIZE"),
+     N_("make an image: qcow2, or --format raw; --backing FILE --backing-format F lays it on another"), 1, 2,
      create},
-    {"info", "FILE", "say what an image is", 1, 1, info},
-    {"snapshot", "FILE NAME", "keep the disk as it is", 2, 2, snapshot},
-    {"snapshots", "FILE", "list what was kept; * is what the disk lies on", 1, 1, snapshots},
-    {"go-back", "FILE NAME", "make the disk what it was then; what was done since is lost", 2, 2, go_back},
-    {"delete-snapshot", "FILE NAME", "forget a snapshot; the disk and all others stay as they are", 2, 2,
-     delete},
-    {"clone", "FILE NEW", "make a disk that shares with this one what neither changes; --snapshot NAME", 2, 2,
-     clone_disk},
+    {"info", N_("FILE"), N_("say what an image is"), 1, 1, info},
+    {"snapshot", N_("FILE NAME"), N_("keep the disk as it is"), 2, 2, snapshot},
+    {"snapshots", N_("FILE"), N_("list what was kept; * is what the disk lies on"), 1, 1, snapshots},
+    {"go-back", N_("FILE NAME"), N_("make the disk what it was then; what was done since is lost"), 2, 2,
+     go_back},
+    {"delete-snapshot", N_("FILE NAME"), N_("forget a snapshot; the disk and all others stay as they are"), 2,
+     2, delete},
+    {"clone", N_("FILE NEW"),
+     N_("make a disk that shares with this one what neither changes; --snapshot NAME"), 2, 2, clone_disk},
 };
 
 static void print_help(void)
 {
-    printf("Usage: espalierctl disk COMMAND FILE [WORD]... [OPTION]...\n"
-           "Disk images, none of which a machine uses at the moment.\n\n");
+    int width = 0;
+
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        printf("  %-15s %-10s %s\n", commands[i].name, commands[i].words, commands[i].help);
-    printf("\n  --format raw|qcow2          what the image is, or is to be (qcow2)\n"
-           "  --backing FILE              create: the image below; as it is to be named in the new one\n"
-           "  --backing-format raw|qcow2  create: what that is\n"
-           "  --cluster-size SIZE         create: of a qcow2 image (64K)\n"
-           "  --snapshot NAME             clone: as the disk was then\n");
+        width = MAX(width, esp_text_width(_(commands[i].words)));
+    fputs(_("Usage: espalierctl disk COMMAND FILE [WORD]... [OPTION]...\n"
+            "Disk images, none of which a machine uses at the moment.\n"),
+          stdout);
+    fputs("\n", stdout);
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        printf("  %-15s ", commands[i].name);
+        esp_output_cell(_(commands[i].words), width);
+        printf("  %s\n", _(commands[i].help));
+    }
+    fputs("\n", stdout);
+    fputs(_("  --format raw|qcow2          what the image is, or is to be (qcow2)\n"
+            "  --backing FILE              create: the image below; as it is to be named in the new one\n"
+            "  --backing-format raw|qcow2  create: what that is\n"
+            "  --cluster-size SIZE         create: of a qcow2 image (64K)\n"
+            "  --snapshot NAME             clone: as the disk was then\n"),
+          stdout);
 }
 
 static int parse(int *argc, char ***argv, Options *options)
@@ -210,7 +274,7 @@ static int parse(int *argc, char ***argv, Options *options)
     g_option_context_free(context);
     *argc = (int)g_strv_length(*argv);
     if (!good) {
-        esp_ctl_say("%s; see espalierctl disk --help", error->message);
+        esp_ctl_say(_("%s; see espalierctl disk --help"), error->message);
         g_error_free(error);
         return ESP_EXIT_USAGE;
     }
@@ -224,7 +288,7 @@ static int parse(int *argc, char ***argv, Options *options)
 static int dispatch(int argc, char **argv, const Options *options)
 {
     if (argc < 2) {
-        esp_ctl_say("there is no command for the disk; give one, such as info, or --help");
+        esp_ctl_say(_("there is no command for the disk; give one, such as info, or --help"));
         return ESP_EXIT_USAGE;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
@@ -233,10 +297,13 @@ static int dispatch(int argc, char **argv, const Options *options)
             continue;
         if (words >= commands[i].min && words <= commands[i].max)
             return commands[i].run(argv + 2, options);
-        esp_ctl_say("%d words cannot follow “%s”; give %s", words, commands[i].name, commands[i].words);
+        /* Translators: a number, a command, and the words it needs, such as FILE NAME. */
+        esp_ctl_say(ngettext("%d word cannot follow “%s”; give %s", "%d words cannot follow “%s”; give %s",
+                             (gulong)words),
+                    words, commands[i].name, _(commands[i].words));
         return ESP_EXIT_USAGE;
     }
-    esp_ctl_say("there is no command “%s” for disks; see espalierctl disk --help", argv[1]);
+    esp_ctl_say(_("there is no command “%s” for disks; see espalierctl disk --help"), argv[1]);
     return ESP_EXIT_USAGE;
 }
 

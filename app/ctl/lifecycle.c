@@ -5,6 +5,7 @@
  * up when its control socket says that the machine runs; if the process ends before that, what it said on
  * standard error is why.
  */
+#include <glib/gi18n.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static GError *last_words(GSubprocess *process)
     char *line = g_strrstr(valid, "espalier: ");
     const char *said = line ? line + strlen("espalier: ") : valid;
     return g_error_new_literal(VMC_ERROR, VMC_ERROR_STATE,
-                               *said ? said : "the machine's process ended without a word; see its log");
+                               *said ? said : _("the machine's process ended without a word; see its log"));
 }
 
 static void on_ended(GObject *source, GAsyncResult *result, gpointer data)
@@ -117,15 +118,15 @@ static bool start_in_process(EspTarget *target, bool window, GError **error)
 
 int esp_ctl_start(int argc, char **argv)
 {
-    static const EspCommand command = {
-        "start", "MACHINE",
-        "Starts a machine of the library, or goes on where it was saved. Its process does not end with this\n"
-        "terminal; the library can show its window at any time.",
-        1, 1};
+    static const EspCommand command = {"start", N_("MACHINE"),
+                                       N_("Starts a machine of the library, or goes on where it was saved. "
+                                          "Its process does not end with this\n"
+                                          "terminal; the library can show its window at any time."),
+                                       1, 1};
     gboolean window = FALSE, no_window = FALSE;
-    const GOptionEntry entries[] = {{"window", 0, 0, G_OPTION_ARG_NONE, &window, "With its window", NULL},
+    const GOptionEntry entries[] = {{"window", 0, 0, G_OPTION_ARG_NONE, &window, N_("With its window"), NULL},
                                     {"no-window", 0, 0, G_OPTION_ARG_NONE, &no_window,
-                                     "Without one, which is how it is without either", NULL},
+                                     N_("Without one, which is how it is without either"), NULL},
                                     {0}};
     GError *error = NULL;
     EspTarget target;
@@ -135,7 +136,7 @@ int esp_ctl_start(int argc, char **argv)
     if (!words)
         return status;
     if (window && no_window) {
-        esp_ctl_say("start: give --window or --no-window, not both");
+        esp_ctl_say(_("start: give --window or --no-window, not both"));
         return ESP_EXIT_USAGE;
     }
     if (!esp_target_open(&target, words[1]))
@@ -195,14 +196,14 @@ static bool wait_until_off(EspTarget *target, int seconds)
 int esp_ctl_stop(int argc, char **argv)
 {
     static const EspCommand command = {
-        "stop", "MACHINE", "Presses the power button of a running machine, which the guest may ignore.", 1,
-        1};
+        "stop", N_("MACHINE"),
+        N_("Presses the power button of a running machine, which the guest may ignore."), 1, 1};
     gboolean force = FALSE;
     int seconds = 0;
     const GOptionEntry entries[] = {
-        {"force", 0, 0, G_OPTION_ARG_NONE, &force, "Pull the plug: what the guest has not saved is lost",
+        {"force", 0, 0, G_OPTION_ARG_NONE, &force, N_("Pull the plug: what the guest has not saved is lost"),
          NULL},
-        {"wait", 0, 0, G_OPTION_ARG_INT, &seconds, "Wait that long until it is off", "SECONDS"},
+        {"wait", 0, 0, G_OPTION_ARG_INT, &seconds, N_("Wait that long until it is off"), N_("SECONDS")},
         {0}};
     GError *error = NULL;
     EspTarget target;
@@ -214,8 +215,10 @@ int esp_ctl_stop(int argc, char **argv)
     bool good = force ? esp_machine1_call_stop_sync(target.machine, NULL, &error)
                       : esp_machine1_call_request_stop_sync(target.machine, NULL, &error);
     if (good && seconds > 0 && !wait_until_off(&target, seconds)) {
-        error =
-            g_error_new(VMC_ERROR, VMC_ERROR_STATE, "“%s” has not stopped in %d seconds", words[1], seconds);
+        error = g_error_new(VMC_ERROR, VMC_ERROR_STATE,
+                            ngettext("“%s” has not stopped in %d second",
+                                     "“%s” has not stopped in %d seconds", (gulong)seconds),
+                            words[1], seconds);
         good = false;
     }
     esp_target_clear(&target);
@@ -242,14 +245,14 @@ static int simple(const EspCommand *command, Simple call, int argc, char **argv)
 
 int esp_ctl_pause(int argc, char **argv)
 {
-    static const EspCommand command = {"pause", "MACHINE", "Holds a running machine.", 1, 1};
+    static const EspCommand command = {"pause", N_("MACHINE"), N_("Holds a running machine."), 1, 1};
 
     return simple(&command, esp_machine1_call_pause_sync, argc, argv);
 }
 
 int esp_ctl_resume(int argc, char **argv)
 {
-    static const EspCommand command = {"resume", "MACHINE", "Lets a paused machine go on.", 1, 1};
+    static const EspCommand command = {"resume", N_("MACHINE"), N_("Lets a paused machine go on."), 1, 1};
 
     return simple(&command, esp_machine1_call_resume_sync, argc, argv);
 }
@@ -257,8 +260,8 @@ int esp_ctl_resume(int argc, char **argv)
 int esp_ctl_reset(int argc, char **argv)
 {
     static const EspCommand command = {
-        "reset", "MACHINE",
-        "Presses the reset button of a running machine: what the guest has not saved is lost.", 1, 1};
+        "reset", N_("MACHINE"),
+        N_("Presses the reset button of a running machine: what the guest has not saved is lost."), 1, 1};
 
     return simple(&command, esp_machine1_call_reset_sync, argc, argv);
 }
@@ -267,11 +270,12 @@ int esp_ctl_reset(int argc, char **argv)
 
 int esp_ctl_snapshot(int argc, char **argv)
 {
-    static const EspCommand command = {
-        "snapshot", "MACHINE NAME",
-        "Keeps a machine as it is at this moment, whether it runs or not: its disks, which have to be qcow2\n"
-        "images, its firmware’s variables and its configuration. Of one given by its socket only the disks.",
-        2, 2};
+    static const EspCommand command = {"snapshot", N_("MACHINE NAME"),
+                                       N_("Keeps a machine as it is at this moment, whether it runs or not: "
+                                          "its disks, which have to be qcow2\n"
+                                          "images, its firmware’s variables and its configuration. Of one "
+                                          "given by its socket only the disks."),
+                                       2, 2};
     GError *error = NULL;
     EspTarget target;
     int status;
@@ -287,14 +291,15 @@ int esp_ctl_snapshot(int argc, char **argv)
 
 int esp_ctl_save(int argc, char **argv)
 {
-    static const EspCommand command = {"save", "MACHINE FILE",
-                                       "Saves a running machine to a file and stops it; espalierctl run ... "
-                                       "--restore FILE brings it back as it\n"
-                                       "was, as long as its disks are as they were.",
-                                       2, 2};
+    static const EspCommand command = {
+        "save", N_("MACHINE FILE"),
+        N_("Saves a running machine to a file and stops it; espalierctl run ... "
+           "--restore FILE brings it back as it\n"
+           "was, as long as its disks are as they were."),
+        2, 2};
     gboolean keep = FALSE;
     const GOptionEntry entries[] = {
-        {"keep-running", 0, 0, G_OPTION_ARG_NONE, &keep, "Let it go on after it was saved", NULL}, {0}};
+        {"keep-running", 0, 0, G_OPTION_ARG_NONE, &keep, N_("Let it go on after it was saved"), NULL}, {0}};
     GError *error = NULL;
     EspTarget target;
     int status;

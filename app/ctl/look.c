@@ -1,4 +1,5 @@
 /* What machines there are, how they are, their addresses and logs. */
+#include <glib/gi18n.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "app/library.h"
 #include "app/machine_log.h"
 #include "app/vfkit_device.h"
+#include "app/words.h"
 
 #define LOG_BYTES     (1u << 20)
 #define WAIT_EVERY_MS 200
@@ -88,7 +90,8 @@ static char *state_text(JsonObject *object, const char *member)
 {
     bool crashed = json_object_get_boolean_member_with_default(object, "crashed", FALSE);
 
-    return g_strdup(crashed ? "stopped (ended unexpectedly)" : json_object_get_string_member(object, member));
+    return g_strdup(crashed ? _("stopped (ended unexpectedly)")
+                            : esp_state_text(json_object_get_string_member(object, member)));
 }
 
 static char *joined_text(JsonObject *object, const char *member)
@@ -114,20 +117,21 @@ static int print_names(EspLibrary *library)
 int esp_ctl_list(int argc, char **argv)
 {
     static const EspColumn columns[] = {
-        {"name", "NAME", NULL},
-        {"state", "STATE", state_text},
-        {"cpus", "CPUS", NULL},
-        {"memory", "MEMORY", esp_output_bytes},
-        {"cpuUse", "CPU USE", esp_output_percent},
-        {"memoryUse", "MEMORY USE", esp_output_bytes},
-        {"addresses", "ADDRESSES", joined_text},
-        {"error", "ERROR", NULL},
+        {"name", N_("NAME"), NULL},
+        {"state", N_("STATE"), state_text},
+        {"cpus", N_("CPUS"), NULL},
+        {"memory", N_("MEMORY"), esp_output_bytes},
+        {"cpuUse", N_("CPU USE"), esp_output_percent},
+        {"memoryUse", N_("MEMORY USE"), esp_output_bytes},
+        {"addresses", N_("ADDRESSES"), joined_text},
+        {"error", N_("ERROR"), NULL},
     };
-    static const EspCommand command = {"list", "", "Lists the machines of the library.", 0, 0};
+    static const EspCommand command = {"list", "", N_("Lists the machines of the library."), 0, 0};
     gboolean json = FALSE, names = FALSE;
     const GOptionEntry entries[] = {
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL},
-        {"names", 0, 0, G_OPTION_ARG_NONE, &names, "The names alone, for shells that complete them", NULL},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, N_("For programs"), NULL},
+        {"names", 0, 0, G_OPTION_ARG_NONE, &names, N_("The names alone, for shells that complete them"),
+         NULL},
         {0},
     };
     int status;
@@ -156,7 +160,7 @@ int esp_ctl_list(int argc, char **argv)
         JsonNode *node = json_node_init_array(json_node_alloc(), array);
         esp_output_json(node);
     } else if (!json_array_get_length(array)) {
-        esp_ctl_say("there is no machine in %s", dir);
+        esp_ctl_say(_("there is no machine in %s"), dir);
     } else {
         esp_output_table(array, columns, G_N_ELEMENTS(columns) - !troubled);
     }
@@ -166,21 +170,21 @@ int esp_ctl_list(int argc, char **argv)
 int esp_ctl_status(int argc, char **argv)
 {
     static const EspColumn columns[] = {
-        {"name", "Name", NULL},
-        {"state", "State", state_text},
-        {"error", "Error", NULL},
-        {"path", "Folder", NULL},
-        {"pid", "Process", NULL},
-        {"cpus", "CPUs", NULL},
-        {"cpuUse", "CPU use", esp_output_percent},
-        {"memory", "Memory", esp_output_bytes},
-        {"memoryUse", "Memory use", esp_output_bytes},
-        {"addresses", "Addresses", joined_text},
+        {"name", N_("Name"), NULL},
+        {"state", N_("State"), state_text},
+        {"error", N_("Error"), NULL},
+        {"path", N_("Folder"), NULL},
+        {"pid", N_("Process"), NULL},
+        {"cpus", N_("CPUs"), NULL},
+        {"cpuUse", N_("CPU use"), esp_output_percent},
+        {"memory", N_("Memory"), esp_output_bytes},
+        {"memoryUse", N_("Memory use"), esp_output_bytes},
+        {"addresses", N_("Addresses"), joined_text},
     };
-    static const EspCommand command = {"status", "MACHINE",
-                                       "Says how a machine is, and what it takes of this computer.", 1, 1};
+    static const EspCommand command = {
+        "status", N_("MACHINE"), N_("Says how a machine is, and what it takes of this computer."), 1, 1};
     gboolean json = FALSE;
-    const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL}, {0}};
+    const GOptionEntry entries[] = {{"json", 0, 0, G_OPTION_ARG_NONE, &json, N_("For programs"), NULL}, {0}};
     EspTarget target;
     int status;
     g_auto(GStrv) words = esp_command_on(&target, &command, entries, argc, argv, &status);
@@ -221,16 +225,17 @@ static bool wait_for_addresses(EspMachine1 *machine, int seconds, char ***addres
 
 int esp_ctl_ip(int argc, char **argv)
 {
-    static const EspCommand command = {"ip", "MACHINE",
-                                       "Prints the addresses of a running machine, as the network it is on "
-                                       "has heard of them: one a line, the\n"
-                                       "likeliest first. It is a failure if there is none.",
-                                       1, 1};
+    static const EspCommand command = {
+        "ip", N_("MACHINE"),
+        N_("Prints the addresses of a running machine, as the network it is on "
+           "has heard of them: one a line, the\n"
+           "likeliest first. It is a failure if there is none."),
+        1, 1};
     gboolean json = FALSE;
     int seconds = 0;
     const GOptionEntry entries[] = {
-        {"wait", 0, 0, G_OPTION_ARG_INT, &seconds, "Wait that long for the first one", "SECONDS"},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "For programs", NULL},
+        {"wait", 0, 0, G_OPTION_ARG_INT, &seconds, N_("Wait that long for the first one"), N_("SECONDS")},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, N_("For programs"), NULL},
         {0}};
     g_auto(GStrv) addresses = NULL;
     GError *error = NULL;
@@ -256,7 +261,7 @@ int esp_ctl_ip(int argc, char **argv)
     if (*addresses)
         return ESP_EXIT_OK;
     if (!json)
-        esp_ctl_say("“%s” has no address that was heard of; it may not have started its network yet",
+        esp_ctl_say(_("“%s” has no address that was heard of; it may not have started its network yet"),
                     words[1]);
     return ESP_EXIT_FAILED;
 }
@@ -265,14 +270,15 @@ int esp_ctl_ip(int argc, char **argv)
 
 int esp_ctl_log(int argc, char **argv)
 {
-    static const EspCommand command = {"log", "MACHINE",
-                                       "Prints what happened to a machine, whether it runs or not; or what "
-                                       "it said on its serial line or console.",
-                                       1, 1};
+    static const EspCommand command = {
+        "log", N_("MACHINE"),
+        N_("Prints what happened to a machine, whether it runs or not; or what "
+           "it said on its serial line or console."),
+        1, 1};
     gboolean serial = FALSE, console = FALSE;
     const GOptionEntry entries[] = {
-        {"serial", 0, 0, G_OPTION_ARG_NONE, &serial, "Its serial line, serial.log", NULL},
-        {"console", 0, 0, G_OPTION_ARG_NONE, &console, "Its console, console.log", NULL},
+        {"serial", 0, 0, G_OPTION_ARG_NONE, &serial, N_("Its serial line, serial.log"), NULL},
+        {"console", 0, 0, G_OPTION_ARG_NONE, &console, N_("Its console, console.log"), NULL},
         {0}};
     const char *file = ESP_MACHINE_LOG;
     g_autofree char *text = NULL;
@@ -289,7 +295,7 @@ int esp_ctl_log(int argc, char **argv)
         text = esp_machine_log_read(target.bundle, file, LOG_BYTES, &error);
     else if (serial || console)
         error = g_error_new_literal(VMC_ERROR, VMC_ERROR_CONFIG,
-                                    "a machine that was described on a command line has no such file");
+                                    _("a machine that was described on a command line has no such file"));
     else
         esp_machine1_call_log_sync(target.machine, &text, NULL, &error);
     esp_target_clear(&target);

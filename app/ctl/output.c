@@ -1,8 +1,11 @@
 /* Tables and JSON (see output.h). */
 #include "app/ctl/output.h"
 
+#include <glib/gi18n.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "app/words.h"
 
 #define GAP "  "
 
@@ -24,7 +27,8 @@ char *esp_output_bytes(JsonObject *object, const char *member)
 
 char *esp_output_percent(JsonObject *object, const char *member)
 {
-    return g_strdup_printf("%.0f %%", json_object_get_double_member(object, member) * 100);
+    /* Translators: how much of one CPU is in use; your language may want no blank. */
+    return g_strdup_printf(_("%.0f %%"), json_object_get_double_member(object, member) * 100);
 }
 
 /* What a terminal must not be told by a name somebody else chose: no control characters. */
@@ -42,21 +46,9 @@ static char *cell(JsonObject *object, const EspColumn *column)
     return text;
 }
 
-/* Columns of a terminal that a text takes. */
-static int width_of(const char *text)
+void esp_output_cell(const char *text, int width)
 {
-    int width = 0;
-
-    for (; *text; text = g_utf8_next_char(text)) {
-        gunichar c = g_utf8_get_char(text);
-        width += g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
-    }
-    return width;
-}
-
-static void put(const char *text, int width)
-{
-    printf("%s%*s", text, MAX(width - width_of(text), 0), "");
+    printf("%s%*s", text, MAX(width - esp_text_width(text), 0), "");
 }
 
 void esp_output_table(JsonArray *array, const EspColumn *columns, unsigned n)
@@ -67,20 +59,20 @@ void esp_output_table(JsonArray *array, const EspColumn *columns, unsigned n)
     if (!rows)
         return;
     for (unsigned c = 0; c < n; c++) {
-        widths[c] = width_of(columns[c].title);
+        widths[c] = esp_text_width(_(columns[c].title));
         for (guint r = 0; r < rows; r++) {
             g_autofree char *text = cell(json_array_get_object_element(array, r), &columns[c]);
-            widths[c] = MAX(widths[c], width_of(text));
+            widths[c] = MAX(widths[c], esp_text_width(text));
         }
     }
     for (unsigned c = 0; c < n; c++) {
-        put(columns[c].title, c + 1 < n ? widths[c] : 0);
+        esp_output_cell(_(columns[c].title), c + 1 < n ? widths[c] : 0);
         fputs(c + 1 < n ? GAP : "\n", stdout);
     }
     for (guint r = 0; r < rows; r++)
         for (unsigned c = 0; c < n; c++) {
             g_autofree char *text = cell(json_array_get_object_element(array, r), &columns[c]);
-            put(text, c + 1 < n ? widths[c] : 0);
+            esp_output_cell(text, c + 1 < n ? widths[c] : 0);
             fputs(c + 1 < n ? GAP : "\n", stdout);
         }
 }
@@ -90,12 +82,12 @@ void esp_output_lines(JsonObject *object, const EspColumn *columns, unsigned n)
     int width = 0;
 
     for (unsigned c = 0; c < n; c++)
-        width = MAX(width, width_of(columns[c].title));
+        width = MAX(width, esp_text_width(_(columns[c].title)));
     for (unsigned c = 0; c < n; c++) {
         g_autofree char *text = cell(object, &columns[c]);
         if (!*text)
             continue;
-        put(columns[c].title, width);
+        esp_output_cell(_(columns[c].title), width);
         printf(GAP "%s\n", text);
     }
 }

@@ -8,7 +8,7 @@
 
 typedef struct EspColumn {
     const char *member;                                    /* of each object */
-    const char *title;                                     /* of the column or line */
+    const char *title;                                     /* of the column or line; N_() */
     char *(*text)(JsonObject *object, const char *member); /* NULL: a string or number as it is */
 } EspColumn;
 
@@ -18,6 +18,9 @@ void esp_output_table(JsonArray *array, const EspColumn *columns, unsigned n);
 void esp_output_lines(JsonObject *object, const EspColumn *columns, unsigned n);
 /* Takes the node over. */
 void esp_output_json(JsonNode *node);
+
+/* Prints a text with so many blanks behind it that it takes `width` columns. */
+void esp_output_cell(const char *text, int width);
 
 /* Ways to show numbers: bytes as "1.5 GiB", CPUs in use as "35 %". Free with g_free. */
 char *esp_output_bytes(JsonObject *object, const char *member);

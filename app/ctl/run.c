@@ -6,6 +6,7 @@
  */
 #include "app/ctl/run.h"
 
+#include <glib/gi18n.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,36 +42,50 @@ typedef struct SignalHandler {
     int number;
 } SignalHandler;
 
-static const char help_text[] =
-    "Usage: espalierctl run [OPTION]...\n"
-    "Runs a virtual machine in this terminal.\n"
-    "\n"
-    "  --cpus N          number of CPUs (1)\n"
-    "  --memory MIB      memory in MiB (512)\n"
-    "  --cpu KIND        auto, kvm or soft (auto); of soft also the engine, and what it takes:\n"
-    "                    soft[:interpreter|:translator][,lockstep][,code-cache=64M]\n"
-    "  --cpu-model MODEL  what CPU the guest sees: host, x86-64-v2, x86-64-v3 or macos (host)\n"
-    "  --cpu-stats       print what the CPUs counted when the machine has stopped\n"
-    "  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
-    "                    the Linux kernel (bzImage) to boot\n"
-    "  --bootloader efi,variable-store=FILE[,create][,firmware=FILE]\n"
-    "                    UEFI firmware, which finds what to boot on the disks; the store keeps its "
-    "variables, and\n"
-    "                    create makes it if it is not there. kernel=, initrd= and cmdline= may stand here, "
-    "too\n"
-    "  --device KIND[,OPTION]...   any number of:\n"
-    "%s"
-    "  --restore FILE    goes on where espalierctl save has left it, instead of booting\n"
-    "  --control SOCKET  a Unix socket through which other espalierctl commands reach the machine\n"
-    "  --gdb unix:FILE|tcp:PORT[,wait]\n"
-    "                    lets GDB in, by a Unix socket or a port of this computer for itself: target remote "
-    "FILE\n"
-    "  --gdb-wait        the machine does not run before a debugger lets it, as with ,wait\n"
-    "  -v, --verbose     say which CPU was chosen and why, and how long the start took\n"
-    "  -h, --help        this text\n"
-    "\n"
-    "With stdio in a terminal, Ctrl-A x ends the machine and Ctrl-A Ctrl-A sends Ctrl-A.\n"
-    "Exit status: 0 the guest powered off, 1 the machine failed, 2 wrong options, 128+N ended by signal N.\n";
+/* Names stand as they are; NULL is the list of devices. */
+static const char *const help_text[] = {
+    N_("Usage: espalierctl run [OPTION]...\n"
+       "Runs a virtual machine in this terminal."),
+    "",
+    N_("  --cpus N          number of CPUs (1)"),
+    N_("  --memory MIB      memory in MiB (512)"),
+    N_("  --cpu KIND        auto, kvm or soft (auto); of soft also the engine, and what it takes:\n"
+       "                    soft[:interpreter|:translator][,lockstep][,code-cache=64M]"),
+    N_("  --cpu-model MODEL  what CPU the guest sees: host, x86-64-v2, x86-64-v3 or macos (host)"),
+    N_("  --cpu-stats       print what the CPUs counted when the machine has stopped"),
+    N_("  --bootloader linux,kernel=FILE[,initrd=FILE][,cmdline=\"TEXT\"]\n"
+       "                    the Linux kernel (bzImage) to boot"),
+    N_("  --bootloader efi,variable-store=FILE[,create][,firmware=FILE]\n"
+       "                    UEFI firmware, which finds what to boot on the disks; the store keeps its "
+       "variables, and\n"
+       "                    create makes it if it is not there. kernel=, initrd= and cmdline= may stand "
+       "here, too"),
+    N_("  --device KIND[,OPTION]...   any number of:"),
+    NULL,
+    N_("  --restore FILE    goes on where espalierctl save has left it, instead of booting"),
+    N_("  --control SOCKET  a Unix socket through which other espalierctl commands reach the machine"),
+    N_("  --gdb unix:FILE|tcp:PORT[,wait]\n"
+       "                    lets GDB in, by a Unix socket or a port of this computer for itself: target "
+       "remote FILE"),
+    N_("  --gdb-wait        the machine does not run before a debugger lets it, as with ,wait"),
+    N_("  -v, --verbose     say which CPU was chosen and why, and how long the start took"),
+    N_("  -h, --help        this text"),
+    "",
+    N_("With stdio in a terminal, Ctrl-A x ends the machine and Ctrl-A Ctrl-A sends Ctrl-A.\n"
+       "Exit status: 0 the guest powered off, 1 the machine failed, 2 wrong options, 128+N ended by signal "
+       "N."),
+};
+
+static void print_help(void)
+{
+    g_autofree char *devices = esp_vfkit_device_help("      ");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(help_text); i++)
+        if (!help_text[i])
+            fputs(devices, stdout);
+        else
+            printf("%s\n", *help_text[i] ? _(help_text[i]) : "");
+}
 
 void esp_ctl_say(const char *format, ...)
 {
@@ -141,19 +156,20 @@ static bool parse_option(Run *run, int argc, char **argv, int *index, GError **e
     const char *value = equals ? equals + 1 : NULL;
 
     if (value && find_flag(run, argv[*index], strlen("--") + strlen(name))) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "--%s takes no value; leave “=%s” out", name, value);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("--%s takes no value; leave “=%s” out"), name,
+                    value);
         return false;
     }
     if (!esp_vfkit_knows(name) && strcmp(name, "control") != 0 && strcmp(name, "gdb") != 0 &&
         strcmp(name, "restore") != 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "there is no option --%s; see espalierctl run --help",
-                    name);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    _("there is no option --%s; see espalierctl run --help"), name);
         return false;
     }
     if (!value && *index + 1 < argc)
         value = argv[++*index];
     if (!value) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "--%s needs a value; see espalierctl run --help",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("--%s needs a value; see espalierctl run --help"),
                     name);
         return false;
     }
@@ -169,7 +185,7 @@ static bool parse(Run *run, int argc, char **argv, GError **error)
             *flag = true;
         } else if (!g_str_has_prefix(argv[i], "--")) {
             g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                        "“%s” is not an option; see espalierctl run --help for what there is", argv[i]);
+                        _("“%s” is not an option; see espalierctl run --help for what there is"), argv[i]);
             return false;
         } else if (!parse_option(run, argc, argv, &i, error)) {
             return false;
@@ -177,14 +193,14 @@ static bool parse(Run *run, int argc, char **argv, GError **error)
     }
     if (!run->help && run->vfkit.config->boot.kind == VMC_BOOT_NONE) {
         g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                            "there is nothing to boot; give --bootloader linux,kernel=FILE or "
-                            "efi,variable-store=FILE,create");
+                            _("there is nothing to boot; give --bootloader linux,kernel=FILE or "
+                              "efi,variable-store=FILE,create"));
         return false;
     }
     if (!run->help && run->gdb_wait && !run->gdb_address) {
         g_set_error_literal(
             error, VMC_ERROR, VMC_ERROR_CONFIG,
-            "--gdb-wait waits for a debugger that cannot come; give --gdb unix:FILE or --gdb tcp:PORT");
+            _("--gdb-wait waits for a debugger that cannot come; give --gdb unix:FILE or --gdb tcp:PORT"));
         return false;
     }
     return true;
@@ -228,7 +244,7 @@ static void on_guest_reset(VmcMachine *machine, gpointer data)
     Run *run = data;
 
     if (run->verbose)
-        esp_ctl_say("the guest restarts");
+        esp_ctl_say(_("the guest restarts"));
 }
 
 static gboolean on_signal(gpointer data)
@@ -384,11 +400,11 @@ static void print_cpu_stats(VmcMachine *machine)
     const VmcCpuStats *stats = vmc_machine_get_cpu_stats(machine, &n);
 
     if (!stats) {
-        esp_ctl_say("there are no CPU figures (%s)", cpu);
+        esp_ctl_say(_("there are no CPU figures (%s)"), cpu);
         return;
     }
     table = esp_cpu_figures(vmc_machine_get_cpu_engine(machine), stats, n);
-    esp_ctl_say("CPU figures (%s):", cpu);
+    esp_ctl_say(_("CPU figures (%s):"), cpu);
     fputs(table, stderr);
 }
 
@@ -406,7 +422,7 @@ static void run_machine(Run *run)
     handle_signals(run, handlers, sources);
     guint resized = g_unix_signal_add(SIGWINCH, on_terminal_resized, run);
     if (!connect_stdio(run, is_terminal)) {
-        esp_ctl_say("the terminal cannot be connected to the guest");
+        esp_ctl_say(_("the terminal cannot be connected to the guest"));
         run->status = ESP_EXIT_FAILED;
     } else {
         if (is_terminal && run->vfkit.stdio_used)
@@ -416,13 +432,14 @@ static void run_machine(Run *run)
 
             started = true;
             if (run->verbose)
-                esp_ctl_say("CPU: %s (%s)", cpu, vmc_machine_get_cpu_reason(run->machine));
+                /* Translators: what the guest’s CPU is, such as “soft, translator”, and a sentence why. */
+                esp_ctl_say(_("CPU: %s (%s)"), cpu, vmc_machine_get_cpu_reason(run->machine));
             if (run->gdb_wait)
-                esp_ctl_say("the machine waits for a debugger: gdb -ex 'target remote %s'",
+                esp_ctl_say(_("the machine waits for a debugger: gdb -ex 'target remote %s'"),
                             vmc_gdb_target(run->gdb));
             g_main_loop_run(run->loop);
             if (run->verbose)
-                esp_ctl_say("the first instruction ran %.1f ms after the start",
+                esp_ctl_say(_("the first instruction ran %.1f ms after the start"),
                             (double)vmc_machine_get_start_latency_ns(run->machine) / 1e6);
         }
     }
@@ -453,9 +470,7 @@ int esp_ctl_run(int argc, char **argv)
         esp_ctl_say("%s", error->message);
         run.status = ESP_EXIT_USAGE;
     } else if (run.help) {
-        g_autofree char *devices = esp_vfkit_device_help("      ");
-
-        printf(help_text, devices);
+        print_help();
     } else if (report_faults(run.vfkit.config)) {
         run.status = ESP_EXIT_USAGE;
     } else {

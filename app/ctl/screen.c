@@ -1,4 +1,5 @@
 /* What a running machine shows, and keys for it. */
+#include <glib/gi18n.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,19 +17,20 @@ static bool write_picture(const char *file, GVariant *png, GError **error)
     if (fwrite(bytes, 1, length, stdout) == length && fflush(stdout) == 0)
         return true;
     g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED,
-                        "standard output took only a part of the picture");
+                        _("standard output took only a part of the picture"));
     return false;
 }
 
 int esp_ctl_screenshot(int argc, char **argv)
 {
-    static const EspCommand command = {"screenshot", "MACHINE FILE",
-                                       "Writes what a running machine shows to a PNG file, which is replaced "
-                                       "if it is there; - is standard output.",
-                                       2, 2};
+    static const EspCommand command = {
+        "screenshot", N_("MACHINE FILE"),
+        N_("Writes what a running machine shows to a PNG file, which is replaced "
+           "if it is there; - is standard output."),
+        2, 2};
     int display = 0;
     const GOptionEntry entries[] = {
-        {"display", 0, 0, G_OPTION_ARG_INT, &display, "Which of its displays, from 0", "N"}, {0}};
+        {"display", 0, 0, G_OPTION_ARG_INT, &display, N_("Which of its displays, from 0"), N_("N")}, {0}};
     g_autoptr(GVariant) png = NULL;
     GError *error = NULL;
     EspTarget target;
@@ -47,10 +49,11 @@ int esp_ctl_screenshot(int argc, char **argv)
 int esp_ctl_send_key(int argc, char **argv)
 {
     static const EspCommand command = {
-        "send-key", "MACHINE KEY...",
-        "Presses keys of a running machine's keyboard, one after the other; those that are joined by - "
-        "together:\n"
-        "ctrl-alt-del, super-l, a. Names are Linux's (KEY_LEFTCTRL, leftctrl) or X's (Control_L, Return).",
+        "send-key", N_("MACHINE KEY..."),
+        N_("Presses keys of a running machine's keyboard, one after the other; those that are joined by - "
+           "together:\n"
+           "ctrl-alt-del, super-l, a. Names are Linux's (KEY_LEFTCTRL, leftctrl) or X's (Control_L, "
+           "Return)."),
         2, 1 + 64};
     GError *error = NULL;
     EspTarget target;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "app/bundle.h"
+#include "app/locale.h"
 #include "app/ctl/run.h"
 #include "app/ctl/target.h"
 #include "app/settings.h"
@@ -31,6 +32,7 @@ static char *find_machine(const char *command, int argc, char **argv)
     char *bundle = argc ? esp_ctl_find_bundle(argv[0]) : NULL;
 
     if (!argc)
+        /* Translators: a command of espalierctl, such as “set”. */
         esp_ctl_say(_("%s needs a machine: its name or its folder"), command);
     else if (!bundle)
         esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"),
@@ -193,12 +195,14 @@ int esp_ctl_show(int argc, char **argv)
     bool json = false;
 
     if (is_help(argc, argv)) {
-        printf("Usage: espalierctl show MACHINE [--json]\n"
-               "What a machine in the library is told: its settings and its devices.\n");
+        fputs(_("Usage: espalierctl show MACHINE [--json]\n"
+                "What a machine in the library is told: its settings and its devices.\n"),
+              stdout);
         return ESP_EXIT_OK;
     }
     if (argc > 1 && (!strcmp(argv[0], "--json") || !strcmp(argv[1], "--json"))) {
         json = true;
+        esp_locale_english();
         argv += !strcmp(argv[0], "--json");
         argc--;
     }
@@ -250,12 +254,13 @@ static void print_set_help(void)
 {
     g_autofree char *list = esp_settings_help();
 
-    printf("Usage: espalierctl set MACHINE NAME=VALUE...\n"
-           "Changes settings of a machine in the library; all of them, or none if one is wrong. An empty "
-           "value is\n"
-           "that of a new machine. Of several devices of a kind say which, by the number that “espalierctl\n"
-           "devices” shows: disk.3.cache=unsafe.\n%s",
-           list);
+    fputs(_("Usage: espalierctl set MACHINE NAME=VALUE...\n"
+            "Changes settings of a machine in the library; all of them, or none if one is wrong. An empty "
+            "value is\n"
+            "that of a new machine. Of several devices of a kind say which, by the number that “espalierctl\n"
+            "devices” shows: disk.3.cache=unsafe.\n"),
+          stdout);
+    fputs(list, stdout);
 }
 
 int esp_ctl_set(int argc, char **argv)
@@ -267,6 +272,7 @@ int esp_ctl_set(int argc, char **argv)
         return ESP_EXIT_OK;
     }
     if (argc == 1 && !strcmp(argv[0], "--print-manual")) { /* for the build */
+        esp_locale_english();
         g_autofree char *page = esp_settings_manual();
         fputs(page, stdout);
         return ESP_EXIT_OK;
@@ -328,8 +334,10 @@ static bool remove_device(EspMachineSettings *machine, gpointer data, GError **e
     if (esp_machine_settings_remove(machine, index))
         return true;
     g_set_error(error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FORMAT,
-                _("There is no device %d; the machine has %u, counted from 0."), index,
-                machine->config->devices->len);
+                ngettext("There is no device %d; the machine has %u, counted from 0.",
+                         "There is no device %d; the machine has %u, counted from 0.",
+                         machine->config->devices->len),
+                index, machine->config->devices->len);
     return false;
 }
 

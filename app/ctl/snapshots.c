@@ -1,4 +1,5 @@
 /* Snapshots of whole machines (commands.h). */
+#include <glib/gi18n.h>
 #include <stdio.h>
 
 #include "app/ctl/commands.h"
@@ -12,7 +13,7 @@ static char *find(const char *name)
     char *bundle = esp_ctl_find_bundle(name);
 
     if (!bundle)
-        esp_ctl_say("there is no machine “%s”; give the name of one in the library, or its folder", name);
+        esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"), name);
     return bundle;
 }
 
@@ -21,9 +22,9 @@ int esp_ctl_snapshots(int argc, char **argv)
     GError *error = NULL;
     int status;
     g_auto(GStrv) words = esp_command_words(
-        &(const EspCommand){"snapshots", "MACHINE",
-                            "Lists the snapshots of a machine, oldest first; * is what it goes on from.", 1,
-                            1},
+        &(const EspCommand){"snapshots", N_("MACHINE"),
+                            N_("Lists the snapshots of a machine, oldest first; * is what it goes on from."),
+                            1, 1},
         NULL, argc, argv, &status);
     g_autofree char *bundle = words ? find(words[1]) : NULL;
 
@@ -34,13 +35,16 @@ int esp_ctl_snapshots(int argc, char **argv)
         const EspMachineSnapshot *snapshot = list->pdata[i];
         g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(snapshot->time);
         g_autofree char *when = time ? g_date_time_format(time, "%F %T") : g_strdup("");
-        printf("%s %-19s  %s", snapshot->current ? "*" : " ", when, snapshot->name);
-        if (snapshot->parent)
-            printf(" (on %s)", snapshot->parent);
-        for (char **clone = snapshot->clones; *clone; clone++)
-            printf(", needed by %s", *clone);
-        printf("%s%s\n", snapshot->complete ? "" : ", disks only",
-               snapshot->whole ? "" : ", not of all disks");
+        printf("%s %-19s  ", snapshot->current ? "*" : " ", when);
+        if (snapshot->parent) /* Translators: a snapshot, and the one on which it lies. */
+            printf(_("%s (on %s)"), snapshot->name, snapshot->parent);
+        else
+            fputs(snapshot->name, stdout);
+        for (char **clone = snapshot->clones; *clone; clone++) /* Translators: behind a snapshot's name. */
+            printf(_(", needed by %s"), *clone);
+        fputs(snapshot->complete ? "" : _(", disks only"), stdout);
+        fputs(snapshot->whole ? "" : _(", not of all disks"), stdout);
+        fputs("\n", stdout);
     }
     return esp_target_status(list != NULL, error);
 }
@@ -51,9 +55,9 @@ int esp_ctl_go_back(int argc, char **argv)
     int status;
     g_auto(GStrv) words = esp_command_words(
         &(const EspCommand){
-            "go-back", "MACHINE SNAPSHOT",
-            "Makes a machine, which must not run, what it was then; what was done since, and is "
-            "in no\nsnapshot, is lost.",
+            "go-back", N_("MACHINE SNAPSHOT"),
+            N_("Makes a machine, which must not run, what it was then; what was done since, and is "
+               "in no\nsnapshot, is lost."),
             2, 2},
         NULL, argc, argv, &status);
     g_autofree char *bundle = words ? find(words[1]) : NULL;
@@ -69,10 +73,11 @@ int esp_ctl_forget(int argc, char **argv)
     GError *error = NULL;
     int status;
     g_auto(GStrv) words = esp_command_words(
-        &(const EspCommand){"forget", "MACHINE SNAPSHOT",
-                            "Deletes a snapshot of a machine, which must not run. The machine and all other "
-                            "snapshots stay as\nthey are.",
-                            2, 2},
+        &(const EspCommand){
+            "forget", N_("MACHINE SNAPSHOT"),
+            N_("Deletes a snapshot of a machine, which must not run. The machine and all other "
+               "snapshots stay as\nthey are."),
+            2, 2},
         NULL, argc, argv, &status);
     g_autofree char *bundle = words ? find(words[1]) : NULL;
 

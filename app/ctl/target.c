@@ -1,12 +1,14 @@
 /* The machine a command is about (see target.h). */
 #include "app/ctl/target.h"
 
+#include <glib/gi18n.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "app/ctl/run.h"
 #include "app/library.h"
+#include "app/locale.h"
 
 #define CALL_MS 60000
 
@@ -79,14 +81,17 @@ bool esp_target_open(EspTarget *target, const char *name)
     if (is_kind(name, S_IFSOCK)) {
         if (connect_to(target, name, &error))
             return true;
-        esp_ctl_say("nobody answers on “%s”: %s", name, error ? error->message : "it has gone");
+        if (error)
+            esp_ctl_say(_("nobody answers on “%s”: %s"), name, error->message);
+        else
+            esp_ctl_say(_("nobody answers on “%s”: it has gone"), name);
     } else if ((target->bundle = esp_ctl_find_bundle(name))) {
         esp_target_connect(target);
         return true;
     } else {
         esp_ctl_say(
-            "there is no machine “%s”; give the name of one in the library, its folder, or the socket "
-            "it was given with --control",
+            _("there is no machine “%s”; give the name of one in the library, its folder, or the socket "
+              "it was given with --control"),
             name);
     }
     esp_target_clear(target);
@@ -99,7 +104,7 @@ bool esp_target_open_running(EspTarget *target, const char *name)
         return false;
     if (target->machine)
         return true;
-    esp_ctl_say("“%s” does not run", name);
+    esp_ctl_say(_("“%s” does not run"), name);
     esp_target_clear(target);
     return false;
 }
@@ -127,19 +132,24 @@ int esp_target_status(bool good, GError *error)
 
 /* ---- words ---- */
 
+static bool is_json(const GOptionEntry *entry)
+{
+    return strcmp(entry->long_name, "json") == 0 && *(const gboolean *)entry->arg_data;
+}
+
 static GOptionContext *describe(const EspCommand *command, const GOptionEntry *entries, gboolean *help)
 {
     const GOptionEntry help_entries[] = {
-        {"help", 'h', 0, G_OPTION_ARG_NONE, help, "This text", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, help, N_("This text"), NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new(command->words);
+    GOptionContext *context = g_option_context_new(*command->words ? _(command->words) : NULL);
 
     g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_set_summary(context, command->help);
+    g_option_context_set_summary(context, _(command->help));
     if (entries)
-        g_option_context_add_main_entries(context, entries, NULL);
-    g_option_context_add_main_entries(context, help_entries, NULL);
+        g_option_context_add_main_entries(context, entries, ESP_DOMAIN);
+    g_option_context_add_main_entries(context, help_entries, ESP_DOMAIN);
     return context;
 }
 
@@ -148,9 +158,10 @@ static bool check_count(const EspCommand *command, int n)
     if (n >= command->min && n <= command->max)
         return true;
     if (!command->max)
-        esp_ctl_say("%s takes no words; see espalierctl %s --help", command->command, command->command);
+        esp_ctl_say(_("%s takes no words; see espalierctl %s --help"), command->command, command->command);
     else
-        esp_ctl_say("%s needs %s; see espalierctl %s --help", command->command, command->words,
+        /* Translators: a command, and the words it needs, such as MACHINE NAME. */
+        esp_ctl_say(_("%s needs %s; see espalierctl %s --help"), command->command, _(command->words),
                     command->command);
     return false;
 }
@@ -171,12 +182,16 @@ char **esp_command_words(const EspCommand *command, const GOptionEntry *entries,
     g_set_prgname(program);
     *status = ESP_EXIT_USAGE;
     if (!g_option_context_parse_strv(context, &words, &error)) {
-        esp_ctl_say("%s: %s; see espalierctl %s --help", command->command, error->message, command->command);
+        esp_ctl_say(_("%s: %s; see espalierctl %s --help"), command->command, error->message,
+                    command->command);
     } else if (help) {
         g_autofree char *text = g_option_context_get_help(context, TRUE, NULL);
         fputs(text, stdout);
         *status = ESP_EXIT_OK;
     } else if (check_count(command, (int)g_strv_length(words) - 1)) {
+        for (; entries && entries->long_name; entries++)
+            if (is_json(entries))
+                esp_locale_english();
         return words;
     }
     g_strfreev(words);

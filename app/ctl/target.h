@@ -39,13 +39,14 @@ int esp_target_status(bool good, GError *error);
 /* The options and words of a command. */
 typedef struct EspCommand {
     const char *command; /* "stop" */
-    const char *words;   /* "MACHINE" */
-    const char *help;    /* what it does, a sentence or more */
+    const char *words;   /* N_("MACHINE"), or "" */
+    const char *help;    /* what it does, a sentence or more; N_() */
     int min, max;        /* how many words */
 } EspCommand;
 
 /* Takes the options (GOption's; NULL: none) out of `argv`. Returns the words, which the caller frees with
- * g_strfreev, or NULL with *status set: help was printed, or the user was told what is wrong. */
+ * g_strfreev, or NULL with *status set: help was printed, or the user was told what is wrong. With --json all
+ * that is said from then on is in English, since a program reads it. */
 char **esp_command_words(const EspCommand *command, const GOptionEntry *entries, int argc, char **argv,
                          int *status);
 /* The same for commands whose first word is a machine, which is opened; and for those that need it to run.

@@ -1,6 +1,7 @@
 /* A job in the terminal (see watch_job.h). */
 #include "app/ctl/watch_job.h"
 
+#include <glib/gi18n.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
@@ -64,7 +65,7 @@ int esp_ctl_watch_job(EspJob *job)
         esp_ctl_say("%s", esp_job_get_error(job)->message);
         status = ESP_EXIT_FAILED;
     } else if (esp_job_get_state(job) == ESP_JOB_CANCELLED) {
-        esp_ctl_say("cancelled; everything is as it was");
+        esp_ctl_say(_("cancelled; everything is as it was"));
         status = watch.interrupted ? 128 + SIGINT : ESP_EXIT_FAILED;
     }
     g_object_unref(job);

@@ -8,7 +8,7 @@ _espalierctl()
         COMPREPLY=($(compgen -W "$(espalierctl --help | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p')" -- "$cur"))
         return
     fi
-    help=$(espalierctl "$command" --help 2> /dev/null)
+    help=$(LC_ALL=C espalierctl "$command" --help 2> /dev/null) # in which words such as MACHINE are not translated
     case $cur in
     -*)
         COMPREPLY=($(compgen -W "$(grep -o -- '--[a-z][a-z-]*' <<< "$help" | sort -u)" -- "$cur"))

@@ -14,7 +14,8 @@ end
 
 function __espalierctl_takes_machine
     set -l words (commandline -opc)
-    test (count $words) -ge 2; and espalierctl $words[2] --help 2>/dev/null | string match -q '*MACHINE*'
+    # In English, in which words such as MACHINE are not translated.
+    test (count $words) -ge 2; and env LC_ALL=C espalierctl $words[2] --help 2>/dev/null | string match -q '*MACHINE*'
 end
 
 complete -c espalierctl -n __fish_use_subcommand -f -a '(__espalierctl_commands)'

@@ -10,7 +10,7 @@ _espalierctl()
         _describe command commands
         return
     fi
-    help=$(espalierctl $words[2] --help 2> /dev/null)
+    help=$(LC_ALL=C espalierctl $words[2] --help 2> /dev/null) # in which words such as MACHINE are not translated
     options=(${(f)"$(print -r -- $help | grep -o -- '--[a-z][a-z-]*' | sort -u)"})
     compadd -a options
     if [[ $help == *MACHINE* ]]; then

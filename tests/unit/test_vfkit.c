@@ -292,7 +292,7 @@ static void test_what_is_wrong_is_said(void **state)
         {"device", "virtio-blk", "path=FILE"},
         {"device", "virtio-blk,path=a,readonly=1", "readonly takes no value"},
         {"device", "virtio-blk,path=a,path=b", "twice"},
-        {"device", "virtio-serial", "one of stdio or logFilePath=FILE or socketPath=SOCKET"},
+        {"device", "virtio-serial", "one of stdio, logFilePath=FILE or socketPath=SOCKET"},
         {"device", "uart,stdio,logFilePath=x", "either stdio or logFilePath"},
         {"device", "virtio-input", "either keyboard or pointing"},
         {"device", "virtio-input,keyboard,pointing", "either keyboard or pointing"},

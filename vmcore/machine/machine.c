@@ -5,6 +5,7 @@
  * handler may call back into the machine, even stop it; so whoever announces a passing state looks afterwards
  * whether it is still that state, and gives up if not.
  */
+#include "base/i18n.h"
 #include "machine/private.h"
 
 G_DEFINE_FINAL_TYPE(VmcMachine, vmc_machine, G_TYPE_OBJECT)
@@ -15,6 +16,7 @@ static GParamSpec *properties[N_PROPERTIES];
 enum { SIGNAL_STATE_CHANGED, SIGNAL_STOPPED, SIGNAL_LOG, SIGNAL_GUEST_RESET, SIGNAL_ATTENTION, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
+/* For programs. */
 static const char *const state_names[] = {
     [VMC_MACHINE_STOPPED] = "stopped",     [VMC_MACHINE_STARTING] = "starting",
     [VMC_MACHINE_RUNNING] = "running",     [VMC_MACHINE_PAUSING] = "pausing",
@@ -26,6 +28,27 @@ static const char *const state_names[] = {
 const char *vmc_machine_state_name(VmcMachineState state)
 {
     return (unsigned)state < G_N_ELEMENTS(state_names) ? state_names[state] : "unknown";
+}
+
+/* Translators: states of a machine, in a table, in “it is running”, and behind “The machine is now:”. */
+static const char *const state_texts[] = {
+    [VMC_MACHINE_STOPPED] = NC_("state of a machine", "stopped"),
+    [VMC_MACHINE_STARTING] = NC_("state of a machine", "starting"),
+    [VMC_MACHINE_RUNNING] = NC_("state of a machine", "running"),
+    [VMC_MACHINE_PAUSING] = NC_("state of a machine", "pausing"),
+    [VMC_MACHINE_PAUSED] = NC_("state of a machine", "paused"),
+    [VMC_MACHINE_RESUMING] = NC_("state of a machine", "resuming"),
+    [VMC_MACHINE_STOPPING] = NC_("state of a machine", "stopping"),
+    [VMC_MACHINE_SAVING] = NC_("state of a machine", "saving"),
+    [VMC_MACHINE_RESTORING] = NC_("state of a machine", "restoring"),
+    [VMC_MACHINE_ERROR] = NC_("state of a machine", "in error"),
+};
+
+const char *vmc_machine_state_text(VmcMachineState state)
+{
+    if ((unsigned)state >= G_N_ELEMENTS(state_texts))
+        return vmc_machine_state_name(state);
+    return g_dpgettext2(GETTEXT_PACKAGE, "state of a machine", state_texts[state]);
 }
 
 VmcMachineState vmc_machine_get_state(VmcMachine *machine)
@@ -47,14 +70,14 @@ bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const 
 
     if (state == wanted)
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, "The machine cannot %s: it is %s, not %s", what,
+    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The machine cannot %s: it is %s, not %s"), what,
                 vmc_machine_state_name(state), vmc_machine_state_name(wanted));
     return false;
 }
 
 static bool interrupted(const char *what, GError **error)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, "The machine was stopped before it could %s", what);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The machine was stopped before it could %s"), what);
     return false;
 }
 

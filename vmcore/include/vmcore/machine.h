@@ -56,6 +56,8 @@ VmcMachine *vmc_machine_new(const VmcConfig *config, GError **error);
 VmcMachineState vmc_machine_get_state(VmcMachine *machine); /* any thread */
 const GError *vmc_machine_get_error(VmcMachine *machine);
 const char *vmc_machine_state_name(VmcMachineState state);
+/* The same for people, in the user's language, as it stands in a sentence. */
+const char *vmc_machine_state_text(VmcMachineState state);
 
 /* "soft" or "kvm", and one sentence why; valid once started. */
 const char *vmc_machine_get_cpu_backend(VmcMachine *machine);

@@ -1,4 +1,5 @@
 /* The balloon, by which a guest gives memory back. */
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 enum { ACTION_TARGET, ACTION_STATISTICS };
@@ -7,7 +8,8 @@ static void check_balloon(VmcCheck *check, const VmcDeviceConfig *device)
 {
     for (guint i = 0; i < check->index; i++)
         if (vmc_check_device(check, i)->kind == VMC_DEVICE_VIRTIO_BALLOON)
-            vmc_check_fault(check, NULL, "the machine has a balloon already, devices[%u]; one is enough", i);
+            vmc_check_fault(check, NULL, _("the machine has a balloon already, devices[%u]; one is enough"),
+                            i);
 }
 
 static bool make_balloon(VmcGuest *guest, guint index, GError **error)
@@ -23,8 +25,8 @@ static bool set_target(VmcGuest *guest, VmcPciDevice *device, const char *word, 
 
     if (!g_ascii_string_to_unsigned(word, 10, 1, most, &megabytes, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is no amount of memory for this machine; give 1 to %" G_GUINT64_FORMAT " MiB", word,
-                    most);
+                    _("“%s” is no amount of memory for this machine; give 1 to %" G_GUINT64_FORMAT " MiB"),
+                    word, most);
         return false;
     }
     vmc_virtio_balloon_set_target(device, megabytes << 20);
@@ -37,7 +39,7 @@ static bool set_poll(VmcPciDevice *device, const char *word, GError **error)
 
     if (!g_ascii_string_to_unsigned(word, 10, 0, 86400, &seconds, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is no interval for statistics; give 0 to 86400 seconds", word);
+                    _("“%s” is no interval for statistics; give 0 to 86400 seconds"), word);
         return false;
     }
     vmc_virtio_balloon_poll(device, (unsigned)seconds);
@@ -59,6 +61,7 @@ static void say_statistics(VmcPciDevice *device, GString *reply)
         [VMC_BALLOON_HUGE_PAGES_MADE] = "huge-pages-made",
         [VMC_BALLOON_HUGE_PAGES_FAILED] = "huge-pages-failed",
     };
+    char age[G_ASCII_DTOSTR_BUF_SIZE];
     VmcBalloonStatistics statistics;
 
     g_string_append_printf(reply, "target %" G_GUINT64_FORMAT "\n", vmc_virtio_balloon_get_target(device));
@@ -67,7 +70,9 @@ static void say_statistics(VmcPciDevice *device, GString *reply)
                            vmc_virtio_balloon_get_discarded(device));
     vmc_virtio_balloon_get_statistics(device, &statistics);
     if (statistics.updated_ns)
-        g_string_append_printf(reply, "age %.1f\n", (double)(vmc_now_ns() - statistics.updated_ns) / 1e9);
+        g_string_append_printf(
+            reply, "age %s\n",
+            g_ascii_formatd(age, sizeof(age), "%.1f", (double)(vmc_now_ns() - statistics.updated_ns) / 1e9));
     for (unsigned i = 0; i < VMC_BALLOON_STATS; i++)
         if (statistics.known & 1u << i)
             g_string_append_printf(reply, "%s %" G_GUINT64_FORMAT "\n", names[i], statistics.values[i]);
