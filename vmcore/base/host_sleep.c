@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 /* The timer itself shall never go off, and if it does it is set anew. */
@@ -101,7 +102,7 @@ VmcHostSleep *vmc_host_sleep_new(VmcIo *io, void (*woken)(void *data), void *dat
     sleep->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     if (sleep->fd < 0 || !arm(sleep)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Cannot make a timer that notices when the computer has slept: %s", g_strerror(errno));
+                    _("Cannot make a timer that notices when the computer has slept: %s"), g_strerror(errno));
         vmc_host_sleep_free(sleep);
         return NULL;
     }

@@ -8,6 +8,7 @@
 
 #define GETTEXT_PACKAGE "espalier"
 #include <glib/gi18n-lib.h>
+#include <inttypes.h>
 
 /* gi18n-lib.h leaves plurals to us. */
 #undef ngettext

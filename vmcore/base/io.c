@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "base/thread.h"
 #include "vmcore/error.h"
 
@@ -153,7 +154,7 @@ VmcIo *vmc_io_new(GError **error)
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 
     if (fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Cannot make a timer for the I/O thread: %s",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Cannot make a timer for the I/O thread: %s"),
                     g_strerror(errno));
         return NULL;
     }

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define LIBRARIES_MAX 4
@@ -17,7 +18,7 @@ bool vmc_late_load(const char *what, const char *const *libraries, const char *c
         g_assert(have < LIBRARIES_MAX);
         handles[have] = dlopen(libraries[have], RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
         if (!handles[have]) {
-            g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "%s cannot be used: %s", what, dlerror());
+            g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("%s cannot be used: %s"), what, dlerror());
             return false;
         }
     }
@@ -30,7 +31,7 @@ bool vmc_late_load(const char *what, const char *const *libraries, const char *c
             table[i] = function;
         if (!function) {
             g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                        "%s cannot be used: its library %s is too old and has no %s", what, libraries[0],
+                        _("%s cannot be used: its library %s is too old and has no %s"), what, libraries[0],
                         names[i]);
             return false;
         }

@@ -15,6 +15,7 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define HUGE_PAGE (2u << 20)
@@ -74,21 +75,20 @@ static bool check_range(const VmcMemory *mem, const char *name, uint64_t gpa, ui
 
     if (!size || ((gpa | size) & ~VMC_PAGE_MASK) || __builtin_add_overflow(gpa, size, &end)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
-                    "Memory “%s” at %#" G_GINT64_MODIFIER "x, %#" G_GINT64_MODIFIER
-                    "x bytes, is not a range of whole pages",
-                    name, gpa, size);
+                    _("Memory “%s” at %#" PRIx64 ", %#" PRIx64 " bytes, is not a range of whole pages"), name,
+                    gpa, size);
         return false;
     }
     if (mem->n_slots == VMC_MEM_SLOTS_MAX) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, "No room for memory “%s”: all %d slots are taken",
-                    name, VMC_MEM_SLOTS_MAX);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
+                    _("No room for memory “%s”: all %d slots are taken"), name, VMC_MEM_SLOTS_MAX);
         return false;
     }
     other = in_the_way(mem, NULL, gpa, end);
     if (other) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
-                    "Memory “%s” at %#" G_GINT64_MODIFIER "x overlaps the memory at %#" G_GINT64_MODIFIER "x",
-                    name, gpa, other->gpa);
+                    _("Memory “%s” at %#" PRIx64 " overlaps the memory at %#" PRIx64 ""), name, gpa,
+                    other->gpa);
         return false;
     }
     return true;
@@ -143,7 +143,7 @@ static bool add_slot(VmcMemory *mem, const char *name, VmcMemSlot slot, GError *
 
         slot_clear(&slot);
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Cannot get %" G_GUINT64_FORMAT " MiB of memory for “%s”: %s", slot.size >> 20, name,
+                    _("Cannot get %" PRIu64 " MiB of memory for “%s”: %s"), slot.size >> 20, name,
                     g_strerror(err));
         return false;
     }

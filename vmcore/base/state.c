@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define NO_STRING 0xffffffffu
@@ -64,7 +65,7 @@ void vmc_state_refuse(VmcStateWriter *w, const char *format, ...)
 static void put(VmcStateWriter *w, const void *bytes, size_t n)
 {
     if (n > G_MAXUINT32 / 2 - w->bytes->len) {
-        vmc_state_refuse(w, "The state of the machine's devices has more than 2 GiB");
+        vmc_state_refuse(w, _("The state of the machine's devices has more than 2 GiB"));
         return;
     }
     g_byte_array_append(w->bytes, bytes, (guint)n);
@@ -166,24 +167,23 @@ bool vmc_state_reader_finish(const VmcStateReader *r, GError **error)
     return !r->failure;
 }
 
-/* "In the saved state, section “board/pit”: WHAT" */
+/* "In the saved state, section “board/pit”: WHAT", of which WHAT, for whoever looks into such a file, is in
+ * English. */
 bool vmc_state_fail(VmcStateReader *r, const char *format, ...)
 {
     va_list args;
 
     if (r->failure)
         return false;
-    g_autoptr(GString) text = g_string_new("In the saved state, ");
-    if (r->depth)
-        g_string_append(text, "section “");
+    g_autoptr(GString) section = g_string_new(NULL);
     for (unsigned i = 0; i < r->depth; i++)
-        g_string_append_printf(text, "%s%s", i ? "/" : "", r->sections[i].name);
-    if (r->depth)
-        g_string_append(text, "”: ");
+        g_string_append_printf(section, "%s%s", i ? "/" : "", r->sections[i].name);
     va_start(args, format);
-    g_string_append_vprintf(text, format, args);
+    g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
-    r->failure = g_string_free(g_steal_pointer(&text), FALSE);
+    /* Translators: a part of the file that a machine was saved to, and what is wrong there. */
+    r->failure = r->depth ? g_strdup_printf(_("In the saved state, section “%s”: %s"), section->str, what)
+                          : g_strdup_printf(_("In the saved state, %s"), what);
     return false;
 }
 

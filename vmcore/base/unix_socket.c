@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 struct VmcUnixListener {
@@ -75,7 +76,7 @@ static bool remove_dead(const char *path, GError **error)
         return true;
     if (!S_ISSOCK(st.st_mode)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "“%s” exists and is not a socket; give another path or remove it", path);
+                    _("“%s” exists and is not a socket; give another path or remove it"), path);
         return false;
     }
     int fd = vmc_unix_connect(path);
@@ -83,7 +84,7 @@ static bool remove_dead(const char *path, GError **error)
         if (fd >= 0)
             close(fd);
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Another program listens on the socket “%s”; give another path or end that program",
+                    _("Another program listens on the socket “%s”; give another path or end that program"),
                     path);
         return false;
     }
@@ -110,7 +111,7 @@ VmcUnixListener *vmc_unix_listener_new(const char *path, int backlog, GError **e
 {
     if (!vmc_unix_path_fits(path)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "The name “%s” is too long for a socket; give one of 1 to 107 bytes", path);
+                    _("The name “%s” is too long for a socket; give one of 1 to 107 bytes"), path);
         return NULL;
     }
     if (!remove_dead(path, error))
@@ -120,7 +121,7 @@ VmcUnixListener *vmc_unix_listener_new(const char *path, int backlog, GError **e
     listener->fd = new_socket();
     if (listener->fd >= 0 && bind_and_listen(listener, backlog))
         return listener;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The socket “%s” cannot be made: %s", path,
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The socket “%s” cannot be made: %s"), path,
                 g_strerror(errno));
     vmc_unix_listener_free(listener);
     return NULL;

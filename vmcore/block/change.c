@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/i18n.h"
 #include "block/layers.h"
 #include "block/report.h"
 #include "vmcore/error.h"
@@ -83,16 +84,16 @@ static bool size_error(const VmcDisk *disk, uint64_t size, int err, GError **err
         return true;
     if (err == -EALREADY)
         g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "Disk “%s” is being resized already; wait until that is done", vmc_disk_name(disk));
+                    _("Disk “%s” is being resized already; wait until that is done"), vmc_disk_name(disk));
     else if (err == -ERANGE)
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "Disk “%s” cannot be made smaller, to %" G_GUINT64_FORMAT
-                    " bytes: guests lose what lies behind; give more than it has",
+                    _("Disk “%s” cannot be made smaller, to %" PRIu64
+                      " bytes: guests lose what lies behind; give more than it has"),
                     vmc_disk_name(disk), size);
     else
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be made %" G_GUINT64_FORMAT " bytes large: %s", vmc_disk_name(disk),
-                    size, g_strerror(-err));
+                    _("Disk “%s” cannot be made %" PRIu64 " bytes large: %s"), vmc_disk_name(disk), size,
+                    g_strerror(-err));
     return false;
 }
 
@@ -105,8 +106,8 @@ bool vmc_disk_change_size(VmcDiskChanges *changes, uint64_t size, GError **error
     if (!size || size % VMC_DISK_SECTOR || !vmc_disk_can_grow(disk)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
                     size && size % VMC_DISK_SECTOR == 0
-                        ? "Disk “%s” cannot be resized: it is read-only or of a format with a fixed size"
-                        : "Disk “%s” has to have a whole number of sectors of 512 bytes, at least one",
+                        ? _("Disk “%s” cannot be resized: it is read-only or of a format with a fixed size")
+                        : _("Disk “%s” has to have a whole number of sectors of 512 bytes, at least one"),
                     vmc_disk_name(disk));
         return false;
     }
@@ -139,7 +140,7 @@ bool vmc_disk_change_to_snapshot(VmcDiskChanges *changes, const char *name, GErr
         g_propagate_error(error, take.error);
     else
         g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "Disk “%s” is being changed already; wait until that is done",
+                    _("Disk “%s” is being changed already; wait until that is done"),
                     vmc_disk_name(changes->disk));
     return false;
 }

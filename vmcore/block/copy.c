@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/create.h"
 #include "block/qcow2.h"
 #include "vmcore/error.h"
@@ -59,10 +60,10 @@ static int write_data(VmcDisk *to, uint64_t offset, uint8_t *buffer, uint64_t le
     return 0;
 }
 
-static bool failed(GError **error, const char *path, const char *what, int err)
+/* `sentence` has places for the disk and why. */
+static bool failed(GError **error, const char *path, const char *sentence, int err)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Disk “%s” cannot be %s: %s", path, what,
-                g_strerror(err));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _(sentence), path, g_strerror(err));
     return false;
 }
 
@@ -77,7 +78,7 @@ static bool copy_all(VmcDisk *from, VmcDisk *to, const char *name, VmcDiskProgre
         uint64_t length = empty ? empty : MIN(from->size - offset, COPY_BYTES);
 
         if (progress && !progress(data, offset, from->size)) {
-            g_set_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "The copy of disk “%s” was cancelled",
+            g_set_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED, _("The copy of disk “%s” was cancelled"),
                         from->path);
             return false;
         }
@@ -85,15 +86,15 @@ static bool copy_all(VmcDisk *from, VmcDisk *to, const char *name, VmcDiskProgre
             struct iovec iov = {buffer, length};
             int err = vmc_disk_read(from, offset, &iov, 1);
             if (err)
-                return failed(error, from->path, "read", -err);
+                return failed(error, from->path, N_("Disk “%s” cannot be read: %s"), -err);
             err = write_data(to, offset, buffer, length);
             if (err)
-                return failed(error, name, "written", -err);
+                return failed(error, name, N_("Disk “%s” cannot be written: %s"), -err);
         }
         offset += length;
     }
     int err = vmc_disk_flush(to);
-    return err ? failed(error, name, "written", -err) : true;
+    return err ? failed(error, name, N_("Disk “%s” cannot be written: %s"), -err) : true;
 }
 
 bool vmc_disk_copy(const char *path, const char *format, const char *to, const char *to_format,
@@ -106,7 +107,7 @@ bool vmc_disk_copy(const char *path, const char *format, const char *to, const c
 
     if (!access(to, F_OK)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "Disk “%s” is there already: choose another name, or move that one away", to);
+                    _("Disk “%s” is there already: choose another name, or move that one away"), to);
         return false;
     }
     from = vmc_disk_open(&source, error);

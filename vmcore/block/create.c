@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "block/create.h"
+#include "base/i18n.h"
 #include "block/format.h"
 #include "vmcore/error.h"
 
@@ -18,9 +19,9 @@ static bool failed(GError **error, const char *path, int err)
 {
     if (err == EEXIST)
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "Disk “%s” is there already: choose another name, or move that one away", path);
+                    _("Disk “%s” is there already: choose another name, or move that one away"), path);
     else
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Disk “%s” cannot be made: %s", path,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Disk “%s” cannot be made: %s"), path,
                     g_strerror(err));
     return false;
 }
@@ -30,7 +31,7 @@ static bool no_format(GError **error, const char *path, const char *format)
     g_autofree char *names = vmc_disk_format_names();
 
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "Disk “%s” cannot be made: “%s” is not a format of disks; give %s", path, format, names);
+                _("Disk “%s” cannot be made: “%s” is not a format of disks; give %s"), path, format, names);
     return false;
 }
 
@@ -66,15 +67,15 @@ static bool check(const char *path, const VmcDiskFormatOps *format, VmcDiskCreat
     const char *what = NULL;
 
     if (params->backing && (!params->backing_format || format != &vmc_disk_format_qcow2))
-        what = params->backing_format ? "only qcow2 can lie on top of another image"
-                                      : "say which format the image below it has";
+        what = params->backing_format ? _("only qcow2 can lie on top of another image")
+                                      : _("say which format the image below it has");
     if (!what && params->backing && !params->size && !measure_backing(path, params, &params->size, error))
         return false;
     if (!what && (!params->size || params->size % VMC_DISK_SECTOR || params->size > INT64_MAX))
-        what = "its size must be a multiple of 512 bytes, and at least that";
+        what = _("its size must be a multiple of 512 bytes, and at least that");
     if (!what)
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "Disk “%s” cannot be made: %s", path, what);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("Disk “%s” cannot be made: %s"), path, what);
     return false;
 }
 

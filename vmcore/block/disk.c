@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "base/seeded.h"
 #include "block/format.h"
 #include "vmcore/error.h"
@@ -27,9 +28,11 @@ const VmcDiskFormatOps *vmc_disk_find_format(const char *name)
 char *vmc_disk_format_names(void)
 {
     GString *text = g_string_new(formats[0]->name);
+    /* Translators: between the last two of several words that may be typed: “a, b or c”. */
+    g_autofree char * or = g_strdup_printf(" %s ", _("or"));
 
     for (unsigned i = 1; i < G_N_ELEMENTS(formats); i++)
-        g_string_append_printf(text, "%s%s", i + 1 < G_N_ELEMENTS(formats) ? ", " : " or ", formats[i]->name);
+        g_string_append_printf(text, "%s%s", i + 1 < G_N_ELEMENTS(formats) ? ", " : or, formats[i]->name);
     return g_string_free(text, FALSE);
 }
 
@@ -53,7 +56,7 @@ VmcDisk *vmc_disk_open(const VmcDiskOpen *params, GError **error)
     if (!format) {
         g_autofree char *names = vmc_disk_format_names();
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "Disk “%s” cannot be opened: “%s” is not a format of disks; give %s", params->path,
+                    _("Disk “%s” cannot be opened: “%s” is not a format of disks; give %s"), params->path,
                     params->format, names);
         return NULL;
     }

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/format.h"
 #include "vmcore/error.h"
 
@@ -20,8 +21,10 @@ static bool check_kind(const char *path, const struct stat *st, GError **error)
     if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "“%s” is %s: a disk must be an image file or a block device", path,
-                S_ISDIR(st->st_mode) ? "a directory" : "not a disk");
+                S_ISDIR(st->st_mode)
+                    ? _("“%s” is a directory: a disk must be an image file or a block device")
+                    : _("“%s” is not a disk: a disk must be an image file or a block device"),
+                path);
     return false;
 }
 
@@ -29,14 +32,14 @@ bool vmc_disk_file_failed(const char *path, bool readonly, int err, GError **err
 {
     if (err == EBUSY)
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” is in use by this computer: unmount it, or attach it read-only", path);
+                    _("Disk “%s” is in use by this computer: unmount it, or attach it read-only"), path);
     else if (!readonly && (err == EACCES || err == EPERM || err == EROFS))
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be opened for writing: %s; make it writable, or attach it read-only",
+                    _("Disk “%s” cannot be opened for writing: %s; make it writable, or attach it read-only"),
                     path, g_strerror(err));
     else
         g_set_error(error, VMC_ERROR, err == ENOENT || err == ENOTDIR ? VMC_ERROR_CONFIG : VMC_ERROR_RESOURCE,
-                    "Disk “%s” cannot be opened: %s", path, g_strerror(err));
+                    _("Disk “%s” cannot be opened: %s"), path, g_strerror(err));
     return false;
 }
 
@@ -66,15 +69,16 @@ static bool lock_file(int fd, const char *path, bool readonly, GError **error)
     if (!fcntl(fd, F_OFD_SETLK, &lock))
         return true;
     if (errno == EAGAIN || errno == EACCES)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Disk “%s” is in use by another virtual machine: stop that one first, or attach the disk "
-                    "read-only to both",
-                    path);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_RESOURCE,
+            _("Disk “%s” is in use by another virtual machine: stop that one first, or attach the disk "
+              "read-only to both"),
+            path);
     else
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_RESOURCE,
-            "Disk “%s” cannot be locked against use by another virtual machine (%s): move it to a file "
-            "system with locks",
+            _("Disk “%s” cannot be locked against use by another virtual machine (%s): move it to a file "
+              "system with locks"),
             path, g_strerror(errno));
     return false;
 }

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/create.h"
 #include "block/format.h"
 #include "block/layers.h"
@@ -27,7 +28,8 @@
 
 static bool failed(GError **error, const char *path, int err)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "“%s” cannot be written to: %s", path, g_strerror(err));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("“%s” cannot be written to: %s"), path,
+                g_strerror(err));
     return false;
 }
 
@@ -118,7 +120,7 @@ static bool write_index(const char *path, GKeyFile *index, GError **error)
     if (g_file_set_contents_full(file, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
                                  0666, &why))
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "“%s” cannot be written to: %s", file, why->message);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("“%s” cannot be written to: %s"), file, why->message);
     g_error_free(why);
     return false;
 }
@@ -229,7 +231,7 @@ static const VmcSnapshot *find_or_say(GPtrArray *list, const char *path, const c
     const VmcSnapshot *snapshot = find(list, name);
 
     if (!snapshot)
-        refused(error, "Disk “%s” has no snapshot “%s”", path, name);
+        refused(error, _("Disk “%s” has no snapshot “%s”"), path, name);
     return snapshot;
 }
 
@@ -258,7 +260,7 @@ static Qcow2 *make_top(const char *path, const char *layer, uint64_t size, char 
         return NULL;
     }
     if (!S_ISREG(st.st_mode)) {
-        refused(error, "“%s” is not the disk's own name: give the file it points at", path);
+        refused(error, _("“%s” is not the disk's own name: give the file it points at"), path);
         return NULL;
     }
     if (!vmc_disk_create_temporary(path, "qcow2", &params, temporary, error))
@@ -291,13 +293,13 @@ static bool check_name(const char *path, const char *name, GError **error)
     g_autoptr(GPtrArray) list = NULL;
 
     if (!*name || strlen(name) > NAME_LENGTH || !g_utf8_validate(name, -1, NULL) || strpbrk(name, "\n\r"))
-        return refused(error, "“%s” cannot be the name of a snapshot: give one line of at most %u bytes",
+        return refused(error, _("“%s” cannot be the name of a snapshot: give one line of at most %u bytes"),
                        name, NAME_LENGTH);
     list = vmc_snapshots_list(path, error);
     if (!list)
         return false;
     if (find(list, name))
-        return refused(error, "Disk “%s” already has a snapshot “%s”; choose another name", path, name);
+        return refused(error, _("Disk “%s” already has a snapshot “%s”; choose another name"), path, name);
     return true;
 }
 
@@ -322,7 +324,7 @@ static bool exchange(const char *path, const char *layer, const char *temporary,
         int err = errno;
         if (err == EPERM || err == EOPNOTSUPP || err == EMLINK)
             return refused(
-                error, "Snapshots of disk “%s” need a file system with hard links: move it to another one",
+                error, _("Snapshots of disk “%s” need a file system with hard links: move it to another one"),
                 path);
         return failed(error, layer, err);
     }
@@ -404,9 +406,10 @@ bool vmc_disk_take_snapshot(VmcDisk *disk, const char *name, GError **error)
     Qcow2Disk *own = (Qcow2Disk *)disk;
 
     if (strcmp(disk->ops->name, "qcow2") != 0)
-        return refused(error, "Disk “%s” is not a qcow2 image, and only these have snapshots", disk->path);
+        return refused(error, _("Disk “%s” is not a qcow2 image, and only these have snapshots"), disk->path);
     if (disk->readonly)
-        return refused(error, "Disk “%s” is read-only: there is nothing to take a snapshot of", disk->path);
+        return refused(error, _("Disk “%s” is read-only: there is nothing to take a snapshot of"),
+                       disk->path);
     if (!check_name(disk->path, name, error))
         return false;
     Qcow2 *top = take(own->q, disk->path, name, error);
@@ -559,8 +562,9 @@ static bool check_clones(const char *path, const VmcSnapshot *snapshot, GError *
 
     if (!clones)
         return false;
-    return !clones[0] || refused(error, "The snapshot “%s” cannot be deleted: the linked clone “%s” needs it",
-                                 snapshot->name, clones[0]);
+    return !clones[0] ||
+           refused(error, _("The snapshot “%s” cannot be deleted: the linked clone “%s” needs it"),
+                   snapshot->name, clones[0]);
 }
 
 bool vmc_snapshot_delete(const char *path, const char *name, GError **error)
@@ -648,10 +652,11 @@ bool vmc_disk_clone(const char *path, const char *format, const char *snapshot_n
 
     if (strcmp(format, "qcow2") != 0)
         return snapshot_name
-                   ? refused(error, "Disk “%s” is not a qcow2 image, and only these have snapshots", path)
+                   ? refused(error, _("Disk “%s” is not a qcow2 image, and only these have snapshots"), path)
                    : clone_raw(path, to, error);
     if (!access(to, F_OK))
-        return refused(error, "Disk “%s” is there already: choose another name, or move that one away", to);
+        return refused(error, _("Disk “%s” is there already: choose another name, or move that one away"),
+                       to);
     if (!snapshot_name) {
         g_autofree char *base = g_path_get_basename(to);
         name = g_strdup_printf("Clone %.150s", base);

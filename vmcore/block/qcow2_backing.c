@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/format.h"
 #include "block/layers.h"
 #include "block/qcow2.h"
@@ -24,11 +25,11 @@ static bool check_loop(const Qcow2 *q, const struct stat *st, const Qcow2Above *
 
     for (; above; above = above->above, depth++)
         if (above->dev == st->st_dev && above->ino == st->st_ino)
-            return vmc_qcow2_damaged(q, error, "the image below it, “%s”, is one that lies above",
+            return vmc_qcow2_damaged(q, error, _("the image below it, “%s”, is one that lies above"),
                                      q->backing_path);
     if (depth < DEPTH_MAX)
         return true;
-    return vmc_qcow2_damaged(q, error, "more than %u images lie below each other; merge some of them",
+    return vmc_qcow2_damaged(q, error, _("more than %u images lie below each other; merge some of them"),
                              DEPTH_MAX);
 }
 
@@ -70,13 +71,13 @@ bool vmc_qcow2_open_backing(Qcow2 *q, const VmcDiskOpen *params, const Qcow2Abov
         return true;
     if (!params->backing && !is_own_layer(q))
         return vmc_qcow2_damaged(
-            q, error, "it lies on top of another image, “%s”, and may only be used where that is allowed",
+            q, error, _("it lies on top of another image, “%s”, and may only be used where that is allowed"),
             q->backing_path);
     if (!q->backing_format)
         return vmc_qcow2_damaged(
             q, error,
-            "it does not say which format the image below it, “%s”, has; set it with “qemu-img rebase "
-            "-u -b FILE -F raw” or “-F qcow2”",
+            _("it does not say which format the image below it, “%s”, has; set it with “qemu-img rebase "
+              "-u -b FILE -F raw” or “-F qcow2”"),
             q->backing_path);
     g_autofree char *path = vmc_qcow2_backing_path(q->path, q->backing_path);
     q->backing = open_below(q, path, params->backing, above, &why);
@@ -84,8 +85,12 @@ bool vmc_qcow2_open_backing(Qcow2 *q, const VmcDiskOpen *params, const Qcow2Abov
         return true;
     if (why->code == VMC_ERROR_IMAGE && strstr(why->message, path))
         g_propagate_error(error, why);
-    else
-        g_propagate_prefixed_error(error, why, "Disk “%s” lies on top of another image: ", q->path);
+    else {
+        /* Translators: the second is a sentence: what is wrong with the image below. */
+        g_set_error(error, why->domain, why->code, _("Disk “%s” lies on top of another image: %s"), q->path,
+                    why->message);
+        g_error_free(why);
+    }
     return false;
 }
 
@@ -139,12 +144,12 @@ static uint64_t place_name(const Qcow2Header *h, uint64_t from, uint64_t length,
 
 static bool header_full(const Qcow2 *q, GError **error)
 {
-    return vmc_qcow2_damaged(q, error, "there is no room in its header to name another image below it");
+    return vmc_qcow2_damaged(q, error, _("there is no room in its header to name another image below it"));
 }
 
 static bool write_failed(const Qcow2 *q, int err, GError **error)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Disk “%s” cannot be written to: %s", q->path,
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Disk “%s” cannot be written to: %s"), q->path,
                 g_strerror(-err));
     return false;
 }

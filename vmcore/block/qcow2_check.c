@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "block/qcow2.h"
 
 /* Files of up to so many clusters are counted, in 4 bytes each. */
@@ -120,7 +121,7 @@ static bool count_all(Count *count, GError **error)
         if (q->l1.entries[i])
             find_shared(count, q->l1.entries[i]);
     return !count->err ||
-           vmc_qcow2_damaged(q, error, "its tables cannot be read: %s", g_strerror(-count->err));
+           vmc_qcow2_damaged(q, error, _("its tables cannot be read: %s"), g_strerror(-count->err));
 }
 
 static int compare(Count *count, bool repair, Qcow2Check *result)
@@ -166,20 +167,22 @@ bool vmc_qcow2_check(Qcow2 *q, bool repair, Qcow2Check *result, GError **error)
 
     memset(result, 0, sizeof(*result));
     if (count.n > CLUSTERS_MAX)
-        return vmc_qcow2_damaged(q, error, "it is too large to be checked here; use “qemu-img check -r all”");
+        return vmc_qcow2_damaged(q, error,
+                                 _("it is too large to be checked here; use “qemu-img check -r all”"));
     count.refs = g_try_new0(uint32_t, count.n);
     if (!count.refs)
-        return vmc_qcow2_damaged(q, error, "there is not enough memory to check it");
+        return vmc_qcow2_damaged(q, error, _("there is not enough memory to check it"));
     bool good = count_all(&count, error);
     if (good && count.shared) {
         good = vmc_qcow2_damaged(q, error,
-                                 "%" G_GUINT64_FORMAT
-                                 " of its clusters are used twice; repair it with “qemu-img check -r all”, "
-                                 "or attach it read-only",
+                                 _("%" PRIu64
+                                   " of its clusters are used twice; repair it with “qemu-img check -r all”, "
+                                   "or attach it read-only"),
                                  count.shared);
     } else if (good) {
         int err = compare(&count, repair, result);
-        good = !err || vmc_qcow2_damaged(q, error, "its refcounts cannot be put right: %s", g_strerror(-err));
+        good =
+            !err || vmc_qcow2_damaged(q, error, _("its refcounts cannot be put right: %s"), g_strerror(-err));
     }
     g_free(count.refs);
     return good;

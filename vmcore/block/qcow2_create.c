@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/format.h"
 #include "block/qcow2.h"
 #include "vmcore/error.h"
@@ -78,7 +79,7 @@ static int write_refcounts(int fd, const Layout *l)
 
 static bool config_error(GError **error, const char *path, const char *what)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "Disk “%s” cannot be made: %s", path, what);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("Disk “%s” cannot be made: %s"), path, what);
     return false;
 }
 
@@ -89,11 +90,11 @@ bool vmc_qcow2_create(int fd, const char *path, const VmcDiskCreate *params, GEr
     if (l.cluster_size & (l.cluster_size - 1) || l.cluster_size >> QCOW2_CLUSTER_BITS_MIN == 0 ||
         l.cluster_size >> QCOW2_CLUSTER_BITS_MAX > 1)
         return config_error(error, path,
-                            "its clusters must have a power of two of bytes, from 512 to 2097152");
+                            _("its clusters must have a power of two of bytes, from 512 to 2097152"));
     lay_out(&l, params->size);
     if (l.l1_entries * sizeof(uint64_t) > QCOW2_L1_BYTES_MAX)
         return config_error(error, path,
-                            "it is too large for its clusters; make them, or the disk, another size");
+                            _("it is too large for its clusters; make them, or the disk, another size"));
     Qcow2Header header = {
         .magic = GUINT32_TO_BE(QCOW2_MAGIC),
         .version = GUINT32_TO_BE(3),
@@ -107,13 +108,14 @@ bool vmc_qcow2_create(int fd, const char *path, const VmcDiskCreate *params, GEr
     };
     g_autofree uint8_t *cluster = g_malloc(l.cluster_size);
     if (!vmc_qcow2_format_header(cluster, l.cluster_size, &header, params->backing, params->backing_format))
-        return config_error(error, path, "the name of the image below it is too long");
+        return config_error(error, path, _("the name of the image below it is too long"));
     int err = ftruncate(fd, (off_t)(l.end * l.cluster_size)) ? -errno : write_refcounts(fd, &l);
     if (!err)
         err = write_all(fd, cluster, l.cluster_size, 0);
     if (!err)
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Disk “%s” cannot be made: %s", path, g_strerror(-err));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Disk “%s” cannot be made: %s"), path,
+                g_strerror(-err));
     return false;
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "block/qcow2.h"
 #include "vmcore/error.h"
 
@@ -17,7 +18,7 @@ bool vmc_qcow2_damaged(const Qcow2 *q, GError **error, const char *format, ...)
     va_start(args, format);
     g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
-    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "Disk “%s” cannot be used: %s", q->path, what);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("Disk “%s” cannot be used: %s"), q->path, what);
     return false;
 }
 
@@ -57,7 +58,8 @@ static bool refuse_feature(const Qcow2 *q, const uint8_t *names, size_t names_le
         g_snprintf(name, sizeof(name), "number %u", bit);
     return vmc_qcow2_damaged(
         q, error,
-        "it has the feature “%s”, which is not supported; convert it with “qemu-img convert -O qcow2”", name);
+        _("it has the feature “%s”, which is not supported; convert it with “qemu-img convert -O qcow2”"),
+        name);
 }
 
 static bool check_features(const Qcow2 *q, const uint8_t *names, size_t names_length, GError **error)
@@ -69,8 +71,8 @@ static bool check_features(const Qcow2 *q, const uint8_t *names, size_t names_le
     if (q->incompatible & QCOW2_INCOMPAT_CORRUPT && !q->readonly)
         return vmc_qcow2_damaged(
             q, error,
-            "it is marked as corrupt, so that it can only be read; repair it with “qemu-img check -r "
-            "all”, or attach it read-only");
+            _("it is marked as corrupt, so that it can only be read; repair it with “qemu-img check -r "
+              "all”, or attach it read-only"));
     return true;
 }
 
@@ -96,11 +98,12 @@ static bool take_extension(Qcow2 *q, uint32_t type, const uint8_t *data, uint32_
         break;
     case QCOW2_EXT_ENCRYPTION:
         return vmc_qcow2_damaged(
-            q, error, "it is encrypted (LUKS), which is not supported; convert it with “qemu-img convert”");
+            q, error,
+            _("it is encrypted (LUKS), which is not supported; convert it with “qemu-img convert”"));
     case QCOW2_EXT_DATA_FILE:
         return vmc_qcow2_damaged(
             q, error,
-            "its data is in another file, which is not supported; convert it with “qemu-img convert”");
+            _("its data is in another file, which is not supported; convert it with “qemu-img convert”"));
     default:
         found->unknown = true;
     }
@@ -120,7 +123,7 @@ static bool read_extensions(Qcow2 *q, const uint8_t *cluster, uint64_t at, uint6
         if (type == QCOW2_EXT_END)
             return true;
         if (length > end - at)
-            return vmc_qcow2_damaged(q, error, "a header extension is longer than the header");
+            return vmc_qcow2_damaged(q, error, _("a header extension is longer than the header"));
         if (!take_extension(q, type, cluster + at, length, found, error))
             return false;
         at += ((uint64_t)length + 7) / 8 * 8;
@@ -146,17 +149,19 @@ static bool check_geometry(Qcow2 *q, const Qcow2Header *h, GError **error)
 
     q->size = GUINT64_FROM_BE(h->size) / VMC_DISK_SECTOR * VMC_DISK_SECTOR;
     if (!q->size)
-        return vmc_qcow2_damaged(q, error, "it has no room: a disk has at least %u bytes", VMC_DISK_SECTOR);
+        return vmc_qcow2_damaged(q, error, _("it has no room: a disk has at least %u bytes"),
+                                 VMC_DISK_SECTOR);
     if (l1_bytes > QCOW2_L1_BYTES_MAX || q->size / span + (q->size % span != 0) > q->l1.n)
-        return vmc_qcow2_damaged(q, error, "its L1 table does not have the size that belongs to the disk's");
+        return vmc_qcow2_damaged(q, error,
+                                 _("its L1 table does not have the size that belongs to the disk's"));
     if (!place_fits(q, q->l1.offset, l1_bytes))
-        return vmc_qcow2_damaged(q, error, "its L1 table does not lie in the file");
+        return vmc_qcow2_damaged(q, error, _("its L1 table does not lie in the file"));
     if (!q->reftable.clusters || q->reftable.clusters > QCOW2_REFTABLE_BYTES_MAX >> q->cluster_bits ||
         !place_fits(q, q->reftable.offset, q->reftable.clusters << q->cluster_bits))
-        return vmc_qcow2_damaged(q, error, "its refcount table does not lie in the file");
+        return vmc_qcow2_damaged(q, error, _("its refcount table does not lie in the file"));
     if (q->n_snapshots > QCOW2_SNAPSHOTS_MAX ||
         (q->n_snapshots && !place_fits(q, q->snapshots_offset, sizeof(Qcow2SnapshotEntry))))
-        return vmc_qcow2_damaged(q, error, "its table of snapshots does not lie in the file");
+        return vmc_qcow2_damaged(q, error, _("its table of snapshots does not lie in the file"));
     return true;
 }
 
@@ -165,11 +170,11 @@ static bool take_fields(Qcow2 *q, const Qcow2Header *h, uint32_t *header_length,
     q->version = GUINT32_FROM_BE(h->version);
     q->cluster_bits = GUINT32_FROM_BE(h->cluster_bits);
     if (q->version != 2 && q->version != 3)
-        return vmc_qcow2_damaged(q, error, "it is of version %u of qcow2; only 2 and 3 are supported",
+        return vmc_qcow2_damaged(q, error, _("it is of version %u of qcow2; only 2 and 3 are supported"),
                                  q->version);
     if (q->cluster_bits < QCOW2_CLUSTER_BITS_MIN || q->cluster_bits > QCOW2_CLUSTER_BITS_MAX)
         return vmc_qcow2_damaged(q, error,
-                                 "its clusters have 2 to the power of %u bytes, but 9 to 21 is possible",
+                                 _("its clusters have 2 to the power of %u bytes, but 9 to 21 is possible"),
                                  q->cluster_bits);
     q->cluster_size = 1ull << q->cluster_bits;
     q->l2_bits = q->cluster_bits - 3;
@@ -184,9 +189,9 @@ static bool take_fields(Qcow2 *q, const Qcow2Header *h, uint32_t *header_length,
     }
     if (*header_length % 8 || *header_length > q->cluster_size ||
         *header_length < (q->version == 3 ? QCOW2_V3_HEADER_LENGTH : QCOW2_V2_HEADER_LENGTH))
-        return vmc_qcow2_damaged(q, error, "its header cannot have %u bytes", *header_length);
+        return vmc_qcow2_damaged(q, error, _("its header cannot have %u bytes"), *header_length);
     if (q->refcount_order > QCOW2_REFCOUNT_ORDER_MAX)
-        return vmc_qcow2_damaged(q, error, "its refcounts cannot have 2 to the power of %u bits",
+        return vmc_qcow2_damaged(q, error, _("its refcounts cannot have 2 to the power of %u bits"),
                                  q->refcount_order);
     q->refblock_bits = q->cluster_bits + 3 - q->refcount_order;
     q->compression_type = *header_length > QCOW2_V3_HEADER_LENGTH ? h->compression_type : 0;
@@ -208,10 +213,12 @@ static bool check_crypt(const Qcow2 *q, const Qcow2Header *h, GError **error)
     if (!method)
         return true;
     return vmc_qcow2_damaged(
-        q, error, "it is encrypted (%s), which is not supported; convert it with “qemu-img convert”",
-        method == 1   ? "AES"
-        : method == 2 ? "LUKS"
-                      : "in a way we do not know");
+        q, error,
+        method == 1 ? _("it is encrypted (AES), which is not supported; convert it with “qemu-img convert”")
+        : method == 2
+            ? _("it is encrypted (LUKS), which is not supported; convert it with “qemu-img convert”")
+            : _("it is encrypted in a way we do not know, which is not supported; convert it with “qemu-img "
+                "convert”"));
 }
 
 static bool check_compression(const Qcow2 *q, GError **error)
@@ -221,7 +228,7 @@ static bool check_compression(const Qcow2 *q, GError **error)
     if (q->compression_type <= 1 && other == (q->compression_type != 0))
         return true;
     return vmc_qcow2_damaged(
-        q, error, "its clusters are compressed in way number %u, but only zlib and zstd are supported",
+        q, error, _("its clusters are compressed in way number %u, but only zlib and zstd are supported"),
         q->compression_type);
 }
 
@@ -234,7 +241,7 @@ static bool take_backing_name(Qcow2 *q, const Qcow2Header *h, const uint8_t *clu
         return true;
     if (length > QCOW2_BACKING_NAME_MAX || __builtin_add_overflow(offset, length, &end) ||
         end > q->cluster_size)
-        return vmc_qcow2_damaged(q, error, "the name of the image below it does not lie in the header");
+        return vmc_qcow2_damaged(q, error, _("the name of the image below it does not lie in the header"));
     q->backing_path = g_strndup((const char *)cluster + offset, length);
     return true;
 }
@@ -247,15 +254,16 @@ bool vmc_qcow2_read_header(Qcow2 *q, GError **error)
     int err = vmc_qcow2_pread(q, 0, &h, sizeof(h));
 
     if (err)
-        return vmc_qcow2_damaged(q, error, "it cannot be read: %s", g_strerror(-err));
+        return vmc_qcow2_damaged(q, error, _("it cannot be read: %s"), g_strerror(-err));
     if (q->file_end < QCOW2_V2_HEADER_LENGTH || GUINT32_FROM_BE(h.magic) != QCOW2_MAGIC)
-        return vmc_qcow2_damaged(q, error, "it is not a qcow2 image; say which format it has, such as raw");
+        return vmc_qcow2_damaged(q, error,
+                                 _("it is not a qcow2 image; say which format it has, such as raw"));
     if (!take_fields(q, &h, &header_length, error))
         return false;
     g_autofree uint8_t *cluster = g_malloc(q->cluster_size);
     err = vmc_qcow2_pread(q, 0, cluster, q->cluster_size);
     if (err)
-        return vmc_qcow2_damaged(q, error, "it cannot be read: %s", g_strerror(-err));
+        return vmc_qcow2_damaged(q, error, _("it cannot be read: %s"), g_strerror(-err));
     uint64_t end = GUINT64_FROM_BE(h.backing_file_offset);
     if (!end || end > q->cluster_size)
         end = q->cluster_size;

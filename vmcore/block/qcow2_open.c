@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/format.h"
 #include "block/qcow2.h"
 #include "vmcore/error.h"
@@ -21,14 +22,14 @@
 
 /* ---- tables ---- */
 
-static bool read_array(Qcow2 *q, Qcow2Array *array, const char *what, GError **error)
+static bool read_array(Qcow2 *q, Qcow2Array *array, const char *sentence, GError **error)
 {
     array->entries = g_try_malloc0(MAX(array->n, 1) * sizeof(uint64_t));
     int err = array->entries ? vmc_qcow2_pread(q, array->offset, array->entries, array->n * sizeof(uint64_t))
                              : -ENOMEM;
 
     if (err)
-        return vmc_qcow2_damaged(q, error, "its %s cannot be read: %s", what, g_strerror(-err));
+        return vmc_qcow2_damaged(q, error, _(sentence), g_strerror(-err));
     for (uint64_t i = 0; i < array->n; i++)
         array->entries[i] = GUINT64_FROM_BE(array->entries[i]);
     return true;
@@ -58,10 +59,10 @@ static bool table_fits(const Qcow2 *q, uint64_t entry)
            offset < q->file_end;
 }
 
-static bool overlap(const Qcow2 *q, GError **error, const char *what)
+/* `sentence` says of what. */
+static bool overlap(const Qcow2 *q, GError **error, const char *sentence)
 {
-    return vmc_qcow2_damaged(q, error, "%s lies where something else does; see what “qemu-img check” says",
-                             what);
+    return vmc_qcow2_damaged(q, error, "%s", sentence);
 }
 
 static bool claim_l1(Qcow2 *q, GError **error)
@@ -71,10 +72,11 @@ static bool claim_l1(Qcow2 *q, GError **error)
         if (!entry)
             continue;
         if (!(entry & QCOW2_OFFSET) || !table_fits(q, entry))
-            return vmc_qcow2_damaged(
-                q, error, "entry %" G_GUINT64_FORMAT " of its L1 table points outside the file", i);
+            return vmc_qcow2_damaged(q, error, _("entry %" PRIu64 " of its L1 table points outside the file"),
+                                     i);
         if (!claim(q, entry & QCOW2_OFFSET, 1, QCOW2_USE_L2))
-            return overlap(q, error, "an L2 table");
+            return overlap(q, error,
+                           _("an L2 table lies where something else does; see what “qemu-img check” says"));
     }
     return true;
 }
@@ -86,10 +88,12 @@ static bool claim_refblocks(Qcow2 *q, GError **error)
         if (!entry)
             continue;
         if (entry & (q->cluster_size - 1) || entry >= q->file_end)
-            return vmc_qcow2_damaged(
-                q, error, "entry %" G_GUINT64_FORMAT " of its refcount table points outside the file", i);
+            return vmc_qcow2_damaged(q, error,
+                                     _("entry %" PRIu64 " of its refcount table points outside the file"), i);
         if (!claim(q, entry, 1, QCOW2_USE_REFBLOCK))
-            return overlap(q, error, "a refcount block");
+            return overlap(
+                q, error,
+                _("a refcount block lies where something else does; see what “qemu-img check” says"));
     }
     return true;
 }
@@ -115,24 +119,31 @@ static bool claim_snapshots(Qcow2 *q, GError **error)
         return true;
     if (!vmc_qcow2_walk_snapshots(q, claim_snapshot_l1, claim_snapshot_l2, q, &why)) {
         if (!why)
-            return overlap(q, error, "a table of a snapshot");
+            return overlap(
+                q, error,
+                _("a table of a snapshot lies where something else does; see what “qemu-img check” says"));
         g_propagate_error(error, why);
         return false;
     }
     uint64_t clusters = (q->snapshots_bytes + q->cluster_size - 1) >> q->cluster_bits;
     return claim(q, q->snapshots_offset, clusters, QCOW2_USE_SNAPSHOTS) ||
-           overlap(q, error, "the table of snapshots");
+           overlap(
+               q, error,
+               _("the table of snapshots lies where something else does; see what “qemu-img check” says"));
 }
 
 static bool read_tables(Qcow2 *q, GError **error)
 {
-    if (!read_array(q, &q->l1, "L1 table", error) || !read_array(q, &q->reftable, "refcount table", error))
+    if (!read_array(q, &q->l1, N_("its L1 table cannot be read: %s"), error) ||
+        !read_array(q, &q->reftable, N_("its refcount table cannot be read: %s"), error))
         return false;
     vmc_qcow2_set_use(q, 0, 1, QCOW2_USE_HEADER);
     if (!claim(q, q->l1.offset, q->l1.clusters, QCOW2_USE_L1))
-        return overlap(q, error, "its L1 table");
+        return overlap(q, error,
+                       _("its L1 table lies where something else does; see what “qemu-img check” says"));
     if (!claim(q, q->reftable.offset, q->reftable.clusters, QCOW2_USE_REFTABLE))
-        return overlap(q, error, "its refcount table");
+        return overlap(
+            q, error, _("its refcount table lies where something else does; see what “qemu-img check” says"));
     if (!claim_l1(q, error))
         return false;
     /* Readers need no more than that. */
@@ -152,7 +163,7 @@ static bool walk_snapshot(Qcow2 *q, const Qcow2SnapshotEntry *s, uint64_t *entri
         return true;
     if (offset & (q->cluster_size - 1) || !offset || n > *entries_left ||
         __builtin_add_overflow(offset, n * sizeof(uint64_t), &end) || end > q->file_end + q->cluster_size)
-        return vmc_qcow2_damaged(q, error, "the L1 table of a snapshot does not lie in the file");
+        return vmc_qcow2_damaged(q, error, _("the L1 table of a snapshot does not lie in the file"));
     *entries_left -= n;
     if (!l1(data, offset, n))
         return false;
@@ -160,11 +171,11 @@ static bool walk_snapshot(Qcow2 *q, const Qcow2SnapshotEntry *s, uint64_t *entri
         uint64_t here = MIN(n - i, G_N_ELEMENTS(table));
         int err = vmc_qcow2_pread(q, offset + i * sizeof(*table), table, here * sizeof(*table));
         if (err)
-            return vmc_qcow2_damaged(q, error, "a snapshot cannot be read: %s", g_strerror(-err));
+            return vmc_qcow2_damaged(q, error, _("a snapshot cannot be read: %s"), g_strerror(-err));
         for (uint64_t k = 0; k < here; k++) {
             uint64_t entry = GUINT64_FROM_BE(table[k]);
             if (entry && (!(entry & QCOW2_OFFSET) || !table_fits(q, entry)))
-                return vmc_qcow2_damaged(q, error, "an L1 table of a snapshot points outside the file");
+                return vmc_qcow2_damaged(q, error, _("an L1 table of a snapshot points outside the file"));
             if (entry && !l2(data, entry))
                 return false;
         }
@@ -180,14 +191,14 @@ bool vmc_qcow2_walk_snapshots(Qcow2 *q, bool (*l1)(void *data, uint64_t offset, 
     for (uint32_t i = 0; i < q->n_snapshots; i++) {
         Qcow2SnapshotEntry s;
         if (at > q->file_end || vmc_qcow2_pread(q, at, &s, sizeof(s)))
-            return vmc_qcow2_damaged(q, error, "its table of snapshots does not lie in the file");
+            return vmc_qcow2_damaged(q, error, _("its table of snapshots does not lie in the file"));
         if (!walk_snapshot(q, &s, &entries_left, l1, l2, data, error))
             return false;
         uint64_t length = sizeof(s) + (uint64_t)GUINT32_FROM_BE(s.extra_size) + GUINT16_FROM_BE(s.id_length) +
                           GUINT16_FROM_BE(s.name_length);
         at += (length + 7) / 8 * 8;
         if (at - q->snapshots_offset > (64u << 20))
-            return vmc_qcow2_damaged(q, error, "its table of snapshots is too large");
+            return vmc_qcow2_damaged(q, error, _("its table of snapshots is too large"));
     }
     q->snapshots_bytes = at - q->snapshots_offset;
     return true;
@@ -207,9 +218,9 @@ static bool inspect(Qcow2 *q, GError **error)
     if (!result.corruptions || dirty)
         return true;
     return vmc_qcow2_damaged(q, error,
-                             "%" G_GUINT64_FORMAT
-                             " of its clusters are used by more than its refcounts say; repair it with "
-                             "“qemu-img check -r all”, or attach it read-only",
+                             _("%" PRIu64
+                               " of its clusters are used by more than its refcounts say; repair it with "
+                               "“qemu-img check -r all”, or attach it read-only"),
                              result.corruptions);
 }
 
@@ -221,7 +232,7 @@ static bool start(Qcow2 *q, const VmcDiskOpen *params, const Qcow2Above *above, 
         return vmc_disk_file_failed(q->path, q->readonly, errno, error);
     if (!S_ISREG(st.st_mode)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is a block device: a qcow2 image must be a file", q->path);
+                    _("“%s” is a block device: a qcow2 image must be a file"), q->path);
         return false;
     }
     q->file_end = q->trim_to = (uint64_t)st.st_size;

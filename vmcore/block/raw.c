@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "block/format.h"
 #include "vmcore/error.h"
 
@@ -224,7 +225,7 @@ static bool measure(RawDisk *raw, const char *path, GError **error)
     if (raw->disk.size)
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "Disk “%s” has no room: %" G_GUINT64_FORMAT " bytes, but a disk has at least %u", path, size,
+                _("Disk “%s” has no room: %" PRIu64 " bytes, but a disk has at least %u"), path, size,
                 VMC_DISK_SECTOR);
     return false;
 }
@@ -254,8 +255,8 @@ static bool raw_create(int fd, const char *path, const VmcDiskCreate *params, GE
 {
     if (!ftruncate(fd, (off_t)params->size))
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Disk “%s” cannot have %" G_GUINT64_FORMAT " bytes: %s",
-                path, params->size, g_strerror(errno));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Disk “%s” cannot have %" PRIu64 " bytes: %s"), path,
+                params->size, g_strerror(errno));
     return false;
 }
 

@@ -1,5 +1,6 @@
 /* What the user is told of a disk; see report.h. */
 #include "block/report.h"
+#include "base/i18n.h"
 
 #include <errno.h>
 
@@ -12,10 +13,23 @@ const char *vmc_disk_name(const VmcDisk *disk)
 
 void vmc_disk_report_error(VmcDiskReport *report, VmcBlockOp op, uint64_t offset, int error)
 {
-    static const char *const doing[] = {
-        [VMC_BLOCK_READ] = "Reading from",       [VMC_BLOCK_WRITE] = "Writing to",
-        [VMC_BLOCK_FLUSH] = "Flushing",          [VMC_BLOCK_DISCARD] = "Discarding on",
-        [VMC_BLOCK_WRITE_ZEROES] = "Zeroing on",
+    /* Translators: the disk, where in it, and why. */
+    static const char *const sentences[] = {
+        [VMC_BLOCK_READ] =
+            N_("Reading from disk “%s” failed at byte %" PRIu64 ": %s; the guest was told, look after "
+               "the file or device"),
+        [VMC_BLOCK_WRITE] =
+            N_("Writing to disk “%s” failed at byte %" PRIu64 ": %s; the guest was told, look after "
+               "the file or device"),
+        [VMC_BLOCK_FLUSH] =
+            N_("Flushing disk “%s” failed at byte %" PRIu64 ": %s; the guest was told, look after "
+               "the file or device"),
+        [VMC_BLOCK_DISCARD] =
+            N_("Discarding on disk “%s” failed at byte %" PRIu64 ": %s; the guest was told, look "
+               "after the file or device"),
+        [VMC_BLOCK_WRITE_ZEROES] =
+            N_("Zeroing on disk “%s” failed at byte %" PRIu64 ": %s; the guest was told, "
+               "look after the file or device"),
     };
     uint64_t now = vmc_now_ns();
 
@@ -25,17 +39,17 @@ void vmc_disk_report_error(VmcDiskReport *report, VmcBlockOp op, uint64_t offset
         report->unreported++;
         return;
     }
-    g_autofree char *more =
-        report->unreported
-            ? g_strdup_printf(" (and %u more errors since the last report)", report->unreported)
-            : g_strdup("");
-    g_autofree char *line =
-        g_strdup_printf("%s disk “%s” failed at byte %" G_GUINT64_FORMAT
-                        ": %s%s; the guest was told, look after the file or device",
-                        doing[op], vmc_disk_name(report->disk), offset, g_strerror(-error), more);
+    g_autofree char *line = NULL;
+    g_autofree char *first =
+        g_strdup_printf(_(sentences[op]), vmc_disk_name(report->disk), offset, g_strerror(-error));
+    if (report->unreported)
+        /* Translators: a sentence about an error, and how many more there were. */
+        line = g_strdup_printf(ngettext("%s (and %u more error since the last report)",
+                                        "%s (and %u more errors since the last report)", report->unreported),
+                               first, report->unreported);
     report->reported = now;
     report->unreported = 0;
-    report->hooks->log(report->hooks->opaque, line);
+    report->hooks->log(report->hooks->opaque, line ? line : first);
 }
 
 bool vmc_disk_ask_for_room(VmcDiskReport *report, int error)
@@ -45,9 +59,9 @@ bool vmc_disk_ask_for_room(VmcDiskReport *report, int error)
     if (report->asked)
         return true;
     report->asked = true;
-    g_autofree char *why = g_strdup_printf("Disk “%s” has no room on this computer (%s): make room there, "
-                                           "then resume the machine, which goes on "
-                                           "as if nothing had happened",
+    g_autofree char *why = g_strdup_printf(_("Disk “%s” has no room on this computer (%s): make room there, "
+                                             "then resume the machine, which goes on "
+                                             "as if nothing had happened"),
                                            vmc_disk_name(report->disk), g_strerror(-error));
     report->hooks->attention(report->hooks->opaque, why);
     return true;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 /* Offsets in the setup header (boot.rst, "Details of Header Fields"). */
@@ -43,6 +44,30 @@ static uint64_t get(const uint8_t *bytes, unsigned offset, unsigned size)
     return value;
 }
 
+/* What is said of each kind of file. */
+static const struct BootFileWords {
+    const char *what, *unusable, *unreadable;
+} words[] = {
+    {"kernel", N_("cannot use the kernel “%s”: %s"),
+     N_("cannot read the kernel “%s” at byte %" PRIu64 ": %s")},
+    {"initrd", N_("cannot use the initrd “%s”: %s"),
+     N_("cannot read the initrd “%s” at byte %" PRIu64 ": %s")},
+    {"firmware", N_("cannot use the firmware “%s”: %s"),
+     N_("cannot read the firmware “%s” at byte %" PRIu64 ": %s")},
+    {"variable store", N_("cannot use the variable store “%s”: %s"),
+     N_("cannot read the variable store “%s” at byte %" PRIu64 ": %s")},
+    {"template for a new variable store", N_("cannot use the template for a new variable store “%s”: %s"),
+     N_("cannot read the template for a new variable store “%s” at byte %" PRIu64 ": %s")},
+};
+
+static const struct BootFileWords *words_of(const char *what)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+        if (strcmp(words[i].what, what) == 0)
+            return &words[i];
+    g_assert_not_reached();
+}
+
 int vmc_boot_file_open(const char *what, const char *path, uint64_t *size, GError **error)
 {
     /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
@@ -52,13 +77,13 @@ int vmc_boot_file_open(const char *what, const char *path, uint64_t *size, GErro
     if (fd < 0 || fstat(fd, &st) < 0)
         fault = g_strerror(errno);
     else if (S_ISDIR(st.st_mode))
-        fault = "it is a directory; give a file";
+        fault = _("it is a directory; give a file");
     else if (!S_ISREG(st.st_mode))
-        fault = "it is not a regular file";
+        fault = _("it is not a regular file");
     else if (st.st_size == 0)
-        fault = "it is empty";
+        fault = _("it is empty");
     if (fault) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot use the %s “%s”: %s", what, path, fault);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _(words_of(what)->unusable), path, fault);
         if (fd >= 0)
             close(fd);
         return -1;
@@ -75,9 +100,8 @@ bool vmc_boot_file_read(int fd, const char *what, const char *path, uint64_t off
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                        "cannot read the %s “%s” at byte %" G_GUINT64_FORMAT ": %s", what, path,
-                        offset + done, n < 0 ? g_strerror(errno) : "the file ends there");
+            g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _(words_of(what)->unreadable), path, offset + done,
+                        n < 0 ? g_strerror(errno) : _("the file ends there"));
             return false;
         }
         done += n;
@@ -89,21 +113,21 @@ bool vmc_boot_file_read(int fd, const char *what, const char *path, uint64_t off
 static const char *describe(const uint8_t *bytes)
 {
     if (!memcmp(bytes, "\177ELF", 4))
-        return "it is an ELF file, perhaps an unpacked vmlinux";
+        return _("it is an ELF file, perhaps an unpacked vmlinux");
     if (!memcmp(bytes + 0x38, "ARM\x64", 4))
-        return "it is a kernel for arm64";
+        return _("it is a kernel for arm64");
     if (bytes[0] == 0x1f && bytes[1] == 0x8b)
-        return "it is a gzip file";
+        return _("it is a gzip file");
     if (!memcmp(bytes, "070701", 6))
-        return "it is a cpio archive, perhaps the initrd";
-    return "it has no Linux setup header";
+        return _("it is a cpio archive, perhaps the initrd");
+    return _("it has no Linux setup header");
 }
 
 static void refuse(GError **error, const char *path, const char *fault)
 {
     g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                "the kernel “%s” cannot be booted: %s; give a bzImage for x86-64 such as a distribution's "
-                "/boot/vmlinuz",
+                _("the kernel “%s” cannot be booted: %s; give a bzImage for x86-64 such as a distribution's "
+                  "/boot/vmlinuz"),
                 path, fault);
 }
 
@@ -112,15 +136,15 @@ static const char *header_fault(const uint8_t *setup)
     if (get(setup, H_BOOT_FLAG, 2) != 0xaa55 || memcmp(setup + H_MAGIC, "HdrS", 4) != 0)
         return describe(setup);
     if (get(setup, H_VERSION, 2) < PROTOCOL_2_12)
-        return "its boot protocol is older than 2.12 (Linux 3.8)";
+        return _("its boot protocol is older than 2.12 (Linux 3.8)");
     if (0x202u + setup[H_JUMP] < H_END_OF_2_12)
-        return "its setup header is shorter than its version says";
+        return _("its setup header is shorter than its version says");
     if (!(setup[H_LOADFLAGS] & LOADED_HIGH))
-        return "it is a zImage, which loads below 1 MiB";
+        return _("it is a zImage, which loads below 1 MiB");
     if (!(get(setup, H_XLOADFLAGS, 2) & XLF_KERNEL_64))
-        return "it has no 64-bit entry point";
+        return _("it has no 64-bit entry point");
     if (get(setup, H_PREF_ADDRESS, 8) < LOW_MEMORY || get(setup, H_PREF_ADDRESS, 8) > G_MAXUINT32)
-        return "its preferred address is not between 1 MiB and 4 GiB";
+        return _("its preferred address is not between 1 MiB and 4 GiB");
     return NULL;
 }
 
@@ -136,19 +160,19 @@ static bool check_sizes(VmcBzImage *image, uint64_t file_size, const char *path,
     /* The size is in paragraphs, rounded up. More may follow: a signature, which is not loaded. */
     if (promised == 0 || there + 15 < promised) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                    "the kernel “%s” is not complete: its header speaks of %" G_GUINT64_FORMAT
-                    " bytes and the file has %" G_GUINT64_FORMAT "; copy or download it again",
+                    _("the kernel “%s” is not complete: its header speaks of %" PRIu64
+                      " bytes and the file has %" PRIu64 "; copy or download it again"),
                     path, image->payload_offset + promised, file_size);
         return false;
     }
     image->payload_size = MIN(promised, there);
     uint64_t compressed = get(setup, H_PAYLOAD_OFFSET, 4) + get(setup, H_PAYLOAD_LENGTH, 4);
     if (compressed > image->payload_size) {
-        refuse(error, path, "its header puts the compressed kernel beyond the end of the file");
+        refuse(error, path, _("its header puts the compressed kernel beyond the end of the file"));
         return false;
     }
     if (image->payload_size <= 0x200) {
-        refuse(error, path, "it ends before its 64-bit entry point");
+        refuse(error, path, _("it ends before its 64-bit entry point"));
         return false;
     }
     return true;
@@ -159,13 +183,13 @@ bool vmc_bzimage_read(VmcBzImage *image, int fd, const char *path, GError **erro
     struct stat st;
     memset(image, 0, sizeof *image);
     if (fstat(fd, &st) < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot read the kernel “%s”: %s", path,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("cannot read the kernel “%s”: %s"), path,
                     g_strerror(errno));
         return false;
     }
     uint64_t size = st.st_size;
     if (size < 2 * SECTOR) {
-        refuse(error, path, "it is too small to be a kernel");
+        refuse(error, path, _("it is too small to be a kernel"));
         return false;
     }
     if (!vmc_boot_file_read(fd, "kernel", path, 0, image->setup, sizeof image->setup, error))

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "boot/bzimage.h"
 #include "vmcore/error.h"
 
@@ -67,8 +68,8 @@ bool vmc_efi_find(const char *wanted, char **code, char **variables, GError **er
     }
     g_set_error_literal(
         error, VMC_ERROR, VMC_ERROR_RESOURCE,
-        "no UEFI firmware is installed; install your distribution's package of OVMF (“ovmf” on Debian "
-        "and Ubuntu, “edk2-ovmf” on Fedora and Arch), or name a file with firmware=FILE");
+        _("no UEFI firmware is installed; install your distribution's package of OVMF (“ovmf” on Debian "
+          "and Ubuntu, “edk2-ovmf” on Fedora and Arch), or name a file with firmware=FILE"));
     return false;
 }
 
@@ -76,7 +77,12 @@ bool vmc_efi_find(const char *wanted, char **code, char **variables, GError **er
 
 static bool is_no_firmware(const char *what, const char *path, const char *why, GError **error)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "the %s “%s” cannot be used: %s", what, path, why);
+    const char *sentence = strcmp(what, VARIABLE_STORE) == 0 ? _("the variable store “%s” cannot be used: %s")
+                           : strcmp(what, TEMPLATE) == 0
+                               ? _("the template for a new variable store “%s” cannot be used: %s")
+                               : _("the firmware “%s” cannot be used: %s");
+
+    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, sentence, path, why);
     return false;
 }
 
@@ -105,13 +111,13 @@ static bool check_volumes(int fd, const char *what, const char *path, uint64_t s
         if (length < VOLUME_HEADER)
             return is_no_firmware(
                 what, path,
-                at ? "it does not end with its last firmware volume: it has been cut short or added to"
-                   : "it does not begin with a firmware volume; give a file as OVMF's packages have "
-                     "them, in raw format",
+                at ? _("it does not end with its last firmware volume: it has been cut short or added to")
+                   : _("it does not begin with a firmware volume; give a file as OVMF's packages have "
+                       "them, in raw format"),
                 error);
         if (length > size - at)
             return is_no_firmware(
-                what, path, "it has been cut short: its firmware volume is longer than the file", error);
+                what, path, _("it has been cut short: its firmware volume is longer than the file"), error);
         at += length;
     }
     return true;
@@ -127,20 +133,21 @@ static bool check_reset_vector(int fd, const char *path, uint64_t size, GError *
     if (!vmc_boot_file_read(fd, "firmware", path, size - sizeof(code), code, sizeof(code), error))
         return false;
     return memcmp(code, erased, sizeof(code)) ||
-           is_no_firmware("firmware", path,
-                          "there is no code at its end, where CPUs start; give the whole file with the code, "
-                          "which has CODE in its name in OVMF's packages",
-                          error);
+           is_no_firmware(
+               "firmware", path,
+               _("there is no code at its end, where CPUs start; give the whole file with the code, "
+                 "which has CODE in its name in OVMF's packages"),
+               error);
 }
 
 static bool check_code(int fd, const char *path, uint64_t size, GError **error)
 {
     if (size > VMC_EFI_CODE_MAX)
-        return is_no_firmware("firmware", path, "it is larger than 16 MiB", error);
+        return is_no_firmware("firmware", path, _("it is larger than 16 MiB"), error);
     if (!check_volumes(fd, "firmware", path, size, error))
         return false;
     if (size % 4096)
-        return is_no_firmware("firmware", path, "its size is not a multiple of 4 KiB", error);
+        return is_no_firmware("firmware", path, _("its size is not a multiple of 4 KiB"), error);
     return check_reset_vector(fd, path, size, error);
 }
 
@@ -161,9 +168,8 @@ static bool check_variables(int fd, const char *what, const char *path, uint64_t
 
     if (size > VMC_EFI_VARIABLES_MAX || size % 4096 || (sum & (sum - 1))) {
         g_autofree char *why = g_strdup_printf(
-            "its size of %" G_GUINT64_FORMAT
-            " bytes does not go with that firmware's code of %" G_GUINT64_FORMAT
-            " bytes; use the store that was made with this firmware, or have a new one created",
+            _("its size of %" PRIu64 " bytes does not go with that firmware's code of %" PRIu64
+              " bytes; use the store that was made with this firmware, or have a new one created"),
             size, code_size);
         return is_no_firmware(what, path, why, error);
     }
@@ -174,8 +180,8 @@ static bool check_variables(int fd, const char *what, const char *path, uint64_t
 
 static bool cannot_make(const char *path, int err, GError **error)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "the variable store “%s” cannot be created: %s", path,
-                g_strerror(err));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("the variable store “%s” cannot be created: %s"),
+                path, g_strerror(err));
     return false;
 }
 
@@ -193,8 +199,8 @@ static int open_template(const char *path, const char *store, uint64_t code_size
     if (is_missing(path)) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_CONFIG,
-            "there is no template “%s” to make the variable store “%s” of; copy the one that goes with "
-            "the firmware to either place",
+            _("there is no template “%s” to make the variable store “%s” of; copy the one that goes with "
+              "the firmware to either place"),
             path, store);
         return -1;
     }
@@ -261,8 +267,8 @@ static bool none_there(const char *path, GError **error)
 {
     g_set_error(
         error, VMC_ERROR, VMC_ERROR_CONFIG,
-        "there is no variable store “%s”; name one that is there, or add create to have it made of the "
-        "template beside the firmware, which is called VARS where that is called CODE",
+        _("there is no variable store “%s”; name one that is there, or add create to have it made of the "
+          "template beside the firmware, which is called VARS where that is called CODE"),
         path);
     return false;
 }
@@ -274,13 +280,14 @@ static bool lock_store(int fd, const char *path, GError **error)
     if (!fcntl(fd, F_OFD_SETLK, &lock))
         return true;
     if (errno == EAGAIN || errno == EACCES)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "the variable store “%s” is in use by another virtual machine; each needs one of its own",
-                    path);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_RESOURCE,
+            _("the variable store “%s” is in use by another virtual machine; each needs one of its own"),
+            path);
     else
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "the variable store “%s” cannot be locked against use by another virtual machine (%s); "
-                    "move it to a file system with locks",
+                    _("the variable store “%s” cannot be locked against use by another virtual machine (%s); "
+                      "move it to a file system with locks"),
                     path, g_strerror(errno));
     return false;
 }
@@ -288,7 +295,7 @@ static bool lock_store(int fd, const char *path, GError **error)
 static bool cannot_write(const char *path, GError **error)
 {
     g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                "the variable store “%s” cannot be opened for writing: %s", path, g_strerror(errno));
+                _("the variable store “%s” cannot be opened for writing: %s"), path, g_strerror(errno));
     return false;
 }
 
@@ -312,7 +319,7 @@ static int open_store(const char *path, uint64_t *size, GError **error)
             *size = (uint64_t)st.st_size;
             return fd;
         }
-        is_no_firmware(VARIABLE_STORE, path, "it has been exchanged just now", error);
+        is_no_firmware(VARIABLE_STORE, path, _("it has been exchanged just now"), error);
     }
     close(fd);
     return -1;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "boot/bzimage.h"
 #include "vmcore/error.h"
 
@@ -62,7 +63,7 @@ static uint8_t *guest_bytes(const VmcLinuxParams *params, uint64_t gpa, uint64_t
     uint8_t *bytes = vmc_memory_host(params->memory, gpa, size);
     if (!bytes)
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "a Linux boot needs RAM at %#" G_GINT64_MODIFIER "x; give the machine more memory", gpa);
+                    _("a Linux boot needs RAM at %#" PRIx64 "; give the machine more memory"), gpa);
     return bytes;
 }
 
@@ -73,8 +74,10 @@ static bool load_file(const VmcLinuxParams *params, const char *what, const char
     int64_t n = vmc_memory_load(params->memory, gpa, size, fd, offset);
     if (n >= 0 && (uint64_t)n == size)
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot read the %s “%s”: %s", what, path,
-                n < 0 ? g_strerror(errno) : "it has become shorter meanwhile");
+    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
+                strcmp(what, "initrd") == 0 ? _("cannot read the initrd “%s”: %s")
+                                            : _("cannot read the kernel “%s”: %s"),
+                path, n < 0 ? g_strerror(errno) : _("it has become shorter meanwhile"));
     return false;
 }
 
@@ -84,10 +87,10 @@ static bool load_kernel(const VmcLinuxParams *params, const VmcBzImage *image, i
     uint64_t end = image->load_address + image->memory_size; /* both fit in 32 bits and a bit */
     if (end > params->low_ram_end ||
         !vmc_memory_host(params->memory, image->load_address, image->payload_size)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "the kernel “%s” needs memory up to %" G_GUINT64_FORMAT
-                    " MiB to unpack itself; give the machine more",
-                    path, (end + 0xfffff) >> 20);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            _("the kernel “%s” needs memory up to %" PRIu64 " MiB to unpack itself; give the machine more"),
+            path, (end + 0xfffff) >> 20);
         return false;
     }
     return load_file(params, "kernel", path, fd, image->payload_offset, image->load_address,
@@ -104,9 +107,9 @@ static bool place_initrd(const VmcLinuxParams *params, const VmcBzImage *image, 
         *at = (top - size) & VMC_PAGE_MASK;
     if (top <= size || *at < bottom) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "the initrd “%s” of %" G_GUINT64_FORMAT
-                    " MiB does not fit beside the kernel, which needs %" G_GUINT64_FORMAT
-                    " MiB; give the machine more memory",
+                    _("the initrd “%s” of %" PRIu64
+                      " MiB does not fit beside the kernel, which needs %" PRIu64
+                      " MiB; give the machine more memory"),
                     params->boot->initrd, (size + 0xfffff) >> 20, (bottom + 0xfffff) >> 20);
         return false;
     }
@@ -141,7 +144,7 @@ static bool load_cmdline(const VmcLinuxParams *params, const VmcBzImage *image, 
     size_t length = strlen(text);
     if (length > image->cmdline_max) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "the kernel command line has %zu bytes; the kernel “%s” takes at most %u", length,
+                    _("the kernel command line has %zu bytes; the kernel “%s” takes at most %u"), length,
                     params->boot->kernel, image->cmdline_max);
         return false;
     }
@@ -163,7 +166,7 @@ static bool describe_screen(const VmcLinuxParams *params, uint8_t *boot_params, 
         return true;
     if (params->fb_width > 0xffff || params->fb_height > 0xffff || params->fb_stride > 0xffff) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "a framebuffer of %u x %u pixels is too large for Linux; 16383 x 65535 is the most",
+                    _("a framebuffer of %u x %u pixels is too large for Linux; 16383 x 65535 is the most"),
                     params->fb_width, params->fb_height);
         return false;
     }

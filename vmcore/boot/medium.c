@@ -8,6 +8,7 @@
  * lists are as long as they may be, not as long as they say.
  */
 #include "boot/medium.h"
+#include "base/i18n.h"
 
 #include <string.h>
 
@@ -188,16 +189,21 @@ VmcMedium vmc_medium_look(VmcDisk *disk)
 
 char *vmc_medium_complaint(VmcMedium medium, const char *path)
 {
-    static const char right[] = "give the image for UEFI computers (x86-64): a disc with an El Torito entry "
-                                "for platform EF, or a disk "
-                                "with EFI/BOOT/BOOTX64.EFI in an EFI system partition";
-    const char *why = NULL;
+    const char *sentence = NULL;
 
     if (medium == VMC_MEDIUM_DISK)
-        why = "none of its partitions is an EFI system partition, nor has any a FAT file system";
+        sentence =
+            _("“%s” cannot be booted by UEFI firmware: none of its partitions is an EFI system partition, "
+              "nor has any a FAT file system; give the image for UEFI computers (x86-64): a disc with an El "
+              "Torito entry for platform EF, or a disk with EFI/BOOT/BOOTX64.EFI in an EFI system partition");
     if (medium == VMC_MEDIUM_DISC)
-        why = "it is a disc with files only, without any boot entry (El Torito)";
+        sentence =
+            _("“%s” cannot be booted by UEFI firmware: it is a disc with files only, without any boot entry "
+              "(El Torito); give the image for UEFI computers (x86-64): a disc with an El Torito entry for "
+              "platform EF, or a disk with EFI/BOOT/BOOTX64.EFI in an EFI system partition");
     if (medium == VMC_MEDIUM_BIOS_DISC)
-        why = "its boot entries (El Torito) are for a BIOS only";
-    return why ? g_strdup_printf("“%s” cannot be booted by UEFI firmware: %s; %s", path, why, right) : NULL;
+        sentence = _("“%s” cannot be booted by UEFI firmware: its boot entries (El Torito) are for a BIOS "
+                     "only; give the image for UEFI computers (x86-64): a disc with an El Torito entry for "
+                     "platform EF, or a disk with EFI/BOOT/BOOTX64.EFI in an EFI system partition");
+    return sentence ? g_strdup_printf(sentence, path) : NULL;
 }

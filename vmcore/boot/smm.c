@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/i18n.h"
 #include "boot/efi.h"
 #include "vmcore/error.h"
 
@@ -63,11 +64,16 @@ bool vmc_efi_check_smm(const char *code, const char *const *folders, GError **er
     if (!wanted)
         return true;
     if (!vmc_efi_find(NULL, &right, &variables, NULL))
-        right = g_strdup("the build without Secure Boot");
-    g_set_error(
-        error, VMC_ERROR, VMC_ERROR_IMAGE,
-        "the firmware “%s” cannot be used: it needs System Management Mode (for Secure Boot), which this "
-        "machine does not have; give %s",
-        code, right);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_IMAGE,
+            _("the firmware “%s” cannot be used: it needs System Management Mode (for Secure Boot), which "
+              "this machine does not have; give the build without Secure Boot"),
+            code);
+    else
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_IMAGE,
+            _("the firmware “%s” cannot be used: it needs System Management Mode (for Secure Boot), which "
+              "this machine does not have; give %s"),
+            code, right);
     return false;
 }
