@@ -19,6 +19,7 @@
 #include <cpuid.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define BIT(n) (1u << (n))
@@ -421,9 +422,9 @@ bool vmc_cpu_model_check_host(VmcCpuModel model, GError **error)
     if (model != VMC_CPU_MODEL_X86_64_V3 ||
         !(missing(1, true, C1_V3) | missing(7, false, B7_V3) | missing(0x80000001, true, BIT(5))))
         return true;
-    g_set_error(
-        error, VMC_ERROR, VMC_ERROR_CONFIG,
-        "the CPU of this computer has not all that %s promises (AVX2 and what came with it); give %s or %s",
-        names[model], names[VMC_CPU_MODEL_X86_64_V2], names[VMC_CPU_MODEL_HOST]);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                _("the CPU of this computer has not all that %s promises (AVX2 and what came with it); give "
+                  "%s or %s"),
+                names[model], names[VMC_CPU_MODEL_X86_64_V2], names[VMC_CPU_MODEL_HOST]);
     return false;
 }

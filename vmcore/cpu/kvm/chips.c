@@ -10,6 +10,7 @@
  */
 #include <sys/ioctl.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 
 #define APIC_BASE_DEFAULT 0xfee00000ull
@@ -20,11 +21,11 @@ static bool keep_chips(VmcCpuVm *vm, GError **error)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(vm->chips); i++) {
         vm->chips[i].chip_id = i;
-        if (vmc_kvm_ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &vm->chips[i], "read an interrupt controller", error) <
-            0)
+        if (vmc_kvm_ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &vm->chips[i],
+                          N_("KVM cannot read an interrupt controller: %s"), error) < 0)
             return false;
     }
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_GET_PIT2, &vm->pit, "read a timer", error) >= 0;
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_GET_PIT2, &vm->pit, N_("KVM cannot read a timer: %s"), error) >= 0;
 }
 
 bool vmc_kvm_make_chips(VmcCpuVm *vm, GError **error)
@@ -34,25 +35,28 @@ bool vmc_kvm_make_chips(VmcCpuVm *vm, GError **error)
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
 
     vm->any_length = ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "place its identity page", error) >=
-               0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)VMC_KVM_TSS_ADDRESS, "place its TSS", error) >=
-               0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, "make interrupt controllers", error) >= 0 &&
-           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, "make a timer", error) >= 0 &&
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity,
+                         N_("KVM cannot place its identity page: %s"), error) >= 0 &&
+           vmc_kvm_ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)VMC_KVM_TSS_ADDRESS,
+                         N_("KVM cannot place its TSS: %s"), error) >= 0 &&
+           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, NULL, N_("KVM cannot make interrupt controllers: %s"),
+                         error) >= 0 &&
+           vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit, N_("KVM cannot make a timer: %s"), error) >= 0 &&
            vmc_kvm_make_routes(vm, error) && keep_chips(vm, error);
 }
 
 void vmc_kvm_reset_chips(VmcCpuVm *vm)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(vm->chips); i++)
-        vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IRQCHIP, &vm->chips[i], "reset an interrupt controller", NULL);
-    vmc_kvm_ioctl(vm->vm_fd, KVM_SET_PIT2, &vm->pit, "reset a timer", NULL);
+        vmc_kvm_ioctl(vm->vm_fd, KVM_SET_IRQCHIP, &vm->chips[i],
+                      "KVM cannot reset an interrupt controller: %s", NULL);
+    vmc_kvm_ioctl(vm->vm_fd, KVM_SET_PIT2, &vm->pit, "KVM cannot reset a timer: %s", NULL);
 }
 
 bool vmc_kvm_keep_apic(VmcCpu *cpu, GError **error)
 {
-    return vmc_kvm_ioctl(cpu->fd, KVM_GET_LAPIC, &cpu->apic, "read a local APIC", error) >= 0;
+    return vmc_kvm_ioctl(cpu->fd, KVM_GET_LAPIC, &cpu->apic, N_("KVM cannot read a local APIC: %s"), error) >=
+           0;
 }
 
 /* Its base first: that says how KVM_SET_LAPIC is to be read. */
@@ -60,11 +64,12 @@ void vmc_kvm_reset_apic(VmcCpu *cpu)
 {
     struct kvm_sregs sregs = {0};
 
-    if (vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "read a CPU's system registers", NULL) < 0)
+    if (vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "KVM cannot read a CPU's system registers: %s", NULL) <
+        0)
         return;
     sregs.apic_base = APIC_BASE_DEFAULT | APIC_BASE_ENABLED | (cpu->index == 0 ? APIC_BASE_BSP : 0);
-    vmc_kvm_ioctl(cpu->fd, KVM_SET_SREGS, &sregs, "set a CPU's system registers", NULL);
-    vmc_kvm_ioctl(cpu->fd, KVM_SET_LAPIC, &cpu->apic, "reset a local APIC", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_SREGS, &sregs, "KVM cannot set a CPU's system registers: %s", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_LAPIC, &cpu->apic, "KVM cannot reset a local APIC: %s", NULL);
 }
 
 /* For the kernel's PIT an HPET in its place is a flag of its state. */
@@ -72,10 +77,10 @@ void vmc_kvm_mute_pit(VmcCpuVm *vm, bool muted)
 {
     struct kvm_pit_state2 pit = {0};
 
-    if (vmc_kvm_ioctl(vm->vm_fd, KVM_GET_PIT2, &pit, "read a timer", NULL) < 0)
+    if (vmc_kvm_ioctl(vm->vm_fd, KVM_GET_PIT2, &pit, "KVM cannot read a timer: %s", NULL) < 0)
         return;
     pit.flags = (pit.flags & ~(uint32_t)KVM_PIT_FLAGS_HPET_LEGACY) | (muted ? KVM_PIT_FLAGS_HPET_LEGACY : 0);
-    vmc_kvm_ioctl(vm->vm_fd, KVM_SET_PIT2, &pit, "mute a timer", NULL);
+    vmc_kvm_ioctl(vm->vm_fd, KVM_SET_PIT2, &pit, "KVM cannot mute a timer: %s", NULL);
 }
 
 /* ---- interrupts ---- */
@@ -84,7 +89,7 @@ void vmc_kvm_set_gsi(VmcCpuVm *vm, unsigned gsi, bool level)
 {
     struct kvm_irq_level line = {.irq = gsi, .level = level};
 
-    vmc_kvm_ioctl(vm->vm_fd, KVM_IRQ_LINE, &line, "set an interrupt line", NULL);
+    vmc_kvm_ioctl(vm->vm_fd, KVM_IRQ_LINE, &line, "KVM cannot set an interrupt line: %s", NULL);
 }
 
 /* ---- doorbells ---- */
@@ -95,7 +100,7 @@ static bool set_doorbell(VmcCpuVm *vm, uint64_t address, int fd, uint32_t flags)
      */
     struct kvm_ioeventfd bell = {.addr = address, .len = vm->any_length ? 0 : 2, .fd = fd, .flags = flags};
 
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell, "set a doorbell", NULL) >= 0;
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, &bell, "KVM cannot set a doorbell: %s", NULL) >= 0;
 }
 
 bool vmc_kvm_add_doorbell(VmcCpuVm *vm, uint64_t address, int fd)

@@ -16,6 +16,7 @@
 
 #include <sys/ioctl.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 #include "vmcore/error.h"
 
@@ -230,8 +231,9 @@ bool vmc_kvm_set_cpuid(VmcCpu *cpu, GError **error)
     };
 
     cpuid->nent = MAX_ENTRIES;
-    if (vmc_kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid, "tell what CPUs it offers", error) < 0)
+    if (vmc_kvm_ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid,
+                      N_("KVM cannot tell what CPUs it offers: %s"), error) < 0)
         return false;
     vmc_kvm_adjust_cpuid(cpuid, &params);
-    return vmc_kvm_ioctl(cpu->fd, KVM_SET_CPUID2, cpuid, "describe a CPU", error) >= 0;
+    return vmc_kvm_ioctl(cpu->fd, KVM_SET_CPUID2, cpuid, N_("KVM cannot describe a CPU: %s"), error) >= 0;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 #include "vmcore/error.h"
 
@@ -80,7 +81,7 @@ static uint32_t step_control(VmcCpu *cpu)
     struct kvm_mp_state mp = {0};
     int known = ioctl(cpu->vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_SET_GUEST_DEBUG2);
 
-    vmc_kvm_ioctl(cpu->fd, KVM_GET_MP_STATE, &mp, "read a CPU's run state", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_GET_MP_STATE, &mp, "KVM cannot read a CPU's run state: %s", NULL);
     bool block = known > 0 && (known & KVM_GUESTDBG_BLOCKIRQ) && mp.mp_state != KVM_MP_STATE_HALTED;
     return KVM_GUESTDBG_SINGLESTEP | (block ? KVM_GUESTDBG_BLOCKIRQ : 0);
 }
@@ -94,8 +95,8 @@ bool vmc_kvm_set_debug(VmcCpu *cpu, const VmcCpuDebug *debug, GError **error)
     if (debug && !vmc_cpu_debug_fits(&vmc_cpu_kvm, debug)) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_CPU,
-            "KVM has four debug registers: that many watchpoints and hardware breakpoints together, each "
-            "watchpoint of 1, 2, 4 or 8 aligned bytes");
+            _("KVM has four debug registers: that many watchpoints and hardware breakpoints together, each "
+              "watchpoint of 1, 2, 4 or 8 aligned bytes"));
         return false;
     }
     memset(cpu->registers, 0, sizeof cpu->registers);
@@ -110,7 +111,8 @@ bool vmc_kvm_set_debug(VmcCpu *cpu, const VmcCpuDebug *debug, GError **error)
         take_breakpoints(cpu, &guest, debug, false);
     }
     cpu->guest_debug = guest;
-    return vmc_kvm_ioctl(cpu->fd, KVM_SET_GUEST_DEBUG, &guest, "debug a guest", error) >= 0;
+    return vmc_kvm_ioctl(cpu->fd, KVM_SET_GUEST_DEBUG, &guest, N_("KVM cannot debug a guest: %s"), error) >=
+           0;
 }
 
 void vmc_kvm_get_debug_event(VmcCpu *cpu, VmcDebugEvent *event)
@@ -123,7 +125,8 @@ bool vmc_kvm_translate(VmcCpu *cpu, uint64_t va, uint64_t *pa)
 {
     struct kvm_sregs sregs = {0};
 
-    if (vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "read a CPU's system registers", NULL) < 0)
+    if (vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "KVM cannot read a CPU's system registers: %s", NULL) <
+        0)
         return false;
     VmcCpuState state = {.cr0 = sregs.cr0, .cr3 = sregs.cr3, .cr4 = sregs.cr4, .efer = sregs.efer};
     return vmc_cpu_walk(&state, cpu->vm->memory, va, pa);
@@ -197,16 +200,18 @@ static void give_back(VmcCpu *cpu, const struct kvm_debug_exit_arch *exit)
     struct kvm_debugregs registers = {0};
 
     if (exit->exception == EXCEPTION_DB) {
-        if (vmc_kvm_ioctl(cpu->fd, KVM_GET_DEBUGREGS, &registers, "read a CPU's debug registers", NULL) >=
-            0) {
+        if (vmc_kvm_ioctl(cpu->fd, KVM_GET_DEBUGREGS, &registers,
+                          "KVM cannot read a CPU's debug registers: %s", NULL) >= 0) {
             registers.dr6 = (registers.dr6 & ~DR6_B) | (exit->dr6 & (DR6_B | DR6_BS));
-            vmc_kvm_ioctl(cpu->fd, KVM_SET_DEBUGREGS, &registers, "set a CPU's debug registers", NULL);
+            vmc_kvm_ioctl(cpu->fd, KVM_SET_DEBUGREGS, &registers,
+                          "KVM cannot set a CPU's debug registers: %s", NULL);
         }
         guest.control |= KVM_GUESTDBG_INJECT_DB;
     } else {
         guest.control |= KVM_GUESTDBG_INJECT_BP;
     }
-    vmc_kvm_ioctl(cpu->fd, KVM_SET_GUEST_DEBUG, &guest, "give an exception back to the guest", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_GUEST_DEBUG, &guest, "KVM cannot give an exception back to the guest: %s",
+                  NULL);
 }
 
 bool vmc_kvm_debug_exit(VmcCpu *cpu)

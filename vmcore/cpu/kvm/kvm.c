@@ -17,18 +17,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define KICK_SIGNAL (SIGRTMIN + 3)
 
-int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *what, GError **error)
+int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *sentence, GError **error)
 {
     int r;
     do
         r = ioctl(fd, request, arg);
     while (r < 0 && errno == EINTR);
     if (r < 0)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot %s: %s", what, g_strerror(errno));
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, _(sentence), g_strerror(errno));
     return r;
 }
 
@@ -59,7 +60,8 @@ static bool set_region(VmcCpuVm *vm, unsigned slot, uint64_t gpa, uint64_t size,
         .memory_size = size,
         .userspace_addr = (uint64_t)s->host,
     };
-    if (vmc_kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region, "map guest memory", error) < 0)
+    if (vmc_kvm_ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region, N_("KVM cannot map guest memory: %s"),
+                      error) < 0)
         return false;
     vm->mapped[slot] = size != 0;
     return true;
@@ -164,14 +166,15 @@ static bool set_signal_mask(VmcCpu *cpu, GError **error)
     pthread_sigmask(SIG_BLOCK, NULL, &set);
     sigdelset(&set, KICK_SIGNAL);
     memcpy(mask.head.sigset, &set, 8);
-    return vmc_kvm_ioctl(cpu->fd, KVM_SET_SIGNAL_MASK, &mask, "set a CPU's signal mask", error) >= 0;
+    return vmc_kvm_ioctl(cpu->fd, KVM_SET_SIGNAL_MASK, &mask, N_("KVM cannot set a CPU's signal mask: %s"),
+                         error) >= 0;
 }
 
 static VmcCpu *kvm_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lapic, GError **error)
 {
     (void)lapic;
     if (index >= G_N_ELEMENTS(vm->cpus)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "CPU %u: a machine on KVM has at most %zu", index,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("CPU %u: a machine on KVM has at most %zu"), index,
                     G_N_ELEMENTS(vm->cpus));
         return NULL;
     }
@@ -179,14 +182,15 @@ static VmcCpu *kvm_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *lap
     cpu->vm = vm;
     cpu->index = index;
     g_mutex_init(&cpu->lock);
-    cpu->fd = vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_VCPU, (void *)(uintptr_t)index, "make a CPU", error);
+    cpu->fd = vmc_kvm_ioctl(vm->vm_fd, KVM_CREATE_VCPU, (void *)(uintptr_t)index,
+                            N_("KVM cannot make a CPU: %s"), error);
     if (cpu->fd < 0) {
         kvm_cpu_free(cpu);
         return NULL;
     }
     cpu->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu->fd, 0);
     if (cpu->run == MAP_FAILED) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot map a CPU's run area: %s",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, _("KVM cannot map a CPU's run area: %s"),
                     g_strerror(errno));
         kvm_cpu_free(cpu);
         return NULL;
@@ -278,10 +282,10 @@ static void end_run(VmcCpu *cpu)
     eat_signals();
 }
 
-static bool fail(GError **error, const char *what, uint64_t detail)
+/* `sentence` has a place for the number that KVM says. */
+static bool fail(GError **error, const char *sentence, uint64_t detail)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CPU,
-                "KVM stopped a CPU: %s (0x%" G_GINT64_MODIFIER "x); try the software CPU", what, detail);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, _(sentence), detail);
     return false;
 }
 
@@ -299,7 +303,7 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
             eat_signals();
             return true;
         }
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "KVM cannot run a CPU: %s", g_strerror(errno));
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, _("KVM cannot run a CPU: %s"), g_strerror(errno));
         return false;
     }
     switch (run->exit_reason) {
@@ -327,12 +331,18 @@ static bool run_once(VmcCpu *cpu, VmcCpuExit *exit, GError **error)
         *exit = VMC_EXIT_SHUTDOWN;
         return false;
     case KVM_EXIT_FAIL_ENTRY:
-        return fail(error, "the processor refused to enter the guest",
+        return fail(error,
+                    N_("KVM stopped a CPU: the processor refused to enter the guest (0x%" PRIx64
+                       "); try the software CPU"),
                     run->fail_entry.hardware_entry_failure_reason);
     case KVM_EXIT_INTERNAL_ERROR:
-        return fail(error, "it met an instruction it cannot emulate", run->internal.suberror);
+        return fail(error,
+                    N_("KVM stopped a CPU: it met an instruction it cannot emulate (0x%" PRIx64
+                       "); try the software CPU"),
+                    run->internal.suberror);
     }
-    return fail(error, "unexpected exit", run->exit_reason);
+    return fail(error, N_("KVM stopped a CPU: unexpected exit (0x%" PRIx64 "); try the software CPU"),
+                run->exit_reason);
 }
 
 /* Has an instruction that waited for a device take the answer, so that the CPU's state is that behind it.

@@ -95,8 +95,9 @@ struct VmcCpu {
     VmcDebugEvent event;
 };
 
-/* ioctl that goes on after EINTR; -1 with *error "cannot WHAT: reason" (error may be NULL). */
-int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *what, GError **error);
+/* ioctl that goes on after EINTR; -1 with *error (may be NULL) set to `sentence`, N_(), which has a place for
+ * why. */
+int vmc_kvm_ioctl(int fd, unsigned long request, const void *arg, const char *sentence, GError **error);
 
 /* chips.c: local APICs, IOAPIC, PIC and PIT in the kernel */
 bool vmc_kvm_make_chips(VmcCpuVm *vm, GError **error);

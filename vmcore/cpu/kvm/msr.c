@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 #include "vmcore/error.h"
 
@@ -57,12 +58,12 @@ static bool filter(VmcCpuVm *vm, bool can, GError **error)
         return true;
     if (!can) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CPU,
-                    "the CPU model %s takes KVM of Linux 5.10 or later; give another, or the software CPU",
+                    _("the CPU model %s takes KVM of Linux 5.10 or later; give another, or the software CPU"),
                     vmc_cpu_model_name(vm->model.model));
         return false;
     }
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_X86_SET_MSR_FILTER, &filter, "let a model's registers come to us",
-                         error) >= 0;
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_X86_SET_MSR_FILTER, &filter,
+                         N_("KVM cannot let a model's registers come to us: %s"), error) >= 0;
 }
 
 /* A kernel before 5.10 answers all that it does not know itself, with a fault. */
@@ -73,7 +74,8 @@ bool vmc_kvm_take_msrs(VmcCpuVm *vm, GError **error)
     bool can = ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_USER_SPACE_MSR) > 0 &&
                ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_MSR_FILTER) > 0;
 
-    if (can && vmc_kvm_ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap, "let unknown registers come to us", error) < 0)
+    if (can && vmc_kvm_ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap,
+                             N_("KVM cannot let unknown registers come to us: %s"), error) < 0)
         return false;
     return filter(vm, can, error);
 }

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 #include "cpu/kvm/open.h"
 #include "vmcore/error.h"
@@ -22,17 +23,21 @@
 /* What this backend cannot do without, and since when Linux has it. */
 static const struct {
     int cap;
-    const char *what, *since;
+    const char *sentence;
 } needed[] = {
-    {KVM_CAP_USER_MEMORY, "memory of our own", "2.6.25"},
-    {KVM_CAP_IRQCHIP, "interrupt controllers", "2.6.21"},
-    {KVM_CAP_IRQ_ROUTING, "interrupt routing", "2.6.30"},
-    {KVM_CAP_PIT2, "a timer chip", "2.6.31"},
-    {KVM_CAP_MP_STATE, "CPUs that wait to be started", "2.6.26"},
-    {KVM_CAP_IMMEDIATE_EXIT, "leaving a CPU at once", "4.12"},
-    {KVM_CAP_SIGNAL_MSI, "message-signalled interrupts", "3.5"},
-    {KVM_CAP_READONLY_MEM, "read-only memory", "3.8"},
-    {KVM_CAP_GET_TSC_KHZ, "the guest's clock rate", "2.6.39"},
+    {KVM_CAP_USER_MEMORY, N_("this computer’s KVM lacks memory of our own; it takes Linux 2.6.25 or later")},
+    {KVM_CAP_IRQCHIP, N_("this computer’s KVM lacks interrupt controllers; it takes Linux 2.6.21 or later")},
+    {KVM_CAP_IRQ_ROUTING, N_("this computer’s KVM lacks interrupt routing; it takes Linux 2.6.30 or later")},
+    {KVM_CAP_PIT2, N_("this computer’s KVM lacks a timer chip; it takes Linux 2.6.31 or later")},
+    {KVM_CAP_MP_STATE,
+     N_("this computer’s KVM lacks CPUs that wait to be started; it takes Linux 2.6.26 or later")},
+    {KVM_CAP_IMMEDIATE_EXIT,
+     N_("this computer’s KVM lacks leaving a CPU at once; it takes Linux 4.12 or later")},
+    {KVM_CAP_SIGNAL_MSI,
+     N_("this computer’s KVM lacks message-signalled interrupts; it takes Linux 3.5 or later")},
+    {KVM_CAP_READONLY_MEM, N_("this computer’s KVM lacks read-only memory; it takes Linux 3.8 or later")},
+    {KVM_CAP_GET_TSC_KHZ,
+     N_("this computer’s KVM lacks the guest's clock rate; it takes Linux 2.6.39 or later")},
 };
 
 static bool refuse(GError **error, char *message)
@@ -81,26 +86,26 @@ char *vmc_kvm_why_missing(const char *path, const VmcKvmHost *host)
 
     if (!host->capable && host->guest)
         return g_strdup_printf(
-            "there is no %s: this computer is itself a virtual machine, and its processor was "
-            "not given virtualisation; switch “nested virtualisation” on where it runs",
+            _("there is no %s: this computer is itself a virtual machine, and its processor was "
+              "not given virtualisation; switch “nested virtualisation” on where it runs"),
             path);
     if (!host->capable)
         return g_strdup_printf(
-            "there is no %s: this computer’s processor has no virtualisation, or none that its "
-            "firmware shows; look for %s in the firmware’s setup",
+            _("there is no %s: this computer’s processor has no virtualisation, or none that its "
+              "firmware shows; look for %s in the firmware’s setup"),
             path, name);
     if (!host->enabled)
         return g_strdup_printf(
-            "there is no %s: virtualisation is switched off; switch %s on in the setup of the "
-            "computer’s firmware (BIOS)",
+            _("there is no %s: virtualisation is switched off; switch %s on in the setup of the "
+              "computer’s firmware (BIOS)"),
             path, name);
     if (host->module_loaded && !host->node)
         return g_strdup_printf(
-            "the KVM module is loaded, but there is no %s here; if this is a container, start "
-            "it with “--device /dev/kvm”",
+            _("the KVM module is loaded, but there is no %s here; if this is a container, start "
+              "it with “--device /dev/kvm”"),
             path);
-    return g_strdup_printf("there is no %s: the kernel’s module is not loaded; type “sudo modprobe %s”", path,
-                           module);
+    return g_strdup_printf(_("there is no %s: the kernel’s module is not loaded; type “sudo modprobe %s”"),
+                           path, module);
 }
 
 /* ---- no permission ---- */
@@ -131,22 +136,22 @@ static char *why_forbidden(const char *path)
     struct stat st;
     const struct group *group;
     const struct passwd *passwd = getpwuid(geteuid());
-    g_autofree char *user = passwd ? g_strdup(passwd->pw_name) : g_strdup("YOUR-NAME");
+    g_autofree char *user = passwd ? g_strdup(passwd->pw_name) : g_strdup(_("YOUR-NAME"));
 
     if (stat(path, &st) < 0)
-        return g_strdup_printf("you may not use %s: %s", path, g_strerror(errno));
+        return g_strdup_printf(_("you may not use %s: %s"), path, g_strerror(errno));
     group = getgrgid(st.st_gid);
     if (!group || st.st_gid == 0 || (st.st_mode & 0060) != 0060 || in_group(st.st_gid))
-        return g_strdup_printf("you may not use %s (its mode is %03o); type “sudo setfacl -m u:%s:rw %s”",
+        return g_strdup_printf(_("you may not use %s (its mode is %03o); type “sudo setfacl -m u:%s:rw %s”"),
                                path, st.st_mode & 0777, user, path);
     if (will_be_in_group(group, user))
         return g_strdup_printf(
-            "you may not use %s yet: you were added to the group “%s” after you logged in; log "
-            "out and in again",
+            _("you may not use %s yet: you were added to the group “%s” after you logged in; log "
+              "out and in again"),
             path, group->gr_name);
     return g_strdup_printf(
-        "you may not use %s, which is for the group “%s”; type “sudo usermod -aG %s %s”, then log "
-        "out and in again",
+        _("you may not use %s, which is for the group “%s”; type “sudo usermod -aG %s %s”, then log "
+          "out and in again"),
         path, group->gr_name, group->gr_name, user);
 }
 
@@ -157,16 +162,15 @@ static bool check_interface(int fd, const char *path, GError **error)
     int version = ioctl(fd, KVM_GET_API_VERSION, 0);
 
     if (version < 0)
-        return refuse(error, g_strdup_printf("%s is not the device of KVM", path));
+        return refuse(error, g_strdup_printf(_("%s is not the device of KVM"), path));
     if (version != KVM_API_VERSION)
         return refuse(
-            error,
-            g_strdup_printf("%s speaks version %d of KVM’s interface, not %d; it takes Linux 2.6.22 or later",
-                            path, version, KVM_API_VERSION));
+            error, g_strdup_printf(
+                       _("%s speaks version %d of KVM’s interface, not %d; it takes Linux 2.6.22 or later"),
+                       path, version, KVM_API_VERSION));
     for (unsigned i = 0; i < G_N_ELEMENTS(needed); i++)
         if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
-            return refuse(error, g_strdup_printf("this computer’s KVM lacks %s; it takes Linux %s or later",
-                                                 needed[i].what, needed[i].since));
+            return refuse(error, g_strdup(_(needed[i].sentence)));
     return true;
 }
 
@@ -184,7 +188,7 @@ int vmc_kvm_open(const char *path, GError **error)
         else if (err == EACCES || err == EPERM)
             refuse(error, why_forbidden(path));
         else
-            refuse(error, g_strdup_printf("%s cannot be opened: %s", path, g_strerror(err)));
+            refuse(error, g_strdup_printf(_("%s cannot be opened: %s"), path, g_strerror(err)));
         return -1;
     }
     if (!check_interface(fd, path, error)) {
@@ -199,9 +203,10 @@ int vmc_kvm_new_machine(int kvm_fd, GError **error)
     int fd = ioctl(kvm_fd, KVM_CREATE_VM, 0), err = errno;
 
     if (fd < 0 && err == EBUSY)
-        refuse(error, g_strdup("KVM cannot make a machine: another hypervisor (VirtualBox, VMware) uses the "
-                               "processor’s virtualisation; stop its machines first"));
+        refuse(error,
+               g_strdup(_("KVM cannot make a machine: another hypervisor (VirtualBox, VMware) uses the "
+                          "processor’s virtualisation; stop its machines first")));
     else if (fd < 0)
-        refuse(error, g_strdup_printf("KVM cannot make a machine: %s", g_strerror(err)));
+        refuse(error, g_strdup_printf(_("KVM cannot make a machine: %s"), g_strerror(err)));
     return fd;
 }

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "base/io.h"
 #include "cpu/kvm/kvm.h"
 
@@ -49,16 +50,19 @@ static bool probe_setup(struct probe *p, GError **error)
     if (p->vm < 0)
         return false;
     p->page = mmap(NULL, VMC_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int size = vmc_kvm_ioctl(p->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL, "tell its run area's size", error);
+    int size = vmc_kvm_ioctl(p->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL,
+                             N_("KVM cannot tell its run area's size: %s"), error);
     if (p->page == MAP_FAILED || size <= 0)
         return false;
     memcpy(p->page, loop_code, sizeof loop_code);
     struct kvm_userspace_memory_region region = {
         .guest_phys_addr = 0x1000, .memory_size = VMC_PAGE_SIZE, .userspace_addr = (uint64_t)p->page};
-    if (vmc_kvm_ioctl(p->vm, KVM_SET_TSS_ADDR, (void *)VMC_KVM_TSS_ADDRESS, "place its TSS", error) < 0 ||
-        vmc_kvm_ioctl(p->vm, KVM_SET_USER_MEMORY_REGION, &region, "map guest memory", error) < 0)
+    if (vmc_kvm_ioctl(p->vm, KVM_SET_TSS_ADDR, (void *)VMC_KVM_TSS_ADDRESS,
+                      N_("KVM cannot place its TSS: %s"), error) < 0 ||
+        vmc_kvm_ioctl(p->vm, KVM_SET_USER_MEMORY_REGION, &region, N_("KVM cannot map guest memory: %s"),
+                      error) < 0)
         return false;
-    p->cpu = vmc_kvm_ioctl(p->vm, KVM_CREATE_VCPU, NULL, "make a CPU", error);
+    p->cpu = vmc_kvm_ioctl(p->vm, KVM_CREATE_VCPU, NULL, N_("KVM cannot make a CPU: %s"), error);
     if (p->cpu < 0)
         return false;
     p->run_size = (size_t)size;
@@ -66,7 +70,8 @@ static bool probe_setup(struct probe *p, GError **error)
 
     struct kvm_sregs sregs = {0};
     struct kvm_regs regs = {.rip = 0x1000, .rflags = 2};
-    if (p->run == MAP_FAILED || vmc_kvm_ioctl(p->cpu, KVM_GET_SREGS, &sregs, "read a CPU", error) < 0)
+    if (p->run == MAP_FAILED ||
+        vmc_kvm_ioctl(p->cpu, KVM_GET_SREGS, &sregs, N_("KVM cannot read a CPU: %s"), error) < 0)
         return false;
     struct kvm_segment flat = {
         .limit = 0xffffffffu, .selector = 0x10, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1};
@@ -75,8 +80,8 @@ static bool probe_setup(struct probe *p, GError **error)
     flat.selector = 8;
     sregs.cs = flat;
     sregs.cr0 |= 1;
-    return vmc_kvm_ioctl(p->cpu, KVM_SET_SREGS, &sregs, "set a CPU", error) >= 0 &&
-           vmc_kvm_ioctl(p->cpu, KVM_SET_REGS, &regs, "set a CPU", error) >= 0;
+    return vmc_kvm_ioctl(p->cpu, KVM_SET_SREGS, &sregs, N_("KVM cannot set a CPU: %s"), error) >= 0 &&
+           vmc_kvm_ioctl(p->cpu, KVM_SET_REGS, &regs, N_("KVM cannot set a CPU: %s"), error) >= 0;
 }
 
 /* Million instructions per second of the loop; 0 if it did not reach its HLT. */
@@ -103,20 +108,21 @@ bool vmc_kvm_probe(const char *path, char **reason)
     if (p.kvm < 0) {
         *reason = g_strdup(error->message);
     } else if (!probe_setup(&p, &error)) {
-        *reason = g_strdup(error ? error->message : "KVM ran out of memory");
+        *reason = g_strdup(error ? error->message : _("KVM ran out of memory"));
     } else {
         double mips = probe_speed(&p);
         good = mips >= MIN_MIPS;
         if (good)
-            *reason = g_strdup_printf("KVM works (%.0f million instructions a second in a first loop)", mips);
-        else if (mips > 0)
             *reason =
-                g_strdup_printf("%s emulates kernel code (%.1f million instructions a second), which is "
-                                "slower than the software "
-                                "CPU; this computer is a virtual machine without real nested virtualisation",
-                                path, mips);
+                g_strdup_printf(_("KVM works (%.0f million instructions a second in a first loop)"), mips);
+        else if (mips > 0)
+            *reason = g_strdup_printf(
+                _("%s emulates kernel code (%.1f million instructions a second), which is "
+                  "slower than the software "
+                  "CPU; this computer is a virtual machine without real nested virtualisation"),
+                path, mips);
         else
-            *reason = g_strdup_printf("%s cannot run even a small loop", path);
+            *reason = g_strdup_printf(_("%s cannot run even a small loop"), path);
     }
     probe_clear(&p);
     return good;

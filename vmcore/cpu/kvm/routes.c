@@ -22,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 
 #define CHIP_GSIS   24u
@@ -66,7 +67,8 @@ static bool set_routes(VmcCpuVm *vm, GError **error)
                           .data = wire->data},
             };
     }
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, routing, "route interrupts", error) >= 0;
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_SET_GSI_ROUTING, routing, N_("KVM cannot route interrupts: %s"),
+                         error) >= 0;
 }
 
 bool vmc_kvm_make_routes(VmcCpuVm *vm, GError **error)
@@ -92,7 +94,7 @@ void vmc_kvm_send_msi(VmcCpuVm *vm, uint64_t address, uint32_t data)
     struct kvm_msi msi = {
         .address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
 
-    vmc_kvm_ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi, "send an interrupt", NULL);
+    vmc_kvm_ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi, "KVM cannot send an interrupt: %s", NULL);
 }
 
 /* ---- wires ---- */
@@ -104,7 +106,7 @@ static bool listen_to(VmcCpuVm *vm, const VmcKvmWire *wire, bool on)
                               .gsi = CHIP_GSIS + (uint32_t)(wire - vm->wires),
                               .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN};
 
-    return vmc_kvm_ioctl(vm->vm_fd, KVM_IRQFD, &irqfd, "listen to an eventfd", NULL) >= 0;
+    return vmc_kvm_ioctl(vm->vm_fd, KVM_IRQFD, &irqfd, "KVM cannot listen to an eventfd: %s", NULL) >= 0;
 }
 
 /* The wire with this descriptor, -1: one that is free; or NULL. */

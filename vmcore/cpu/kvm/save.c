@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 
 #define MSRS_MAX         1024u
@@ -26,8 +27,8 @@ static void put_struct(VmcStateWriter *w, int fd, unsigned long request, void *d
                        const char *what)
 {
     if (ioctl(fd, request, data) < 0)
-        vmc_state_refuse(w, "The machine cannot be saved: KVM does not give out %s: %s", what,
-                         g_strerror(errno));
+        vmc_state_refuse(w, _("The machine cannot be saved: KVM does not give out all of its state (%s): %s"),
+                         what, g_strerror(errno));
     vmc_state_put_bytes(w, data, size);
 }
 
@@ -88,8 +89,8 @@ bool vmc_kvm_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r)
              apart = hz > vm->model.tsc_hz ? hz - vm->model.tsc_hz : vm->model.tsc_hz - hz;
     if (vmc_state_ok(r) && apart > vm->model.tsc_hz / TSC_TOLERANCE)
         vmc_state_fail(r,
-                       "it is of a computer whose time stamp counter runs at %" G_GUINT64_FORMAT
-                       " MHz, and that of this one does at %" G_GUINT64_FORMAT,
+                       _("it is of a computer whose time stamp counter runs at %" PRIu64
+                         " MHz, and that of this one does at %" PRIu64),
                        hz / 1000000, vm->model.tsc_hz / 1000000);
     for (unsigned i = 0; i < 3; i++) {
         struct kvm_irqchip chip;
@@ -116,7 +117,7 @@ static void save_msrs(VmcCpu *cpu, VmcStateWriter *w)
 
     list->nmsrs = MSRS_MAX;
     if (ioctl(cpu->vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, list) < 0) {
-        vmc_state_refuse(w, "The machine cannot be saved: KVM does not say which registers there are: %s",
+        vmc_state_refuse(w, _("The machine cannot be saved: KVM does not say which registers there are: %s"),
                          g_strerror(errno));
         return;
     }

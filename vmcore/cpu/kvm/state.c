@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "cpu/kvm/kvm.h"
 
 static void segment_to_kvm(const VmcSegment *s, struct kvm_segment *k)
@@ -113,7 +114,8 @@ bool vmc_kvm_set_state(VmcCpu *cpu, const VmcCpuState *state, GError **error)
     struct kvm_mp_state mp = {.mp_state = state->wait_for_sipi ? KVM_MP_STATE_UNINITIALIZED
                                           : state->halted      ? KVM_MP_STATE_HALTED
                                                                : KVM_MP_STATE_RUNNABLE};
-    if (vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "read a CPU's system registers", error) < 0)
+    if (vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, N_("KVM cannot read a CPU's system registers: %s"),
+                      error) < 0)
         return false;
     for (unsigned i = 0; i < VMC_SEG_COUNT; i++)
         segment_to_kvm(&state->seg[i], segment_of(&sregs, i));
@@ -136,11 +138,16 @@ bool vmc_kvm_set_state(VmcCpu *cpu, const VmcCpuState *state, GError **error)
     memcpy(debug.db, state->dr, 4 * sizeof(uint64_t));
     debug.dr6 = state->dr[6];
     debug.dr7 = state->dr[7];
-    return vmc_kvm_ioctl(cpu->fd, KVM_SET_MP_STATE, &mp, "set a CPU's run state", error) >= 0 &&
-           vmc_kvm_ioctl(cpu->fd, KVM_SET_SREGS, &sregs, "set a CPU's system registers", error) >= 0 &&
-           vmc_kvm_ioctl(cpu->fd, KVM_SET_REGS, &regs, "set a CPU's registers", error) >= 0 &&
-           vmc_kvm_ioctl(cpu->fd, KVM_SET_FPU, &fpu, "set a CPU's floating-point state", error) >= 0 &&
-           vmc_kvm_ioctl(cpu->fd, KVM_SET_DEBUGREGS, &debug, "set a CPU's debug registers", error) >= 0;
+    return vmc_kvm_ioctl(cpu->fd, KVM_SET_MP_STATE, &mp, N_("KVM cannot set a CPU's run state: %s"), error) >=
+               0 &&
+           vmc_kvm_ioctl(cpu->fd, KVM_SET_SREGS, &sregs, N_("KVM cannot set a CPU's system registers: %s"),
+                         error) >= 0 &&
+           vmc_kvm_ioctl(cpu->fd, KVM_SET_REGS, &regs, N_("KVM cannot set a CPU's registers: %s"), error) >=
+               0 &&
+           vmc_kvm_ioctl(cpu->fd, KVM_SET_FPU, &fpu, N_("KVM cannot set a CPU's floating-point state: %s"),
+                         error) >= 0 &&
+           vmc_kvm_ioctl(cpu->fd, KVM_SET_DEBUGREGS, &debug, N_("KVM cannot set a CPU's debug registers: %s"),
+                         error) >= 0;
 }
 
 void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state)
@@ -151,11 +158,11 @@ void vmc_kvm_get_state(VmcCpu *cpu, VmcCpuState *state)
     struct kvm_debugregs debug = {0};
     struct kvm_mp_state mp = {0};
     memset(state, 0, sizeof *state);
-    vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "read a CPU's system registers", NULL);
-    vmc_kvm_ioctl(cpu->fd, KVM_GET_REGS, &regs, "read a CPU's registers", NULL);
-    vmc_kvm_ioctl(cpu->fd, KVM_GET_FPU, &fpu, "read a CPU's floating-point state", NULL);
-    vmc_kvm_ioctl(cpu->fd, KVM_GET_DEBUGREGS, &debug, "read a CPU's debug registers", NULL);
-    vmc_kvm_ioctl(cpu->fd, KVM_GET_MP_STATE, &mp, "read a CPU's run state", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_GET_SREGS, &sregs, "KVM cannot read a CPU's system registers: %s", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_GET_REGS, &regs, "KVM cannot read a CPU's registers: %s", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_GET_FPU, &fpu, "KVM cannot read a CPU's floating-point state: %s", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_GET_DEBUGREGS, &debug, "KVM cannot read a CPU's debug registers: %s", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_GET_MP_STATE, &mp, "KVM cannot read a CPU's run state: %s", NULL);
     for (unsigned i = 0; i < VMC_SEG_COUNT; i++)
         segment_from_kvm(segment_of(&sregs, i), &state->seg[i]);
     segment_from_kvm(&sregs.ldt, &state->ldt);
@@ -218,10 +225,10 @@ void vmc_kvm_reset(VmcCpu *cpu)
             struct kvm_msrs head;
             struct kvm_msr_entry entry;
         } msr = {.head.nmsrs = 1, .entry = {.index = at_reset[i].index, .data = at_reset[i].value}};
-        vmc_kvm_ioctl(cpu->fd, KVM_SET_MSRS, &msr, "reset a model-specific register", NULL);
+        vmc_kvm_ioctl(cpu->fd, KVM_SET_MSRS, &msr, "KVM cannot reset a model-specific register: %s", NULL);
     }
     struct kvm_vcpu_events none = {.flags = KVM_VCPUEVENT_VALID_NMI_PENDING};
     struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = 1}}};
-    vmc_kvm_ioctl(cpu->fd, KVM_SET_VCPU_EVENTS, &none, "reset what a CPU waits for", NULL);
-    vmc_kvm_ioctl(cpu->fd, KVM_SET_XCRS, &xcrs, "reset XCR0", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_VCPU_EVENTS, &none, "KVM cannot reset what a CPU waits for: %s", NULL);
+    vmc_kvm_ioctl(cpu->fd, KVM_SET_XCRS, &xcrs, "KVM cannot reset XCR0: %s", NULL);
 }

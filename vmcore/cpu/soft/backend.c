@@ -1,6 +1,7 @@
 /* The software CPU as a backend of cpu/cpu.h: allocation, wires. */
 #include <sys/mman.h>
 
+#include "base/i18n.h"
 #include "cpu/soft/block.h"
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/debug.h"
@@ -32,7 +33,7 @@ static bool engine_of_environment(VmcCpuEngine *engine, GError **error)
     if (vmc_cpu_engine_from_name(name, engine))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "ESPALIER_CPU_ENGINE is “%s” in the environment; make it interpreter or translator", name);
+                _("ESPALIER_CPU_ENGINE is “%s” in the environment; make it interpreter or translator"), name);
     return false;
 }
 
@@ -49,7 +50,7 @@ static bool sizes_of_caches(VmcCpuVm *vm, unsigned mib, GError **error)
     if (!g_ascii_string_to_unsigned(text, 10, 1, VMC_CODE_CACHE_MAX << 10, &kib, NULL)) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_CONFIG,
-            "ESPALIER_CPU_CACHE_KIB is “%s” in the environment; make it KiB of each CPU's code, up to %u",
+            _("ESPALIER_CPU_CACHE_KIB is “%s” in the environment; make it KiB of each CPU's code, up to %u"),
             text, VMC_CODE_CACHE_MAX << 10);
         return false;
     }
@@ -67,9 +68,10 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
     if (engine == VMC_ENGINE_DEFAULT)
         engine = VMC_ENGINE_TRANSLATOR;
     if (params->lockstep && engine != VMC_ENGINE_TRANSLATOR) {
-        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                            "lockstep compares the translator with the interpreter, and the interpreter runs "
-                            "alone; leave it out or use the translator");
+        g_set_error_literal(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            _("lockstep compares the translator with the interpreter, and the interpreter runs "
+              "alone; leave it out or use the translator"));
         return false;
     }
     vm->engine = engine;
@@ -81,7 +83,7 @@ bool vmc_soft_engine(VmcCpuVm *vm, const VmcCpuVmParams *params, GError **error)
 static VmcCpuVm *soft_vm_new(const VmcCpuVmParams *params, GError **error)
 {
     if (params->n_cpus > G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "%u CPUs: the software CPU has at most %zu",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("%u CPUs: the software CPU has at most %zu"),
                     params->n_cpus, G_N_ELEMENTS(((VmcCpuVm *)NULL)->cpus));
         return NULL;
     }
@@ -170,7 +172,7 @@ static VmcCpu *soft_cpu_new(VmcCpuVm *vm, unsigned index, const VmcLocalApic *la
         }
     }
     if (!ok) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "not enough memory for CPU %u", index);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("not enough memory for CPU %u"), index);
         if (c)
             soft_cpu_free(c);
         return NULL;

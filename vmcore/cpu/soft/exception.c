@@ -10,6 +10,7 @@
  */
 #include "cpu/soft/exception.h"
 
+#include "base/i18n.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/segment.h"
 
@@ -202,7 +203,8 @@ static void deliver_protected(VmcCpu *c, const struct event *e)
     unsigned type = (hi >> 8) & 0x1f;
     check_gate(c, e, hi, type == SYS_TASK_GATE || (type & ~9u) == SYS_INT16);
     if (type == SYS_TASK_GATE) {
-        vmc_refuse(c, "an interrupt through a task gate");
+        vmc_refuse(c, N_("CPU %u: the guest asked for an interrupt through a task gate at %s, which the "
+                         "software CPU does not do; use --cpu kvm for this guest"));
         return;
     }
     bool gate32 = type & 8;

@@ -5,6 +5,7 @@
  */
 #include "cpu/soft/reset.h"
 
+#include "base/i18n.h"
 #include "cpu/soft/cpuid.h"
 #include "cpu/soft/exec/fx.h"
 #include "cpu/soft/flags.h"
@@ -108,7 +109,7 @@ bool vmc_soft_set_state(VmcCpu *c, const VmcCpuState *s, GError **error)
 {
     const char *fault = state_fault(c, s);
     if (fault) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, "CPU %u cannot be put into the given state: %s",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CPU, _("CPU %u cannot be put into the given state: %s"),
                     c->index, fault);
         return false;
     }

@@ -2,6 +2,7 @@
  * The software CPU as bytes (base/state.h): VmcCpuState, the model-specific registers, and what others have
  * asked of it and it has not done. Everything else it has is made again from these.
  */
+#include "base/i18n.h"
 #include "cpu/soft/msr.h"
 #include "cpu/soft/reset.h"
 #include "cpu/soft/save.h"
@@ -35,8 +36,8 @@ bool vmc_soft_load_vm(VmcCpuVm *vm, uint64_t elapsed_ns, VmcStateReader *r)
     uint64_t apart = hz > vm->tsc_hz ? hz - vm->tsc_hz : vm->tsc_hz - hz;
     if (apart > vm->tsc_hz / TSC_TOLERANCE)
         vmc_state_fail(r,
-                       "it is of a computer whose time stamp counter runs at %" G_GUINT64_FORMAT
-                       " MHz, and that of this one does at %" G_GUINT64_FORMAT,
+                       _("it is of a computer whose time stamp counter runs at %" PRIu64
+                         " MHz, and that of this one does at %" PRIu64),
                        hz / 1000000, vm->tsc_hz / 1000000);
     tsc += (uint64_t)((unsigned __int128)elapsed_ns * vm->tsc_hz / 1000000000u);
     vmc_soft_tsc_load(vm, tsc);

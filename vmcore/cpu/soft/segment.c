@@ -8,6 +8,7 @@
  */
 #include "cpu/soft/segment.h"
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define ATTR_V86 0xf3u /* present, DPL 3, writable data, accessed */
@@ -273,13 +274,12 @@ uint64_t vmc_tss_ist(VmcCpu *c, unsigned ist, unsigned ext)
     return tss_read(c, 0x1c + 8 * ist, 8, ext);
 }
 
-void vmc_refuse(VmcCpu *c, const char *what)
+void vmc_refuse(VmcCpu *c, const char *sentence)
 {
+    g_autofree char *place = g_strdup_printf("%04x:%016" PRIx64, c->seg[VMC_CS].selector, c->rip);
+
     if (!c->fatal)
-        g_set_error(&c->fatal, VMC_ERROR, VMC_ERROR_CPU,
-                    "CPU %u: the guest asked for %s at %04x:%016" G_GINT64_MODIFIER
-                    "x, which the software CPU does not do; use --cpu kvm for this guest",
-                    c->index, what, c->seg[VMC_CS].selector, c->rip);
+        g_set_error(&c->fatal, VMC_ERROR, VMC_ERROR_CPU, _(sentence), c->index, place);
     vmc_request(c, REQ_KICK);
 }
 

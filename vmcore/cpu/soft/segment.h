@@ -129,8 +129,8 @@ void vmc_tss_stack(VmcCpu *c, unsigned cpl, unsigned ext, uint64_t *sp, uint16_t
 uint64_t vmc_tss_ist(VmcCpu *c, unsigned ist, unsigned ext);
 
 /* Gives up: what was asked for exists on hardware but not here (task switches). The run loop returns
- * VMC_EXIT_ERROR. */
-void vmc_refuse(VmcCpu *c, const char *what);
+ * VMC_EXIT_ERROR. `sentence`, N_(), has places for the CPU's number and CS:RIP. */
+void vmc_refuse(VmcCpu *c, const char *sentence);
 
 /* ---- a stack being pushed to or popped from, before anything is committed ---- */
 struct vmc_stack {

@@ -8,6 +8,7 @@
  * Source: Intel SDM vol. 2, the pseudocode of each instruction; vol. 3 chapters 5 and 6. Task switches are
  * refused (vmc_refuse).
  */
+#include "base/i18n.h"
 #include "cpu/soft/exception.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/segment.h"
@@ -125,7 +126,8 @@ static bool system_target(VmcCpu *c, const struct vmc_desc *d)
         vmc_fault_code(c, EXC_GP, error);
     if (!(attr & SEG_P))
         vmc_fault_code(c, EXC_NP, error);
-    vmc_refuse(c, "a task switch");
+    vmc_refuse(c, N_("CPU %u: the guest asked for a task switch at %s, which the software CPU does not do; "
+                     "use --cpu kvm for this guest"));
     return false;
 }
 
@@ -464,7 +466,8 @@ static void iret_protected(VmcCpu *c, unsigned size)
     if (c->eflags & FL_NT) {
         if (c->long_mode)
             vmc_gp0(c);
-        vmc_refuse(c, "a return from a nested task");
+        vmc_refuse(c, N_("CPU %u: the guest asked for a return from a nested task at %s, which the software "
+                         "CPU does not do; use --cpu kvm for this guest"));
         return;
     }
     vmc_stack_current(c, &s);

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "cpu/soft/exec/fx.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/translate/context.h"
@@ -339,7 +340,8 @@ static void report(VmcCpu *c, const struct vmc_block *b, const struct side *befo
     fprintf(stderr, "%s", out->str);
     if (!c->fatal)
         g_set_error(&c->fatal, VMC_ERROR, VMC_ERROR_CPU,
-                    "lockstep: translator and interpreter disagree about the block at %" PRIx64, before->rip);
+                    _("lockstep: translator and interpreter disagree about the block at %" PRIx64),
+                    before->rip);
 }
 
 /* The translated code left an instruction in the middle to the interpreter, which had done the whole block,

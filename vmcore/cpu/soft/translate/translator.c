@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "cpu/soft/flags.h"
 #include "cpu/soft/translate/context.h"
 #include "cpu/soft/translate/lockstep.h"
@@ -28,8 +29,8 @@ static bool map_twice(struct vmc_translator *t, GError **error)
     if (!ok)
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_RESOURCE,
-            "this system does not let the software CPU run translated code: %s; --cpu soft:interpreter "
-            "works without",
+            _("this system does not let the software CPU run translated code: %s; --cpu soft:interpreter "
+              "works without"),
             g_strerror(errno));
     if (fd >= 0)
         close(fd);
