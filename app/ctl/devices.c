@@ -63,6 +63,17 @@ static JsonArray *list_bundle(const char *path, GError **error)
     return array;
 }
 
+/* "resize MIB: makes the disk larger and tells the guest", in English as its process and JSON have it. */
+static void print_action(const char *action)
+{
+    const char *help = strstr(action, ": ");
+
+    if (help && help[2])
+        printf("       %.*s: %s\n", (int)(help - action), action, _(help + 2));
+    else
+        printf("       %s\n", action);
+}
+
 static void print_devices(JsonArray *array)
 {
     for (guint i = 0; i < json_array_get_length(array); i++) {
@@ -74,7 +85,7 @@ static void print_devices(JsonArray *array)
                                  ? json_object_get_array_member(object, "actions")
                                  : NULL;
         for (guint n = 0; actions && n < json_array_get_length(actions); n++)
-            printf("       %s\n", json_array_get_string_element(actions, n));
+            print_action(json_array_get_string_element(actions, n));
     }
 }
 

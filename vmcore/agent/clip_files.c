@@ -5,6 +5,7 @@
  * wanted is seen afterwards.
  */
 #include "agent/internal.h"
+#include "base/i18n.h"
 
 VmcExports *vmc_agent_exports(VmcAgent *agent)
 {
@@ -19,8 +20,8 @@ static VmcExport *make_export(VmcAgent *agent, VmcSelection selection, VmcFileAc
         return vmc_exports_add(agent->exports, action, paths, list, error);
     g_set_error(
         error, VMC_ERROR, VMC_ERROR_STATE,
-        "Files cannot be put into the guest's clipboard: the device's “clipboard” setting does not allow "
-        "it");
+        _("Files cannot be put into the guest's clipboard: the device's “clipboard” setting does not allow "
+          "it"));
     return NULL;
 }
 
@@ -68,8 +69,8 @@ char **vmc_agent_peek_files(VmcAgent *agent, VmcSelection selection, VmcFileActi
     if (!vmc_exports_served(agent->exports)) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_STATE,
-            "The machine has no WebDAV port, into whose folder a guest puts files for its clipboard; add a "
-            "spice-webdav device");
+            _("The machine has no WebDAV port, into whose folder a guest puts files for its clipboard; add a "
+              "spice-webdav device"));
         return NULL;
     }
     list = vmc_agent_peek(agent, selection, VMC_CLIP_FILES, error);

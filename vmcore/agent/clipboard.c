@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "agent/internal.h"
+#include "base/i18n.h"
 #include "base/seeded.h"
 
 bool vmc_agent_clip_to_guest(const VmcAgent *agent)
@@ -474,9 +475,27 @@ bool vmc_agent_request(VmcAgent *agent, VmcSelection selection, VmcClipType type
 
 GBytes *vmc_agent_peek(VmcAgent *agent, VmcSelection selection, VmcClipType type, GError **error)
 {
-    static const char *const names[] = {
-        [VMC_CLIP_TEXT] = "text", [VMC_CLIP_PNG] = "PNG image", [VMC_CLIP_FILES] = "files"};
-    const char *name = (unsigned)type < G_N_ELEMENTS(names) && names[type] ? names[type] : "content";
+    static const struct {
+        const char *none, *none_for_host, *refused, *asked;
+    } sentences[] = {
+        [VMC_CLIP_TEXT] =
+            {N_("The guest's clipboard has no text"),
+             N_("The guest's clipboard has no text for the host; the device's “clipboard” setting "
+                "says so"),
+             N_("The guest did not give us the text of its clipboard; ask again"),
+             N_("The guest was asked for the text of its clipboard; ask again")},
+        [VMC_CLIP_PNG] = {N_("The guest's clipboard has no PNG image"),
+                          N_("The guest's clipboard has no PNG image for the host; the device's “clipboard” "
+                             "setting says so"),
+                          N_("The guest did not give us the PNG image of its clipboard; ask again"),
+                          N_("The guest was asked for the PNG image of its clipboard; ask again")},
+        [VMC_CLIP_FILES] =
+            {N_("The guest's clipboard has no files"),
+             N_("The guest's clipboard has no files for the host; the device's “clipboard” setting "
+                "says so"),
+             N_("The guest did not give us the files of its clipboard; ask again"),
+             N_("The guest was asked for the files of its clipboard; ask again")},
+    };
     GBytes *data = NULL;
 
     g_return_val_if_fail(is_clip(selection, type), NULL);
@@ -486,11 +505,11 @@ GBytes *vmc_agent_peek(VmcAgent *agent, VmcSelection selection, VmcClipType type
     if (clip->data[type])
         data = g_bytes_ref(clip->data[type]);
     else if (!request(agent, selection, type))
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, "The guest's clipboard has no %s%s", name,
-                    to_host(agent) ? "" : " for the host; the device's “clipboard” setting says so");
+        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_STATE,
+                            to_host(agent) ? _(sentences[type].none) : _(sentences[type].none_for_host));
     else
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, "The guest %s the %s of its clipboard; ask again",
-                    failed ? "did not give us" : "was asked for", name);
+        g_set_error_literal(error, VMC_ERROR, VMC_ERROR_STATE,
+                            failed ? _(sentences[type].refused) : _(sentences[type].asked));
     g_mutex_unlock(&agent->lock);
     return data;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "base/io.h"
 #include "fs/internal.h"
 #include "vmcore/error.h"
@@ -45,7 +46,7 @@ struct VmcExports {
 
 static bool fail(GError **error, VmcError code, const char *path, const char *why)
 {
-    g_set_error(error, VMC_ERROR, code, "“%s” cannot be offered to the guest: %s", path, why);
+    g_set_error(error, VMC_ERROR, code, _("“%s” cannot be offered to the guest: %s"), path, why);
     return false;
 }
 
@@ -96,7 +97,7 @@ static Folder *export_folder(VmcExport *export, const char *path, GError **error
             return folder;
     }
     if (export->folders->len == FOLDERS_MAX) {
-        fail(error, VMC_ERROR_RESOURCE, path, "the files are in too many folders; offer fewer at a time");
+        fail(error, VMC_ERROR_RESOURCE, path, _("the files are in too many folders; offer fewer at a time"));
         return NULL;
     }
     int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -118,11 +119,11 @@ static bool export_add(VmcExport *export, const char *path, GError **error)
     struct stat st;
 
     if (!g_path_is_absolute(path))
-        return fail(error, VMC_ERROR_CONFIG, path, "give its whole path");
+        return fail(error, VMC_ERROR_CONFIG, path, _("give its whole path"));
     if (!vmc_file_name_valid(name))
-        return fail(error, VMC_ERROR_CONFIG, path, "guests would not understand its name; rename it");
+        return fail(error, VMC_ERROR_CONFIG, path, _("guests would not understand its name; rename it"));
     if (g_hash_table_contains(export->where, name))
-        return fail(error, VMC_ERROR_CONFIG, path, "another one has the same name; offer them one by one");
+        return fail(error, VMC_ERROR_CONFIG, path, _("another one has the same name; offer them one by one"));
     Folder *folder = export_folder(export, above, error);
     if (!folder)
         return false;
@@ -130,7 +131,7 @@ static bool export_add(VmcExport *export, const char *path, GError **error)
         return fail(error, VMC_ERROR_RESOURCE, path, g_strerror(errno));
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return fail(error, VMC_ERROR_CONFIG, path,
-                    "it is neither a file nor a folder; offer what it leads to");
+                    _("it is neither a file nor a folder; offer what it leads to"));
     if (faccessat(folder->fd, name, R_OK, 0) < 0)
         return fail(error, VMC_ERROR_RESOURCE, path, g_strerror(errno));
     g_ptr_array_add(export->names, name);
@@ -174,7 +175,7 @@ bool vmc_exports_serve(VmcExports *exports, const char *folder, GError **error)
     int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "The folder “%s” cannot be shared: %s", folder,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("The folder “%s” cannot be shared: %s"), folder,
                     g_strerror(errno));
         return false;
     }
@@ -336,12 +337,13 @@ static bool is_ready(VmcExports *exports, GError **error)
     if (!served)
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_STATE,
-            "The machine has no WebDAV port, by which its clipboard would get files; add a spice-webdav "
-            "device, send the files one by one, or use a shared folder");
+            _("The machine has no WebDAV port, by which its clipboard would get files; add a spice-webdav "
+              "device, send the files one by one, or use a shared folder"));
     else if (!open)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                    "The guest does not use the WebDAV port, by which its clipboard would get files; install "
-                    "spice-webdavd there, send the files one by one, or use a shared folder");
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_STATE,
+            _("The guest does not use the WebDAV port, by which its clipboard would get files; install "
+              "spice-webdavd there, send the files one by one, or use a shared folder"));
     return served && open;
 }
 
@@ -355,7 +357,7 @@ VmcExport *vmc_exports_add(VmcExports *exports, VmcFileAction action, const char
         return NULL;
     if (!n || n > VMC_AGENT_FILES_MAX) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "%u files cannot be offered to the guest; offer 1 to %u, or the folder they are in", n,
+                    _("%u files cannot be offered to the guest; offer 1 to %u, or the folder they are in"), n,
                     VMC_AGENT_FILES_MAX);
         return NULL;
     }
@@ -432,7 +434,8 @@ char **vmc_exports_resolve(VmcExports *exports, GBytes *list, VmcFileAction *act
         *action = what;
         return g_steal_pointer(&paths);
     }
-    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                "The guest's clipboard names files that are not in the shared folder; copy them there first");
+    g_set_error(
+        error, VMC_ERROR, VMC_ERROR_STATE,
+        _("The guest's clipboard names files that are not in the shared folder; copy them there first"));
     return NULL;
 }

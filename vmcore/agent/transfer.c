@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/internal.h"
+#include "base/i18n.h"
 
 #define UNDER_WAY_MAX 8u /* each has a thread */
 
@@ -54,7 +55,8 @@ static void end(VmcTransfer *transfer, GError *error)
 
 static GError *failure(const VmcTransfer *transfer, const char *why)
 {
-    return g_error_new(VMC_ERROR, VMC_ERROR_RESOURCE, "The file “%s” was not sent: %s", transfer->name, why);
+    return g_error_new(VMC_ERROR, VMC_ERROR_RESOURCE, _("The file “%s” was not sent: %s"), transfer->name,
+                       why);
 }
 
 static void post_cancel(VmcTransfer *transfer)
@@ -90,7 +92,7 @@ static void *read_file(void *data)
             continue;
         if (got <= 0) {
             post_cancel(transfer);
-            end(transfer, failure(transfer, got ? g_strerror(err) : "it has become shorter meanwhile"));
+            end(transfer, failure(transfer, got ? g_strerror(err) : _("it has become shorter meanwhile")));
             break;
         }
         transfer->chunk_len = (size_t)got;
@@ -119,17 +121,17 @@ static const char *reason(uint32_t result)
 {
     switch (result) {
     case VD_AGENT_FILE_XFER_STATUS_CANCELLED:
-        return "the guest has ended it";
+        return _("the guest has ended it");
     case VD_AGENT_FILE_XFER_STATUS_NOT_ENOUGH_SPACE:
-        return "the guest's disk is full";
+        return _("the guest's disk is full");
     case VD_AGENT_FILE_XFER_STATUS_SESSION_LOCKED:
-        return "the guest's screen is locked; unlock it and try again";
+        return _("the guest's screen is locked; unlock it and try again");
     case VD_AGENT_FILE_XFER_STATUS_VDAGENT_NOT_CONNECTED:
-        return "nobody is logged in in the guest; log in and try again";
+        return _("nobody is logged in in the guest; log in and try again");
     case VD_AGENT_FILE_XFER_STATUS_DISABLED:
-        return "the guest takes no files; use a shared folder";
+        return _("the guest takes no files; use a shared folder");
     default:
-        return "the guest could not write it";
+        return _("the guest could not write it");
     }
 }
 
@@ -141,7 +143,7 @@ static void start(VmcTransfer *transfer)
     if (!transfer->thread) {
         vmc_transfer_unref(transfer);
         post_cancel(transfer);
-        end(transfer, failure(transfer, "no thread can be started"));
+        end(transfer, failure(transfer, _("no thread can be started")));
     }
 }
 
@@ -204,7 +206,7 @@ void vmc_agent_transfers_gone(VmcAgent *agent)
     for (guint i = 0; i < agent->transfers->len; i++) {
         VmcTransfer *transfer = g_ptr_array_index(agent->transfers, i);
         if (transfer->state != VMC_TRANSFER_ENDED)
-            end(transfer, failure(transfer, "the guest's agent has gone"));
+            end(transfer, failure(transfer, _("the guest's agent has gone")));
     }
 }
 
@@ -221,7 +223,7 @@ uint64_t vmc_agent_transfers_expire(VmcAgent *agent, uint64_t now)
             continue;
         }
         post_cancel(transfer);
-        end(transfer, failure(transfer, "the guest's agent does not answer"));
+        end(transfer, failure(transfer, _("the guest's agent does not answer")));
     }
     return next;
 }
@@ -248,13 +250,13 @@ static int open_file(const char *path, uint64_t *size, GError **error)
     struct stat st;
 
     if (fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The file “%s” cannot be opened: %s", path,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The file “%s” cannot be opened: %s"), path,
                     g_strerror(errno));
         return -1;
     }
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is not a file; only files can be sent, one at a time", path);
+                    _("“%s” is not a file; only files can be sent, one at a time"), path);
         close(fd);
         return -1;
     }
@@ -297,11 +299,11 @@ static bool make_room(VmcAgent *agent)
 static const char *refusal(VmcAgent *agent)
 {
     if (!agent->connected)
-        return "the guest has no agent running; install spice-vdagent there, or use a shared folder";
+        return _("the guest has no agent running; install spice-vdagent there, or use a shared folder");
     if (vmc_agent_guest_can(agent, VD_AGENT_CAP_FILE_XFER_DISABLED))
-        return "the guest takes no files; use a shared folder";
+        return _("the guest takes no files; use a shared folder");
     if (!make_room(agent))
-        return "too many others are under way; wait for one to end";
+        return _("too many others are under way; wait for one to end");
     return NULL;
 }
 
@@ -336,7 +338,7 @@ unsigned vmc_agent_send_file(VmcAgent *agent, const char *path, GError **error)
     g_mutex_lock(&agent->lock);
     const char *why = refusal(agent);
     if (why)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, "The file “%s” cannot be sent: %s", path, why);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The file “%s” cannot be sent: %s"), path, why);
     else
         id = begin(agent, path, fd, total);
     g_mutex_unlock(&agent->lock);
@@ -351,7 +353,7 @@ void vmc_agent_cancel_file(VmcAgent *agent, unsigned id)
     VmcTransfer *transfer = find(agent, id);
     if (transfer) {
         post_cancel(transfer);
-        end(transfer, failure(transfer, "it was cancelled"));
+        end(transfer, failure(transfer, _("it was cancelled")));
     }
     g_mutex_unlock(&agent->lock);
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "base/unix_socket.h"
 #include "vmcore/error.h"
 #include "vmcore/gdb.h"
@@ -70,12 +71,12 @@ static bool parse_tcp(const char *text, Place *place, GError **error)
     guint64 port;
 
     if (!g_ascii_string_to_unsigned(digits, 10, 1, 65535, &port, NULL))
-        return refuse(error, "“%s” is not a TCP port for a debugger; give one from 1 to 65535", digits);
+        return refuse(error, _("“%s” is not a TCP port for a debugger; give one from 1 to 65535"), digits);
     if (!parse_host(colon ? host : "127.0.0.1", (uint16_t)port, place))
         return refuse(error,
-                      "“%s” is not a name of this computer for itself; a debugger is only let in by "
-                      "localhost, 127.0.0.1 "
-                      "or [::1]",
+                      _("“%s” is not a name of this computer for itself; a debugger is only let in by "
+                        "localhost, 127.0.0.1 "
+                        "or [::1]"),
                       host);
     return true;
 }
@@ -87,11 +88,11 @@ static bool parse(const char *address, const char **path, Place *place, GError *
     if (g_str_has_prefix(address, "unix:")) {
         *path = address + strlen("unix:");
         return vmc_unix_path_fits(*path) ||
-               refuse(error, "“%s” cannot be the name of a socket; give one of 1 to 107 bytes", *path);
+               refuse(error, _("“%s” cannot be the name of a socket; give one of 1 to 107 bytes"), *path);
     }
     if (g_str_has_prefix(address, "tcp:"))
         return parse_tcp(address + strlen("tcp:"), place, error);
-    return refuse(error, "“%s” does not say where a debugger is let in; write unix:FILE or tcp:PORT",
+    return refuse(error, _("“%s” does not say where a debugger is let in; write unix:FILE or tcp:PORT"),
                   address);
 }
 
@@ -136,8 +137,8 @@ VmcGdbListener *vmc_gdb_listener_new(const char *address, GError **error)
     if (path)
         listener->unix_socket = vmc_unix_listener_new(path, BACKLOG, error);
     else if ((listener->tcp = listen_tcp(&place)) < 0)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "A debugger cannot be let in at “%s”: %s", address,
-                    g_strerror(errno));
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("A debugger cannot be let in at “%s”: %s"),
+                    address, g_strerror(errno));
     if (listener->unix_socket || listener->tcp >= 0) {
         if (!path && !strchr(listener->target, ':')) {
             char *port = listener->target;

@@ -1,6 +1,7 @@
 /* What can be done with the devices of a running machine: finds the kind's action and checks the words. */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 bool vmc_machine_refuse(GError **error, VmcError code, const char *format, ...)
@@ -26,8 +27,9 @@ static bool unknown_action(const VmcDeviceInfo *info, unsigned index, const char
         g_string_append_printf(list, "%s%s", i ? ", " : "", info->actions[i].name);
     if (!list->len)
         return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                                  "Nothing can be done with device %u, %s, while it runs", index, info->name);
-    return vmc_machine_refuse(error, VMC_ERROR_CONFIG, "Device %u, %s, does not know “%s”; it can do %s",
+                                  _("Nothing can be done with device %u, %s, while it runs"), index,
+                                  info->name);
+    return vmc_machine_refuse(error, VMC_ERROR_CONFIG, _("Device %u, %s, does not know “%s”; it can do %s"),
                               index, info->name, name, list->str);
 }
 
@@ -44,8 +46,12 @@ static int find_action(const VmcDeviceInfo *info, unsigned index, const char *na
             continue;
         if (n >= action->min && n <= action->max)
             return (int)i;
-        vmc_machine_refuse(error, VMC_ERROR_CONFIG, "“%s” of device %u, %s, takes %s", name, index,
-                           info->name, action->max ? action->arguments : "no arguments");
+        if (action->max)
+            vmc_machine_refuse(error, VMC_ERROR_CONFIG, _("“%s” of device %u, %s, takes %s"), name, index,
+                               info->name, action->arguments);
+        else
+            vmc_machine_refuse(error, VMC_ERROR_CONFIG, _("“%s” of device %u, %s, takes no arguments"), name,
+                               index, info->name);
         return -1;
     }
     unknown_action(info, index, name, error);
@@ -62,13 +68,13 @@ char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *name, con
 
     if (!machine->guest || (state != VMC_MACHINE_RUNNING && state != VMC_MACHINE_PAUSED)) {
         vmc_machine_refuse(error, VMC_ERROR_STATE,
-                           "Nothing can be done with a device: the machine is %s, not running",
-                           vmc_machine_state_name(state));
+                           _("Nothing can be done with a device: the machine is %s, not running"),
+                           vmc_machine_state_text(state));
         return NULL;
     }
     if (index >= machine->config->devices->len) {
         vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                           "There is no device %u; the machine has %u, counted from 0", index,
+                           _("There is no device %u; the machine has %u, counted from 0"), index,
                            machine->config->devices->len);
         return NULL;
     }

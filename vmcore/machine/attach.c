@@ -4,6 +4,7 @@
  *
  * Threads: the owner's; the arrays that other threads look at change under the guest lock.
  */
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 static bool runs(VmcMachine *machine, GError **error)
@@ -13,8 +14,8 @@ static bool runs(VmcMachine *machine, GError **error)
     if (machine->guest && (state == VMC_MACHINE_RUNNING || state == VMC_MACHINE_PAUSED))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                "No device can be attached or detached: the machine is %s, not running",
-                vmc_machine_state_name(state));
+                _("No device can be attached or detached: the machine is %s, not running"),
+                vmc_machine_state_text(state));
     return false;
 }
 
@@ -59,14 +60,15 @@ static bool can_attach(VmcMachine *machine, VmcDeviceKind kind, GError **error)
     const VmcDeviceKindOps *ops = vmc_device_kind_ops(kind);
 
     if (!ops || !ops->detach) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "A %s cannot be attached to a machine that runs",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("A %s cannot be attached to a machine that runs"),
                     vmc_device_kind_name(kind));
         return false;
     }
     if (ops->usb && !machine->guest->usb) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "The machine was started without any USB device, so it has no USB controller; give it a "
-                    "USB keyboard or tablet");
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            _("The machine was started without any USB device, so it has no USB controller; give it a "
+              "USB keyboard or tablet"));
         return false;
     }
     return true;
@@ -110,14 +112,14 @@ bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error)
         return false;
     if (index >= machine->config->devices->len) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no device %u; the machine has %u, counted from 0", index,
+                    _("There is no device %u; the machine has %u, counted from 0"), index,
                     machine->config->devices->len);
         return false;
     }
     ops = vmc_device_kind_ops(vmc_guest_config(machine->guest, index)->kind);
     if (!ops->detach) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "Device %u, %s, cannot be detached while the machine runs", index, ops->info.name);
+                    _("Device %u, %s, cannot be detached while the machine runs"), index, ops->info.name);
         return false;
     }
     ops->detach(machine->guest, index);

@@ -6,6 +6,7 @@
  * delivers nothing. A guest can make the machine log as fast as it likes, so only so many lines wait at a
  * time.
  */
+#include "base/i18n.h"
 #include "machine/private.h"
 
 #define LOG_LINES_WAITING_MAX 256u
@@ -123,7 +124,9 @@ static bool admit_log_line(VmcMailbox *mailbox, unsigned run)
         return false;
     }
     if (mailbox->lost_lines) {
-        g_autofree char *text = g_strdup_printf("(%u more lines were lost)", mailbox->lost_lines);
+        g_autofree char *text = g_strdup_printf(
+            ngettext("(%u more line was lost)", "(%u more lines were lost)", mailbox->lost_lines),
+            mailbox->lost_lines);
 
         g_queue_push_tail(&mailbox->events, event_new(VMC_EVENT_LOG, run, text, NULL));
         mailbox->log_lines++;

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "boot/bzimage.h"
 #include "vmcore/error.h"
 
@@ -233,7 +234,7 @@ bool vmc_initrd_check(const char *path, uint64_t limit, GError **error)
     if (!data) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_IMAGE,
-            "the initrd “%s” is larger than the guest's memory; give the guest more, or a smaller initrd",
+            _("the initrd “%s” is larger than the guest's memory; give the guest more, or a smaller initrd"),
             path);
         close(fd);
         return false;
@@ -243,7 +244,8 @@ bool vmc_initrd_check(const char *path, uint64_t limit, GError **error)
     close(fd);
     if (ok && !initrd_complete((Bytes){data, size})) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                    "the initrd “%s” is not complete: its end is missing; make or download it again", path);
+                    _("the initrd “%s” is not complete: its end is missing; make or download it again"),
+                    path);
         ok = false;
     }
     munmap(data, size);

@@ -64,20 +64,21 @@ bool vmc_machine_set_state(VmcMachine *machine, VmcMachineState state)
     return vmc_machine_get_state(machine) == state;
 }
 
-bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const char *what, GError **error)
+bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const char *sentence,
+                             GError **error)
 {
     VmcMachineState state = vmc_machine_get_state(machine);
 
     if (state == wanted)
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The machine cannot %s: it is %s, not %s"), what,
-                vmc_machine_state_name(state), vmc_machine_state_name(wanted));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _(sentence), vmc_machine_state_text(state),
+                vmc_machine_state_text(wanted));
     return false;
 }
 
-static bool interrupted(const char *what, GError **error)
+static bool interrupted(const char *sentence, GError **error)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The machine was stopped before it could %s"), what);
+    g_set_error_literal(error, VMC_ERROR, VMC_ERROR_STATE, sentence);
     return false;
 }
 
@@ -201,12 +202,14 @@ bool vmc_machine_start(VmcMachine *machine, GError **error)
     GError *failure = NULL;
     bool ok = true;
 
-    if (state != VMC_MACHINE_ERROR && !vmc_machine_check_state(machine, VMC_MACHINE_STOPPED, "start", error))
+    if (state != VMC_MACHINE_ERROR &&
+        !vmc_machine_check_state(machine, VMC_MACHINE_STOPPED,
+                                 N_("The machine cannot start: it is %s, not %s"), error))
         return false;
     g_object_ref(machine);
     set_error(machine, NULL);
     if (!vmc_machine_set_state(machine, VMC_MACHINE_STARTING)) {
-        ok = interrupted("start", error);
+        ok = interrupted(_("The machine was stopped before it could start"), error);
     } else if (start_guest(machine, started_at, &failure)) {
         vmc_machine_set_state(machine, VMC_MACHINE_RUNNING);
     } else {
@@ -223,7 +226,8 @@ bool vmc_machine_pause(VmcMachine *machine, GError **error)
 {
     bool ok = true;
 
-    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING, "pause", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING,
+                                 N_("The machine cannot pause: it is %s, not %s"), error))
         return false;
     g_object_ref(machine);
     if (vmc_machine_set_state(machine, VMC_MACHINE_PAUSING)) {
@@ -231,7 +235,7 @@ bool vmc_machine_pause(VmcMachine *machine, GError **error)
         vmc_board_pause(machine->guest->board);
         vmc_machine_set_state(machine, VMC_MACHINE_PAUSED);
     } else {
-        ok = interrupted("pause", error);
+        ok = interrupted(_("The machine was stopped before it could pause"), error);
     }
     g_object_unref(machine);
     return ok;
@@ -241,7 +245,8 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
 {
     bool ok = true;
 
-    if (!vmc_machine_check_state(machine, VMC_MACHINE_PAUSED, "resume", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_PAUSED,
+                                 N_("The machine cannot resume: it is %s, not %s"), error))
         return false;
     g_object_ref(machine);
     if (vmc_machine_set_state(machine, VMC_MACHINE_RESUMING)) {
@@ -250,7 +255,7 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
         vmc_vcpus_release(&machine->guest->vcpus);
         vmc_machine_set_state(machine, VMC_MACHINE_RUNNING);
     } else {
-        ok = interrupted("resume", error);
+        ok = interrupted(_("The machine was stopped before it could resume"), error);
     }
     g_object_unref(machine);
     return ok;
@@ -258,7 +263,8 @@ bool vmc_machine_resume(VmcMachine *machine, GError **error)
 
 bool vmc_machine_request_stop(VmcMachine *machine, GError **error)
 {
-    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING, "be asked to stop", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING,
+                                 N_("The machine cannot be asked to stop: it is %s, not %s"), error))
         return false;
     vmc_board_power_button(machine->guest->board);
     return true;
@@ -266,7 +272,8 @@ bool vmc_machine_request_stop(VmcMachine *machine, GError **error)
 
 bool vmc_machine_reset(VmcMachine *machine, GError **error)
 {
-    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING, "be reset", error))
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_RUNNING,
+                                 N_("The machine cannot be reset: it is %s, not %s"), error))
         return false;
     vmc_vcpus_request_reset(&machine->guest->vcpus);
     return true;

@@ -199,7 +199,9 @@ struct _VmcMachine {
 
 /* Announces a state. False: a handler has changed it again. */
 bool vmc_machine_set_state(VmcMachine *machine, VmcMachineState state);
-bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const char *what, GError **error);
+/* False with `sentence`, N_(), which has places for the state it is in and the wanted one. */
+bool vmc_machine_check_state(VmcMachine *machine, VmcMachineState wanted, const char *sentence,
+                             GError **error);
 void vmc_machine_set_guest(VmcMachine *machine, VmcGuest *guest);
 /* Another run of the machine begins: chooses who runs its CPUs. */
 void vmc_machine_begin_run(VmcMachine *machine);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "machine/saved_state.h"
 
@@ -132,12 +133,12 @@ static bool compare_part(GPtrArray *parts, const char *key, const char *saved, G
     g_autofree char *here = take_part(parts, key);
 
     if (!here)
-        return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                                  "The saved state is of a machine with %s, and this one has no such thing",
-                                  saved);
+        return vmc_machine_refuse(
+            error, VMC_ERROR_CONFIG,
+            _("The saved state is of a machine with %s, and this one has no such thing"), saved);
     return strcmp(here, saved) == 0 ||
            vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                              "The saved state is of a machine with %s, and this one has %s", saved, here);
+                              _("The saved state is of a machine with %s, and this one has %s"), saved, here);
 }
 
 static bool load_parts(const VmcGuest *guest, VmcStateReader *r, GError **error)
@@ -156,7 +157,7 @@ static bool load_parts(const VmcGuest *guest, VmcStateReader *r, GError **error)
     if (same && vmc_state_leave(r) && parts->len) {
         const Part *part = g_ptr_array_index(parts, 0);
         return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                                  "This machine has %s, and the saved state is of one without that",
+                                  _("This machine has %s, and the saved state is of one without that"),
                                   part->phrase);
     }
     return same && vmc_state_reader_finish(r, error);
@@ -191,7 +192,7 @@ static void save_disks(const VmcGuest *guest, VmcStateWriter *w)
         if (!vmc_device_is_disk(device))
             continue;
         if (!look_at_disk(device->block.path, &size, &time_ns))
-            vmc_state_refuse(w, "The disk “%s” cannot be looked at: %s", device->block.path,
+            vmc_state_refuse(w, _("The disk “%s” cannot be looked at: %s"), device->block.path,
                              g_strerror(errno));
         vmc_state_put_u32(w, i);
         vmc_state_put_u64(w, size);
@@ -206,13 +207,13 @@ static bool check_disk(const char *path, uint64_t size, int64_t time_ns, GError 
     int64_t time_now;
 
     if (!look_at_disk(path, &size_now, &time_now))
-        return vmc_machine_refuse(error, VMC_ERROR_RESOURCE, "The disk “%s” cannot be looked at: %s", path,
+        return vmc_machine_refuse(error, VMC_ERROR_RESOURCE, _("The disk “%s” cannot be looked at: %s"), path,
                                   g_strerror(errno));
     return (size == size_now && time_ns == time_now) ||
            vmc_machine_refuse(
                error, VMC_ERROR_CONFIG,
-               "The disk “%s” has changed since the machine was saved, so the saved state does not fit "
-               "it any more; start the machine anew, or bring the disk back as it was",
+               _("The disk “%s” has changed since the machine was saved, so the saved state does not fit "
+                 "it any more; start the machine anew, or bring the disk back as it was"),
                path);
 }
 
@@ -469,7 +470,7 @@ static gboolean finished(gpointer data)
 
     if (saving->abandoned) {
         g_clear_error(&error);
-        g_set_error_literal(&error, VMC_ERROR, VMC_ERROR_STATE, "The machine was stopped meanwhile");
+        g_set_error_literal(&error, VMC_ERROR, VMC_ERROR_STATE, _("The machine was stopped meanwhile"));
     } else {
         machine->saving = NULL;
         if (saving->guest)
@@ -487,21 +488,22 @@ void vmc_machine_save(VmcMachine *machine, const char *path, GCancellable *cance
     VmcSaving *saving = saving_new(machine, path, cancellable, callback, data);
     GError *error = NULL;
 
-    if (!vmc_machine_check_state(machine, VMC_MACHINE_PAUSED, "be saved", &error)) {
+    if (!vmc_machine_check_state(machine, VMC_MACHINE_PAUSED,
+                                 N_("The machine cannot be saved: it is %s, not %s"), &error)) {
         saving_end(saving, error);
         return;
     }
     if (!machine->backend->save_vm) {
         vmc_machine_refuse(
             &error, VMC_ERROR_STATE,
-            "A machine whose CPUs are run by “%s” cannot be saved; run it with the software CPU "
-            "(--cpu soft)",
+            _("A machine whose CPUs are run by “%s” cannot be saved; run it with the software CPU "
+              "(--cpu soft)"),
             machine->backend->name);
         saving_end(saving, error);
         return;
     }
     if (!vmc_machine_set_state(machine, VMC_MACHINE_SAVING)) {
-        vmc_machine_refuse(&error, VMC_ERROR_STATE, "The machine was stopped before it could be saved");
+        vmc_machine_refuse(&error, VMC_ERROR_STATE, _("The machine was stopped before it could be saved"));
         saving_end(saving, error);
         return;
     }
@@ -529,7 +531,7 @@ static bool begin_restore(VmcSaving *saving, GError **error)
     vmc_machine_begin_run(machine);
     if (!machine->backend->load_vm)
         return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                                  "A machine whose CPUs are run by “%s” cannot be restored",
+                                  _("A machine whose CPUs are run by “%s” cannot be restored"),
                                   machine->backend->name);
     saving->guest = vmc_guest_new_empty(machine, vmc_now_ns(), error);
     return saving->guest != NULL;
@@ -543,12 +545,13 @@ void vmc_machine_restore(VmcMachine *machine, const char *path, GCancellable *ca
     GError *error = NULL;
 
     if (state != VMC_MACHINE_ERROR &&
-        !vmc_machine_check_state(machine, VMC_MACHINE_STOPPED, "be restored", &error)) {
+        !vmc_machine_check_state(machine, VMC_MACHINE_STOPPED,
+                                 N_("The machine cannot be restored: it is %s, not %s"), &error)) {
         saving_end(saving, error);
         return;
     }
     if (!vmc_machine_set_state(machine, VMC_MACHINE_RESTORING)) {
-        vmc_machine_refuse(&error, VMC_ERROR_STATE, "The machine was stopped before it could be restored");
+        vmc_machine_refuse(&error, VMC_ERROR_STATE, _("The machine was stopped before it could be restored"));
         saving_end(saving, error);
         return;
     }

@@ -25,6 +25,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define MAGIC       "Espalier state\r\n"
@@ -66,10 +67,10 @@ static uint32_t crc_of(uint32_t crc, const void *bytes, size_t n)
     return (uint32_t)crc32_z(crc, bytes, n);
 }
 
-static bool cannot(GError **error, const char *what, const char *path)
+/* `sentence` has places for the file and why. */
+static bool cannot(GError **error, const char *sentence, const char *path)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The saved state “%s” cannot be %s: %s", path, what,
-                g_strerror(errno));
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _(sentence), path, g_strerror(errno));
     return false;
 }
 
@@ -95,7 +96,7 @@ static bool put(Out *out, const void *bytes, size_t n, GError **error)
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0)
-            return cannot(error, "written", out->path);
+            return cannot(error, N_("The saved state “%s” cannot be written: %s"), out->path);
         from += done;
         n -= (size_t)done;
         out->at += (uint64_t)done;
@@ -200,7 +201,7 @@ static bool put_range(Out *out, const VmcMemory *memory, unsigned slot, uint64_t
         unsigned n = (unsigned)MIN(end - first, CHUNK_PAGES - out->pages);
         if (!read_all(memory->slots[slot].fd, out->buffer + (size_t)out->pages * VMC_PAGE_SIZE,
                       (size_t)n * VMC_PAGE_SIZE, first << VMC_PAGE_SHIFT)) {
-            g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, "The machine's memory cannot be read: %s",
+            g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, _("The machine's memory cannot be read: %s"),
                         g_strerror(errno));
             return false;
         }
@@ -268,15 +269,15 @@ bool vmc_saved_state_write(const char *path, GBytes *state, VmcMemory *memory, G
     out->cancellable = cancellable;
     out->fd = g_mkstemp_full(beside, O_WRONLY | O_CLOEXEC, 0600);
     if (out->fd < 0)
-        return cannot(error, "made", path);
+        return cannot(error, N_("The saved state “%s” cannot be made: %s"), path);
     out->buffer = g_malloc(CHUNK_BYTES);
     bool good = put_everything(out, state, memory, error);
     g_free(out->buffer);
     if (good && fsync(out->fd) < 0)
-        good = cannot(error, "written", path);
+        good = cannot(error, N_("The saved state “%s” cannot be written: %s"), path);
     close(out->fd);
     if (good && rename(beside, path) < 0)
-        good = cannot(error, "put in its place", path);
+        good = cannot(error, N_("The saved state “%s” cannot be put in its place: %s"), path);
     if (good)
         sync_folder(path);
     else
@@ -297,8 +298,8 @@ struct VmcSavedState {
 static bool damaged(const VmcSavedState *saved, uint64_t at, GError **error)
 {
     g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                "The saved state “%s” is damaged at byte %" G_GUINT64_FORMAT
-                ": it is not what was written; the machine can only be started anew",
+                _("The saved state “%s” is damaged at byte %" PRIu64
+                  ": it is not what was written; the machine can only be started anew"),
                 saved->path, at);
     return false;
 }
@@ -306,8 +307,8 @@ static bool damaged(const VmcSavedState *saved, uint64_t at, GError **error)
 static bool cut_short(const VmcSavedState *saved, GError **error)
 {
     g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                "The saved state “%s” has been cut short, to %" G_GUINT64_FORMAT
-                " bytes; the machine can only be started anew",
+                _("The saved state “%s” has been cut short, to %" PRIu64
+                  " bytes; the machine can only be started anew"),
                 saved->path, saved->size);
     return false;
 }
@@ -319,7 +320,8 @@ static bool get(const VmcSavedState *saved, uint64_t at, void *to, size_t n, GEr
     errno = 0;
     if (read_all(saved->fd, to, n, at))
         return true;
-    return errno ? cannot(error, "read", saved->path) : cut_short(saved, error);
+    return errno ? cannot(error, N_("The saved state “%s” cannot be read: %s"), saved->path)
+                 : cut_short(saved, error);
 }
 
 /* What is wrong with a chunk's header, whatever that is, is that its checksum is. */
@@ -345,14 +347,15 @@ static bool check_file_header(const VmcSavedState *saved, GError **error)
 
     if (saved->size < sizeof(header) || !get(saved, 0, &header, sizeof(header), NULL) ||
         memcmp(header.magic, MAGIC, MAGIC_BYTES) != 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "“%s” is not the saved state of a virtual machine",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("“%s” is not the saved state of a virtual machine"),
                     saved->path);
         return false;
     }
     if (GUINT32_FROM_LE(header.version) != VERSION) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                    "The saved state “%s” is of format %u, and this version of the program reads format %u",
-                    saved->path, GUINT32_FROM_LE(header.version), VERSION);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_IMAGE,
+            _("The saved state “%s” is of format %u, and this version of the program reads format %u"),
+            saved->path, GUINT32_FROM_LE(header.version), VERSION);
         return false;
     }
     return !header.zero || damaged(saved, offsetof(FileHeader, zero), error);
@@ -370,7 +373,7 @@ static bool read_state(VmcSavedState *saved, GError **error)
     uint8_t *bytes = g_try_malloc(MAX(header.length, 1));
     if (!bytes) {
         errno = ENOMEM;
-        return cannot(error, "read", saved->path);
+        return cannot(error, N_("The saved state “%s” cannot be read: %s"), saved->path);
     }
     saved->state = g_bytes_new_take(bytes, header.length);
     if (!get(saved, at + sizeof(header), bytes, header.length, error))
@@ -388,10 +391,10 @@ VmcSavedState *vmc_saved_state_open(const char *path, GError **error)
     saved->path = g_strdup(path);
     saved->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (saved->fd < 0 || fstat(saved->fd, &st) < 0) {
-        cannot(error, "opened", path);
+        cannot(error, N_("The saved state “%s” cannot be opened: %s"), path);
     } else if (!S_ISREG(st.st_mode)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                    "“%s” is not a file, so it is not the saved state of a virtual machine", path);
+                    _("“%s” is not a file, so it is not the saved state of a virtual machine"), path);
     } else {
         saved->size = (uint64_t)st.st_size;
         posix_fadvise(saved->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -436,7 +439,7 @@ static bool write_pages(const VmcMemSlot *slot, const uint8_t *from, size_t n, u
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0) {
-            g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The machine's memory cannot be filled: %s",
+            g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The machine's memory cannot be filled: %s"),
                         g_strerror(errno));
             return false;
         }

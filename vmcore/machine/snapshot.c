@@ -11,6 +11,7 @@
  */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "vmcore/disk.h"
 #include "vmcore/error.h"
@@ -26,15 +27,15 @@ static bool check_disk(const char *path, VmcDiskFormat format, const char *name,
     if (format != VMC_DISK_QCOW2)
         return vmc_machine_refuse(
             error, VMC_ERROR_CONFIG,
-            "Disk “%s” is a raw image, and only qcow2 images have snapshots: put such a one on top of it "
-            "with “espalierctl disk clone”, or make it read-only",
+            _("Disk “%s” is a raw image, and only qcow2 images have snapshots: put such a one on top of it "
+              "with “espalierctl disk clone”, or make it read-only"),
             path);
     g_autoptr(GPtrArray) list = vmc_snapshots_list(path, error);
     for (guint i = 0; list && i < list->len; i++) {
         const VmcSnapshot *snapshot = g_ptr_array_index(list, i);
         if (strcmp(snapshot->name, name) == 0)
             return vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                                      "Disk “%s” already has a snapshot “%s”; choose another name", path,
+                                      _("Disk “%s” already has a snapshot “%s”; choose another name"), path,
                                       name);
     }
     return list != NULL;
@@ -57,8 +58,8 @@ static GArray *find_disks(const VmcGuest *guest, const char *name, GError **erro
     if (disks->len)
         return g_steal_pointer(&disks);
     vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                       "The machine has no disk that a snapshot could be taken of: a qcow2 image "
-                       "that it writes to");
+                       _("The machine has no disk that a snapshot could be taken of: a qcow2 image "
+                         "that it writes to"));
     return NULL;
 }
 
@@ -73,8 +74,13 @@ static void add_taken(const VmcGuest *guest, const GArray *disks, guint taken, c
     for (guint i = 0; i < taken; i++)
         g_string_append_printf(paths, "%s“%s”", i ? ", " : "",
                                vmc_guest_config(guest, g_array_index(disks, guint, i))->block.path);
-    g_prefix_error(error, "The snapshot “%s” is not whole; %s took it and can forget it, but: ", name,
-                   paths->str);
+    GError *why = *error;
+    *error = NULL;
+    /* Translators: a snapshot, names of disks, and a sentence: why it is not whole. */
+    g_set_error(error, why->domain, why->code,
+                _("The snapshot “%s” is not whole; %s took it and can forget it, but: %s"), name, paths->str,
+                why->message);
+    g_error_free(why);
 }
 
 static bool take_all(VmcGuest *guest, const GArray *disks, const char *name, GError **error)
@@ -97,8 +103,8 @@ bool vmc_machine_take_snapshot(VmcMachine *machine, const char *name, GError **e
     if (!machine->guest || (!runs && state != VMC_MACHINE_PAUSED))
         return vmc_machine_refuse(
             error, VMC_ERROR_STATE,
-            "A snapshot of a machine's disks is taken while it runs or is paused; it is %s",
-            vmc_machine_state_name(state));
+            _("A snapshot of a machine's disks is taken while it runs or is paused; it is %s"),
+            vmc_machine_state_text(state));
     g_autoptr(GArray) disks = find_disks(machine->guest, name, error);
     if (!disks || (runs && !vmc_machine_pause(machine, error)))
         return false;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "boot/bzimage.h"
 #include "boot/efi.h"
 #include "boot/smm.h"
@@ -50,11 +51,13 @@ static void check_cpus(GPtrArray *faults, const VmcConfig *config)
     GError *error = NULL;
 
     if (config->cpus < 1 || config->cpus > VMC_CPUS_MAX)
-        add_fault(faults, "cpus", "a machine cannot have %u CPUs; give 1 to %u", config->cpus, VMC_CPUS_MAX);
+        add_fault(faults, "cpus", _("a machine cannot have %u CPUs; give 1 to %u"), config->cpus,
+                  VMC_CPUS_MAX);
     if (config->cpu != VMC_CPU_AUTO && config->cpu != VMC_CPU_KVM && config->cpu != VMC_CPU_SOFT)
-        add_fault(faults, "cpu", "%d is not a kind of CPU; give auto, kvm or soft", (int)config->cpu);
+        add_fault(faults, "cpu", _("%d is not a kind of CPU; give auto, kvm or soft"), (int)config->cpu);
     if (!vmc_cpu_model_name(config->cpu_model))
-        add_fault(faults, "cpu-model", "%d is not a model of CPU; give host, x86-64-v2, x86-64-v3 or macos",
+        add_fault(faults, "cpu-model",
+                  _("%d is not a model of CPU; give host, x86-64-v2, x86-64-v3 or macos"),
                   (int)config->cpu_model);
     else if (!vmc_cpu_model_check_host(config->cpu_model, &error))
         add_error(faults, "cpu-model", error);
@@ -63,14 +66,15 @@ static void check_cpus(GPtrArray *faults, const VmcConfig *config)
 static void check_soft_cpu(GPtrArray *faults, const VmcSoftCpuConfig *soft)
 {
     if (soft->engine != VMC_ENGINE_DEFAULT && !vmc_cpu_engine_name(soft->engine))
-        add_fault(faults, "cpu.engine", "%d is not an engine; give interpreter or translator",
+        add_fault(faults, "cpu.engine", _("%d is not an engine; give interpreter or translator"),
                   (int)soft->engine);
     if (soft->lockstep && soft->engine == VMC_ENGINE_INTERPRETER)
-        add_fault(faults, "cpu.lockstep",
-                  "lockstep compares the translator with the interpreter, which is chosen to run alone; give "
-                  "the translator or leave lockstep out");
+        add_fault(
+            faults, "cpu.lockstep",
+            _("lockstep compares the translator with the interpreter, which is chosen to run alone; give "
+              "the translator or leave lockstep out"));
     if (soft->code_cache && (soft->code_cache < VMC_CODE_CACHE_MIN || soft->code_cache > VMC_CODE_CACHE_MAX))
-        add_fault(faults, "cpu.codeCache", "a code cache cannot have %u MiB; give %u to %u MiB",
+        add_fault(faults, "cpu.codeCache", _("a code cache cannot have %u MiB; give %u to %u MiB"),
                   soft->code_cache, VMC_CODE_CACHE_MIN, VMC_CODE_CACHE_MAX);
 }
 
@@ -81,17 +85,15 @@ static void check_memory(GPtrArray *faults, const VmcConfig *config)
 
     if (config->memory % MIB)
         add_fault(faults, "memory",
-                  "%" G_GUINT64_FORMAT " bytes is not a whole number of MiB; give a multiple of 1 MiB",
+                  _("%" PRIu64 " bytes is not a whole number of MiB; give a multiple of 1 MiB"),
                   config->memory);
     else if (config->memory < VMC_MEMORY_MIN)
-        add_fault(faults, "memory",
-                  "%" G_GUINT64_FORMAT " MiB is too little to boot; give at least %" G_GUINT64_FORMAT " MiB",
+        add_fault(faults, "memory", _("%" PRIu64 " MiB is too little to boot; give at least %" PRIu64 " MiB"),
                   mib, (uint64_t)(VMC_MEMORY_MIN / MIB));
     else if (config->memory > host)
         add_fault(faults, "memory",
-                  "%" G_GUINT64_FORMAT " MiB is more than this computer has; give at most %" G_GUINT64_FORMAT
-                  " MiB",
-                  mib, host / MIB);
+                  _("%" PRIu64 " MiB is more than this computer has; give at most %" PRIu64 " MiB"), mib,
+                  host / MIB);
 }
 
 /* `cmdline_max` is set if the kernel says it. */
@@ -104,7 +106,7 @@ static void check_kernel(GPtrArray *faults, const VmcConfig *config, unsigned *c
     int fd;
 
     if (!path || !*path) {
-        add_fault(faults, "boot.kernel", "no kernel is given; give the path of a bzImage");
+        add_fault(faults, "boot.kernel", _("no kernel is given; give the path of a bzImage"));
         return;
     }
     fd = vmc_boot_file_open("kernel", path, &size, &error);
@@ -115,8 +117,7 @@ static void check_kernel(GPtrArray *faults, const VmcConfig *config, unsigned *c
         end = image.load_address + image.memory_size;
         if (end > config->memory && config->memory >= VMC_MEMORY_MIN)
             add_fault(faults, "memory",
-                      "the kernel “%s” needs %" G_GUINT64_FORMAT
-                      " MiB to unpack itself; give at least so much",
+                      _("the kernel “%s” needs %" PRIu64 " MiB to unpack itself; give at least so much"),
                       path, (end + MIB - 1) / MIB);
     }
     if (fd >= 0)
@@ -134,11 +135,11 @@ static void check_firmware(GPtrArray *faults, const VmcConfig *config)
     int fd;
 
     if (config->memory < FIRMWARE_MEMORY && config->memory >= VMC_MEMORY_MIN)
-        add_fault(faults, "memory", "UEFI firmware needs 64 MiB to run; give at least so much");
+        add_fault(faults, "memory", _("UEFI firmware needs 64 MiB to run; give at least so much"));
     if (!boot->variable_store || !*boot->variable_store)
-        add_fault(
-            faults, "boot.variableStore",
-            "no variable store is given; give the path of a file in which the firmware keeps its variables");
+        add_fault(faults, "boot.variableStore",
+                  _("no variable store is given; give the path of a file in which the firmware keeps its "
+                    "variables"));
     if (!vmc_efi_find(boot->firmware, &code, &variables, &error) || !vmc_efi_check_smm(code, NULL, &error) ||
         (fd = vmc_efi_open_code(code, &size, &error)) < 0) {
         add_error(faults, "boot.firmware", error);
@@ -157,7 +158,7 @@ static void check_boot(GPtrArray *faults, const VmcConfig *config)
     GError *error = NULL;
 
     if (config->boot.kind != VMC_BOOT_LINUX && config->boot.kind != VMC_BOOT_EFI) {
-        add_fault(faults, "boot", "there is nothing to boot; give a Linux kernel or UEFI firmware");
+        add_fault(faults, "boot", _("there is nothing to boot; give a Linux kernel or UEFI firmware"));
         return;
     }
     if (config->boot.kind == VMC_BOOT_EFI)
@@ -167,12 +168,12 @@ static void check_boot(GPtrArray *faults, const VmcConfig *config)
     if (config->boot.kind == VMC_BOOT_EFI && !config->boot.kernel &&
         (config->boot.initrd || config->boot.cmdline))
         add_fault(faults, "boot.kernel",
-                  "an initrd and a command line belong to a kernel, and none is given; give one, or leave "
-                  "them out");
+                  _("an initrd and a command line belong to a kernel, and none is given; give one, or leave "
+                    "them out"));
     if (config->boot.initrd && !vmc_initrd_check(config->boot.initrd, config->memory, &error))
         add_error(faults, "boot.initrd", error);
     if (config->boot.cmdline && cmdline_max && strlen(config->boot.cmdline) > cmdline_max)
-        add_fault(faults, "boot.cmdline", "the command line has %zu bytes; this kernel takes at most %u",
+        add_fault(faults, "boot.cmdline", _("the command line has %zu bytes; this kernel takes at most %u"),
                   strlen(config->boot.cmdline), cmdline_max);
 }
 
@@ -208,7 +209,7 @@ static void check_slot(VmcCheck *check, const VmcDeviceConfig *device)
     if (!device->pci_slot)
         return;
     if (device->pci_slot > VMC_PCI_SLOT_MAX)
-        vmc_check_fault(check, vmc_pci_slot_field.name, "there is no PCI slot %u; give 1 to %u, or none",
+        vmc_check_fault(check, vmc_pci_slot_field.name, _("there is no PCI slot %u; give 1 to %u, or none"),
                         device->pci_slot, VMC_PCI_SLOT_MAX);
     for (guint i = 0; i < check->index; i++) {
         const VmcDeviceConfig *before = vmc_check_device(check, i);
@@ -216,8 +217,9 @@ static void check_slot(VmcCheck *check, const VmcDeviceConfig *device)
 
         if (before->pci_slot && together != (before->pci_slot == device->pci_slot))
             vmc_check_fault(check, vmc_pci_slot_field.name,
-                            together ? "it is in one with devices[%u], which has slot %u; give that or none"
-                                     : "devices[%u] has slot %u already; give another or none",
+                            together
+                                ? _("it is in one with devices[%u], which has slot %u; give that or none")
+                                : _("devices[%u] has slot %u already; give another or none"),
                             i, before->pci_slot);
     }
 }
@@ -230,14 +232,15 @@ static void check_bounds(VmcCheck *check, const VmcDeviceConfig *device, const V
     unsigned number = field->type == VMC_FIELD_NUMBER ? *(const unsigned *)at : 0;
 
     if (text && field->max && strlen(text) > field->max)
-        vmc_check_fault(check, field->name, "“%s” has %zu bytes; give at most %u", text, strlen(text),
+        vmc_check_fault(check, field->name, _("“%s” has %zu bytes; give at most %u"), text, strlen(text),
                         (unsigned)field->max);
     if (field->type != VMC_FIELD_NUMBER || !field->max || (field->automatic && !number))
         return;
     if (number < field->min || number > field->max)
-        vmc_check_fault(check, field->name, "%s cannot be %u; give %u to %u%s", field->name, number,
-                        (unsigned)field->min, (unsigned)field->max,
-                        field->automatic ? ", or none for what fits" : "");
+        vmc_check_fault(check, field->name,
+                        field->automatic ? _("%s cannot be %u; give %u to %u, or none for what fits")
+                                         : _("%s cannot be %u; give %u to %u"),
+                        field->name, number, (unsigned)field->min, (unsigned)field->max);
 }
 
 static void check_device(GPtrArray *faults, const VmcConfig *config, guint index)
@@ -247,7 +250,7 @@ static void check_device(GPtrArray *faults, const VmcConfig *config, guint index
     const VmcDeviceKindOps *ops = vmc_device_kind_ops(device->kind);
 
     if (!ops)
-        vmc_check_fault(&check, NULL, "there is no device of kind %d in this version; remove it",
+        vmc_check_fault(&check, NULL, _("there is no device of kind %d in this version; remove it"),
                         (int)device->kind);
     else if (ops->check)
         ops->check(&check, device);
@@ -294,19 +297,19 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
         pci += is_new_function(config, i);
     }
     if (usb > VMC_USB_DEVICES_MAX)
-        add_fault(faults, "devices", "%u USB devices are too many; give at most %u", usb,
+        add_fault(faults, "devices", _("%u USB devices are too many; give at most %u"), usb,
                   VMC_USB_DEVICES_MAX);
     if (ports > VMC_PORTS_MAX)
-        add_fault(faults, "devices", "%u virtio serial ports are too many; give at most %u", ports,
+        add_fault(faults, "devices", _("%u virtio serial ports are too many; give at most %u"), ports,
                   VMC_PORTS_MAX);
     if (uarts > UARTS_MAX)
-        add_fault(faults, "devices", "%u devices of kind uart are too many; give at most %u", uarts,
+        add_fault(faults, "devices", _("%u devices of kind uart are too many; give at most %u"), uarts,
                   UARTS_MAX);
     if (displays > 1)
-        add_fault(faults, "devices", "%u primary adapters (virtio-gpu, vga) are too many; give at most one",
-                  displays);
+        add_fault(faults, "devices",
+                  _("%u primary adapters (virtio-gpu, vga) are too many; give at most one"), displays);
     if (pci > VMC_PCI_DEVICES_MAX)
-        add_fault(faults, "devices", "%u PCI devices are too many; give at most %u", pci,
+        add_fault(faults, "devices", _("%u PCI devices are too many; give at most %u"), pci,
                   VMC_PCI_DEVICES_MAX);
 }
 

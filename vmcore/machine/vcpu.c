@@ -14,6 +14,7 @@
  * A debugger's hold is like a pause, put up also by the first CPU that comes to what it asked for; and it may
  * let some CPUs go while others stay parked.
  */
+#include "base/i18n.h"
 #include "base/thread.h"
 #include "machine/private.h"
 
@@ -80,14 +81,15 @@ static void on_shutdown(VmcVcpus *group)
     group->shutdowns[1] = group->shutdowns[2];
     group->shutdowns[2] = now;
     if (group->shutdowns[0] && now - group->shutdowns[0] < SHUTDOWN_WINDOW_US) {
-        end_locked(group, VMC_EVENT_FAILED,
-                   g_error_new_literal(VMC_ERROR, VMC_ERROR_CPU,
-                                       "The guest crashed with a triple fault three times within one second, "
-                                       "so it was stopped; its kernel cannot run on this machine"));
+        end_locked(
+            group, VMC_EVENT_FAILED,
+            g_error_new_literal(VMC_ERROR, VMC_ERROR_CPU,
+                                _("The guest crashed with a triple fault three times within one second, "
+                                  "so it was stopped; its kernel cannot run on this machine")));
         return;
     }
     vmc_mailbox_post(group->mailbox, VMC_EVENT_LOG, group->run,
-                     "The guest crashed with a triple fault and is reset", NULL);
+                     _("The guest crashed with a triple fault and is reset"), NULL);
     put_up(group, VMC_HOLD_RESET);
 }
 
@@ -190,7 +192,8 @@ static void on_exit_from_guest(VmcVcpu *vcpu, VmcCpuExit reason, GError *error)
         break;
     case VMC_EXIT_ERROR:
         if (!error)
-            error = g_error_new_literal(VMC_ERROR, VMC_ERROR_INTERNAL, "The CPU stopped without saying why");
+            error =
+                g_error_new_literal(VMC_ERROR, VMC_ERROR_INTERNAL, _("The CPU stopped without saying why"));
         end_locked(group, VMC_EVENT_FAILED, error);
         return;
     }

@@ -30,6 +30,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "net/offload.h"
 #include "vmcore/error.h"
 
@@ -508,11 +509,11 @@ bool vmc_host_only_check_name(const char *name, GError **error)
 
     if (len && len <= NAME_MAX_HERE && strspn(name, allowed) == len && name[0] != '.')
         return true;
-    g_set_error(
-        error, VMC_ERROR, VMC_ERROR_CONFIG,
-        "“%s” cannot be the name of a host-only network; it takes 1 to %u letters, digits, “-”, “_” and “.”, "
-        "and does not begin with “.”",
-        name, NAME_MAX_HERE);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                _("“%s” cannot be the name of a host-only network; it takes 1 to %u letters, digits, “-”, "
+                  "“_” and “.”, "
+                  "and does not begin with “.”"),
+                name, NAME_MAX_HERE);
     return false;
 }
 
@@ -524,13 +525,13 @@ static bool make_folder(const char *path, GError **error)
 
     if (g_mkdir_with_parents(path, 0700) || lstat(path, &st)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Cannot make the folder “%s” for host-only networks: %s", path, g_strerror(errno));
+                    _("Cannot make the folder “%s” for host-only networks: %s"), path, g_strerror(errno));
         return false;
     }
     if (S_ISDIR(st.st_mode) && st.st_uid == getuid() && !(st.st_mode & 077))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                "The folder “%s” for host-only networks has to belong to you alone (mode 0700); remove it",
+                _("The folder “%s” for host-only networks has to belong to you alone (mode 0700); remove it"),
                 path);
     return false;
 }
@@ -565,7 +566,7 @@ static bool listen_in(Net *net, GError **error)
                 !bind(net->listener, (struct sockaddr *)&address, sizeof(address)) &&
                 !listen(net->listener, BACKLOG) && !rename(early, net->path);
     if (!good)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Cannot join the host-only network in “%s”: %s",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Cannot join the host-only network in “%s”: %s"),
                     net->folder, g_strerror(errno));
     g_free(early);
     return good;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 /* The kernel's random numbers: GLib's go on the same in a process and its forked child. */
@@ -28,19 +29,19 @@ bool vmc_mac_parse(const char *text, uint8_t mac[6], GError **error)
     }
     if (!good) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is not a MAC address; one looks like “52:54:00:12:34:56”", text);
+                    _("“%s” is not a MAC address; one looks like “52:54:00:12:34:56”"), text);
         return false;
     }
     if (mac[0] & 1) {
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_CONFIG,
-            "“%s” is a multicast address, which no network card can have; its second digit has to be even",
+            _("“%s” is a multicast address, which no network card can have; its second digit has to be even"),
             text);
         return false;
     }
     if (!memcmp(mac, none, sizeof(none))) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "A network card cannot have the MAC address “%s”; leave it out to get a random one",
+                    _("A network card cannot have the MAC address “%s”; leave it out to get a random one"),
                     text);
         return false;
     }

@@ -28,6 +28,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "net/offload.h"
 #include "vmcore/error.h"
 
@@ -437,7 +438,7 @@ static bool add_forward(Nat *nat, const VmcNatForward *forward, GError **error)
         return true;
     int err = errno;
     char *what = describe(forward);
-    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Cannot forward %s to the guest: %s", what,
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Cannot forward %s to the guest: %s"), what,
                 g_strerror(err));
     g_free(what);
     return false;
@@ -452,7 +453,7 @@ static void make(void *data)
 
     if (!make_slirp(nat, params)) {
         g_set_error(making->error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "libslirp cannot make a network for the guest");
+                    _("libslirp cannot make a network for the guest"));
         return;
     }
     for (unsigned i = 0; i < params->n_forwards; i++)
@@ -480,7 +481,7 @@ VmcCable *vmc_cable_nat_new(VmcIo *io, const VmcNatParams *params, GError **erro
     g_queue_init(&nat->waiting);
     nat->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (nat->epoll < 0)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Cannot make a NAT for the guest: %s",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Cannot make a NAT for the guest: %s"),
                     g_strerror(errno));
     else
         vmc_io_call_sync(io, make, &making);
@@ -539,20 +540,20 @@ bool vmc_nat_forward_parse(const char *text, VmcNatForward *forward, GError **er
         g_free(host);
     }
     if (!good || !dash) {
-        g_set_error(
-            error, VMC_ERROR, VMC_ERROR_CONFIG,
-            "“%s” is not a port forward; one looks like “tcp:8080-80” or “udp:127.0.0.1:5353-10.0.2.15:53”",
-            text);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    _("“%s” is not a port forward; one looks like “tcp:8080-80” or "
+                      "“udp:127.0.0.1:5353-10.0.2.15:53”"),
+                    text);
         return false;
     }
     if (forward->host.any.sa_family != forward->guest.any.sa_family ||
         (forward->guest.any.sa_family == AF_INET6 &&
          IN6_IS_ADDR_UNSPECIFIED(&forward->guest.in6.sin6_addr))) {
-        g_set_error(
-            error, VMC_ERROR, VMC_ERROR_CONFIG,
-            "The port forward “%s” has to name an IPv6 address of the guest for an IPv6 address of the host, "
-            "and none for an IPv4 one",
-            text);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
+                    _("The port forward “%s” has to name an IPv6 address of the guest for an IPv6 address of "
+                      "the host, "
+                      "and none for an IPv4 one"),
+                    text);
         return false;
     }
     return true;

@@ -26,6 +26,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "net/offload.h"
 #include "vmcore/error.h"
 
@@ -302,7 +303,7 @@ VmcCable *vmc_cable_unix_new(VmcIo *io, const char *path, GError **error)
 
     if (!*path || strlen(path) >= sizeof(there.sun_path)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "The path of a network socket has to have 1 to %zu bytes, which “%s” has not",
+                    _("The path of a network socket has to have 1 to %zu bytes, which “%s” has not"),
                     sizeof(there.sun_path) - 1, path);
         return NULL;
     }
@@ -311,11 +312,11 @@ VmcCable *vmc_cable_unix_new(VmcIo *io, const char *path, GError **error)
     if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(sa_family_t)) ||
         connect(fd, (struct sockaddr *)&there, sizeof(there)) ||
         send(fd, "VFKT", 4, MSG_DONTWAIT | MSG_NOSIGNAL) != 4) {
-        g_set_error(
-            error, VMC_ERROR, VMC_ERROR_RESOURCE,
-            "Cannot connect a network card to the socket “%s”, on which a program such as gvproxy should be "
-            "listening: %s",
-            path, g_strerror(errno));
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                    _("Cannot connect a network card to the socket “%s”, on which a program such as gvproxy "
+                      "should be "
+                      "listening: %s"),
+                    path, g_strerror(errno));
         if (fd >= 0)
             close(fd);
         return NULL;
@@ -358,9 +359,9 @@ static VmcCable *tap_cable(VmcIo *io, int fd, const struct ifreq *interface)
 static void how_to_make_a_tap(GError **error, const char *name)
 {
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "There is no tap “%s”; to make one that you may use, type: sudo ip tuntap add dev %s mode "
-                "tap user %s "
-                "&& sudo ip link set %s up",
+                _("There is no tap “%s”; to make one that you may use, type: sudo ip tuntap add dev %s mode "
+                  "tap user %s "
+                  "&& sudo ip link set %s up"),
                 name, name, g_get_user_name(), name);
 }
 
@@ -369,16 +370,16 @@ static void tap_refused(GError **error, const char *name, int err)
     if (err == EPERM)
         g_set_error(
             error, VMC_ERROR, VMC_ERROR_RESOURCE,
-            "The tap “%s” belongs to somebody else; to make it yours, type: sudo ip tuntap del dev %s mode "
-            "tap && sudo ip tuntap add dev %s mode tap user %s && sudo ip link set %s up",
+            _("The tap “%s” belongs to somebody else; to make it yours, type: sudo ip tuntap del dev %s mode "
+              "tap && sudo ip tuntap add dev %s mode tap user %s && sudo ip link set %s up"),
             name, name, name, g_get_user_name(), name);
     else if (err == EBUSY)
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "The tap “%s” is in use, perhaps by another machine; each needs one of its own", name);
+                    _("The tap “%s” is in use, perhaps by another machine; each needs one of its own"), name);
     else if (err == EINVAL)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "The network interface “%s” is not a tap", name);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("The network interface “%s” is not a tap"), name);
     else
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "Cannot use the tap “%s”: %s", name,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("Cannot use the tap “%s”: %s"), name,
                     g_strerror(err));
 }
 
@@ -394,7 +395,7 @@ VmcCable *vmc_cable_tap_new(VmcIo *io, const char *name, GError **error)
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "Cannot open “/dev/net/tun”, which taps need (the kernel's module “tun”): %s",
+                    _("Cannot open “/dev/net/tun”, which taps need (the kernel's module “tun”): %s"),
                     g_strerror(errno));
         return NULL;
     }
@@ -421,7 +422,7 @@ VmcCable *vmc_cable_fd_new(VmcIo *io, int fd, GError **error)
 
     if (own < 0) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no open descriptor %d to be used as a network card's cable", fd);
+                    _("There is no open descriptor %d to be used as a network card's cable"), fd);
         return NULL;
     }
     if (!ioctl(own, TUNGETIFF, &request) && request.ifr_flags & IFF_TAP && request.ifr_flags & IFF_NO_PI) {
@@ -432,7 +433,7 @@ VmcCable *vmc_cable_fd_new(VmcIo *io, int fd, GError **error)
         return socket_cable(io, own);
     close(own);
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "Descriptor %d is neither a tap (without packet information) nor a datagram socket", fd);
+                _("Descriptor %d is neither a tap (without packet information) nor a datagram socket"), fd);
     return NULL;
 }
 
@@ -442,12 +443,13 @@ static void how_to_bridge(GError **error, const char *bridge, const char *why)
 {
     const char *user = g_get_user_name();
 
-    g_set_error(
-        error, VMC_ERROR, VMC_ERROR_RESOURCE,
-        "Cannot get a tap of the bridge “%s” from qemu-bridge-helper (%s); to make one yourself, type: sudo "
-        "ip "
-        "tuntap add dev tap-%s mode tap user %s && sudo ip link set tap-%s master %s up, and use tap=tap-%s",
-        bridge, why, user, user, user, bridge, user);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
+                _("Cannot get a tap of the bridge “%s” from qemu-bridge-helper (%s); to make one yourself, "
+                  "type: sudo "
+                  "ip "
+                  "tuntap add dev tap-%s mode tap user %s && sudo ip link set tap-%s master %s up, and use "
+                  "tap=tap-%s"),
+                bridge, why, user, user, user, bridge, user);
 }
 
 /* The helper sends the tap's descriptor on the socket that it is started with. */
@@ -504,14 +506,15 @@ VmcCable *vmc_cable_bridge_new(VmcIo *io, const char *bridge, const char *helper
     char *said = NULL;
 
     if (!*bridge || strlen(bridge) >= IFNAMSIZ || !if_nametoindex(bridge)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no bridge “%s” on this host; “ip link show type bridge” lists those there are",
-                    bridge);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            _("There is no bridge “%s” on this host; “ip link show type bridge” lists those there are"),
+            bridge);
         return NULL;
     }
     int tap = run_helper(helper ? helper : HELPER, bridge, &said);
     if (tap < 0) {
-        how_to_bridge(error, bridge, said && *g_strstrip(said) ? said : "it gave none");
+        how_to_bridge(error, bridge, said && *g_strstrip(said) ? said : _("it gave none"));
         g_free(said);
         return NULL;
     }

@@ -4,6 +4,7 @@
  * Held, it takes no commands, and what it had taken has come back. Left are registers, queues with their
  * indices, requests for events, and numbers. Completions that the driver has not seen are in guest memory.
  */
+#include "base/i18n.h"
 #include "nvme/nvme_internal.h"
 
 /* ---- standing still ---- */
@@ -49,10 +50,10 @@ static void save_disk(const Nvme *nvme, VmcStateWriter *w)
 
     if (nvme->kept)
         vmc_state_refuse(
-            w, "The machine cannot be saved while its disk “%s” waits for room on the host; make some",
+            w, _("The machine cannot be saved while its disk “%s” waits for room on the host; make some"),
             vmc_disk_name(nvme->disk));
     if (err)
-        vmc_state_refuse(w, "The disk “%s” cannot be written: %s", vmc_disk_name(nvme->disk),
+        vmc_state_refuse(w, _("The disk “%s” cannot be written: %s"), vmc_disk_name(nvme->disk),
                          g_strerror(-err));
     vmc_state_put_u64(w, nvme->size);
 }

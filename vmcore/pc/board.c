@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/i18n.h"
 #include "boot/linux.h"
 #include "pc/acpi.h"
 #include "pc/clock.h"
@@ -397,7 +398,7 @@ bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error)
 {
     unsigned n = board->n_uarts;
     if (n == UARTS_MAX) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "a PC has at most %d serial ports", UARTS_MAX);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("a PC has at most %d serial ports"), UARTS_MAX);
         return false;
     }
     VmcUartParams params = {
@@ -419,7 +420,7 @@ bool vmc_board_add_uart(VmcBoard *board, int fd_in, int fd_out, GError **error)
 bool vmc_board_add_smc(VmcBoard *board, const char *osk, GError **error)
 {
     if (board->smc) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "a machine has at most one SMC");
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("a machine has at most one SMC"));
         return false;
     }
     board->smc = vmc_smc_new(board->params.pio, osk);
@@ -472,7 +473,7 @@ static bool write_acpi_tables(VmcBoard *board, GError **error)
               vmc_memory_write(board->params.memory, VMC_ACPI_BASE, tables->data, tables->len);
     if (!ok)
         g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
-                    "%u bytes of ACPI tables do not fit into the BIOS area", tables->len);
+                    _("%u bytes of ACPI tables do not fit into the BIOS area"), tables->len);
     g_byte_array_unref(tables);
     return ok;
 }
@@ -485,7 +486,7 @@ static bool write_smbios(VmcBoard *board, GError **error)
               vmc_memory_write(board->params.memory, VMC_SMBIOS_BASE, area->data, area->len);
     if (!ok)
         g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL,
-                    "%u bytes of SMBIOS structures do not fit into the BIOS area", area->len);
+                    _("%u bytes of SMBIOS structures do not fit into the BIOS area"), area->len);
     g_byte_array_unref(area);
     return ok;
 }

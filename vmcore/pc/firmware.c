@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "boot/bzimage.h"
 #include "boot/efi.h"
 #include "pc/acpi_loader.h"
@@ -49,8 +50,8 @@ bool vmc_firmware_add_code(VmcMemory *memory, const VmcBootConfig *boot, GError 
     bool ok = vmc_memory_add(memory, "vmc-firmware", FOUR_GIB - size, size, true, error);
     int64_t n = ok ? vmc_memory_load(memory, FOUR_GIB - size, size, fd, 0) : 0;
     if (ok && n != (int64_t)size) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot read the firmware “%s”: %s", code,
-                    n < 0 ? g_strerror(errno) : "the file has become shorter");
+        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("cannot read the firmware “%s”: %s"), code,
+                    n < 0 ? g_strerror(errno) : _("it has become shorter meanwhile"));
         ok = false;
     }
     close(fd);
@@ -141,7 +142,7 @@ static GBytes *read_file(const char *what, const char *path, GError **error)
     bytes = g_try_malloc(size);
     if (!bytes)
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "there is no memory for the %s “%s” of %" G_GUINT64_FORMAT " bytes", what, path, size);
+                    _("there is no memory for the file “%s” of %" PRIu64 " bytes"), path, size);
     bool ok = bytes && vmc_boot_file_read(fd, what, path, 0, bytes, size, error);
     close(fd);
     return ok ? g_bytes_new_take(g_steal_pointer(&bytes), size) : NULL;
@@ -163,7 +164,7 @@ static bool add_kernel(VmcFwCfg *fw, const VmcBootConfig *boot, GError **error)
     const uint8_t *bytes = g_bytes_get_data(kernel, &size);
     gsize setup = size > 0x1f1 ? ((bytes[0x1f1] ? bytes[0x1f1] : 4u) + 1u) * 512u : 0;
     if (!setup || setup > size) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "the kernel “%s” is no bzImage: it is too short",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("the kernel “%s” is no bzImage: it is too short"),
                     boot->kernel);
         g_bytes_unref(kernel);
         return false;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define CMD_PROGRAM       0x10u
@@ -368,8 +369,8 @@ static bool read_file(VmcFlash *flash, GError **error)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, "cannot read the variable store “%s”: %s",
-                        flash->path, n < 0 ? g_strerror(errno) : "the file has become shorter");
+            g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("cannot read the variable store “%s”: %s"),
+                        flash->path, n < 0 ? g_strerror(errno) : _("it has become shorter meanwhile"));
             return false;
         }
         done += (uint64_t)n;
@@ -428,7 +429,7 @@ void vmc_flash_save(VmcFlash *flash, VmcStateWriter *w)
     g_autofree char *sum = sum_of(flash);
     vmc_state_begin(w, "flash", 1);
     if (flash->dirty_from != flash->dirty_to)
-        vmc_state_refuse(w, "The variable store “%s” cannot be written", flash->path);
+        vmc_state_refuse(w, _("The variable store “%s” cannot be written"), flash->path);
     vmc_state_put_string(w, sum);
     vmc_state_put_u8(w, (uint8_t)flash->mode);
     vmc_state_put_u8(w, (uint8_t)flash->wait);
@@ -448,7 +449,7 @@ static void load_chip(VmcFlash *flash, VmcStateReader *r)
     g_autofree char *saved = vmc_state_get_string(r, 64), *sum = sum_of(flash);
 
     if (vmc_state_ok(r) && g_strcmp0(saved, sum) != 0)
-        vmc_state_fail(r, "the variable store “%s” has changed since the machine was saved", flash->path);
+        vmc_state_fail(r, _("the variable store “%s” has changed since the machine was saved"), flash->path);
     flash->mode = (Mode)vmc_state_get_u8_max(r, READ_QUERY);
     flash->wait = (Wait)vmc_state_get_u8_max(r, BUFFER_CONFIRM);
     flash->status = vmc_state_get_u8(r);

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 #define RING_SIZE     65536u
@@ -295,7 +296,7 @@ VmcSerialLine *vmc_serial_line_new(VmcIo *io, int fd_in, int fd_out, const VmcSe
     line->bell = vmc_doorbell_new(io, bell_rang, line);
     if (!line->bell) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "cannot make an event descriptor for a serial line: %s", g_strerror(errno));
+                    _("cannot make an event descriptor for a serial line: %s"), g_strerror(errno));
         vmc_serial_line_free(line);
         return NULL;
     }

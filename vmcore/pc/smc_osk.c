@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "vmcore/error.h"
 
 /* A file with the string has it and white space. */
@@ -63,8 +64,8 @@ bool vmc_smc_osk_from_file(const char *path, char osk[VMC_SMC_OSK_SIZE], GError 
     size_t start = 0, end = n > 0 ? (size_t)n : 0, bad = 0;
 
     if (n < 0) {
-        fail(error, "“%s” cannot be read: %s; give a file with the 64 characters of the key", path,
-             errno == EINVAL ? "it is no regular file" : g_strerror(errno));
+        fail(error, _("“%s” cannot be read: %s; give a file with the 64 characters of the key"), path,
+             errno == EINVAL ? _("it is no regular file") : g_strerror(errno));
         return false;
     }
     while (end > start && g_ascii_isspace(buffer[end - 1]))
@@ -77,11 +78,14 @@ bool vmc_smc_osk_from_file(const char *path, char osk[VMC_SMC_OSK_SIZE], GError 
     if (good)
         memcpy(osk, buffer + start, VMC_SMC_OSK_SIZE);
     else if (bad)
-        fail(error, "“%s” has something else in it than a key; it has to be exactly 64 printable characters",
+        fail(error,
+             _("“%s” has something else in it than a key; it has to be exactly 64 printable characters"),
              path);
     else
-        fail(error, "“%s” has %s%zu characters; a key has exactly 64", path,
-             n == FILE_MAX_SIZE ? "more than " : "", end - start);
+        fail(error,
+             n == FILE_MAX_SIZE ? _("“%s” has more than %zu characters; a key has exactly 64")
+                                : _("“%s” has %zu characters; a key has exactly 64"),
+             path, end - start);
     explicit_bzero(buffer, sizeof(buffer));
     return good;
 }
@@ -160,15 +164,19 @@ bool vmc_smc_osk_from_host(const char *folder, char osk[VMC_SMC_OSK_SIZE], GErro
 
     if (!read_number(folder, "key_count", &count)) {
         fail(error,
-             "this computer has no SMC to take a key from; give keyFile=, a file with its 64 characters");
+             _("this computer has no SMC to take a key from; give keyFile=, a file with its 64 characters"));
         return false;
     }
     bool good = read_half(folder, count, "OSK0", osk) && read_half(folder, count, "OSK1", osk + HALF);
     for (unsigned i = 0; good && i < VMC_SMC_OSK_SIZE; i++)
         good = g_ascii_isprint(osk[i]);
     if (!good)
-        fail(error,
-             "the SMC of this computer does not tell its key%s; give keyFile=, a file with its 64 characters",
-             geteuid() ? " (Linux lets only root ask for some)" : "");
+        fail(error, "%s",
+             geteuid()
+                 ? _("the SMC of this computer does not tell its key (Linux lets only root ask for some); "
+                     "give "
+                     "keyFile=, a file with its 64 characters")
+                 : _("the SMC of this computer does not tell its key; give keyFile=, a file with its 64 "
+                     "characters"));
     return good;
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "pci/doorbell.h"
 #include "pci/msix.h"
 #include "pci/pci.h"
@@ -535,7 +536,7 @@ void vmc_pci_bus_save(VmcPciBus *bus, VmcStateWriter *w)
         if (dev->ops->save)
             dev->ops->save(dev, w);
         else
-            vmc_state_refuse(w, "The machine cannot be saved with a “%s” device in it (at PCI %s)",
+            vmc_state_refuse(w, _("The machine cannot be saved with a “%s” device in it (at PCI %s)"),
                              dev->ops->name, name + strlen("pci "));
         vmc_state_end(w);
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "sound/paced.h"
 #include "vmcore/error.h"
 
@@ -211,7 +212,7 @@ static bool open_wav(WavFile *wav, const char *path, const char *mode, GError **
 {
     wav->file = fopen(path, mode);
     if (!wav->file)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The sound file “%s” cannot be opened: %s", path,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The sound file “%s” cannot be opened: %s"), path,
                     g_strerror(errno));
     return wav->file != NULL;
 }
@@ -226,7 +227,8 @@ VmcSound *vmc_sound_file_new(VmcIo *io, const char *play, const char *record_pat
         ok = open_wav(&file->record, record_path, "rbe", error);
         if (ok && !read_header(&file->record)) {
             g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                        "“%s” is not a WAV file with PCM or float samples; convert it to one", record_path);
+                        _("“%s” is not a WAV file with PCM or float samples; convert it to one"),
+                        record_path);
             ok = false;
         }
     }

@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "base/i18n.h"
 #include "sound/paced.h"
 
 #define RETRY_NS     5000000000ull
@@ -221,7 +222,8 @@ static void lose_server(PulseSound *pulse, const char *why)
 {
     if (!pulse->said)
         say(pulse,
-            "The sound server cannot be reached (%s); the guest's sound is not heard until it is back.", why);
+            _("The sound server cannot be reached (%s); the guest's sound is not heard until it is back."),
+            why);
     pulse->said = true;
     for (PulseStream *stream = pulse->streams; stream; stream = stream->next) {
         bool was = stream->connected;
@@ -246,7 +248,7 @@ static void on_context_state(pa_context *context, void *data)
     switch (pa_context_get_state(context)) {
     case PA_CONTEXT_READY:
         if (pulse->said)
-            say(pulse, "The sound server %s.", "is there again");
+            say(pulse, "%s", _("The sound server is there again."));
         pulse->said = false;
         for (PulseStream *stream = pulse->streams; stream; stream = stream->next)
             if (!stream->pa)

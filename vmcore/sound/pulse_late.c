@@ -1,6 +1,7 @@
 /* libpulse, loaded with the first sound device that uses it. */
 #define VMC_PULSE_PLAIN
 #include "sound/pulse_late.h"
+#include "base/i18n.h"
 
 struct vmc_pulse vmc_pulse;
 
@@ -12,6 +13,6 @@ bool vmc_pulse_load(GError **error)
         VMC_PULSE_FUNCTIONS(X)
 #undef X
     };
-    return vmc_late_load("the sound server", libraries, names, G_N_ELEMENTS(names), (void **)&vmc_pulse,
+    return vmc_late_load(_("the sound server"), libraries, names, G_N_ELEMENTS(names), (void **)&vmc_pulse,
                          error);
 }

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <glib.h>
 
+#include "base/i18n.h"
 #include "block/report.h"
 #include "usb/scsi.h"
 #include "usb/storage.h"
@@ -470,10 +471,11 @@ static void save(VmcUsbDevice *dev, VmcStateWriter *w)
 
     if (s->kept)
         vmc_state_refuse(
-            w, "The machine cannot be saved while its disk “%s” waits for room on the host; make some",
+            w, _("The machine cannot be saved while its disk “%s” waits for room on the host; make some"),
             vmc_disk_name(s->disk));
     if (err)
-        vmc_state_refuse(w, "The disk “%s” cannot be written: %s", vmc_disk_name(s->disk), g_strerror(-err));
+        vmc_state_refuse(w, _("The disk “%s” cannot be written: %s"), vmc_disk_name(s->disk),
+                         g_strerror(-err));
     const bool flags[] = {target->ejected, target->locked, target->attention};
     for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++)
         vmc_state_put_bool(w, flags[i]);

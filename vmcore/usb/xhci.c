@@ -19,6 +19,7 @@
  * Streams, isochronous transfers, virtualisation and power saving below U3 are not there, and the capability
  * registers say so. Save and restore keep what is here anyway.
  */
+#include "base/i18n.h"
 #include "usb/xhci_internal.h"
 #include "vmcore/error.h"
 
@@ -670,7 +671,7 @@ bool vmc_xhci_attach(VmcPciDevice *pci, VmcUsbDevice *dev, GError **error)
     vmc_io_call_sync(p.xhci->io, plug, &p);
     if (!p.done)
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no USB port left for a %s; detach another USB device first", dev->ops->name);
+                    _("There is no USB port left for a %s; detach another USB device first"), dev->ops->name);
     return p.done;
 }
 

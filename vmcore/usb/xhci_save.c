@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "usb/xhci_internal.h"
 
 #define SEGMENT_TRBS_MAX 4096u
@@ -53,7 +54,7 @@ static void save_device(VmcUsbDevice *dev, VmcStateWriter *w)
     if (dev->ops->save)
         dev->ops->save(dev, w);
     else
-        vmc_state_refuse(w, "The machine cannot be saved with a “%s”", dev->ops->name);
+        vmc_state_refuse(w, _("The machine cannot be saved with a “%s”"), dev->ops->name);
     vmc_state_end(w);
 }
 

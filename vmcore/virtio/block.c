@@ -25,6 +25,7 @@
 
 #include <errno.h>
 
+#include "base/i18n.h"
 #include "virtio/devices.h"
 #include "virtio/linger.h"
 #include "virtio/virtio_pci.h"
@@ -410,10 +411,10 @@ static void save(VmcVirtioDevice *dev, VmcStateWriter *w)
 
     if (block->n_kept)
         vmc_state_refuse(
-            w, "The machine cannot be saved while its disk “%s” waits for room on the host; make some",
+            w, _("The machine cannot be saved while its disk “%s” waits for room on the host; make some"),
             vmc_disk_name(block->disk));
     if (err)
-        vmc_state_refuse(w, "The disk “%s” cannot be written: %s", vmc_disk_name(block->disk),
+        vmc_state_refuse(w, _("The disk “%s” cannot be written: %s"), vmc_disk_name(block->disk),
                          g_strerror(-err));
     vmc_state_put_u64(w, block->size);
     vmc_state_put_bool(w, atomic_load(&block->writeback));

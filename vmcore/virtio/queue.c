@@ -18,6 +18,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "base/seeded.h"
 
 #define DESC_F_NEXT     1u
@@ -141,7 +142,8 @@ void vmc_virtqueue_stop(VmcVirtqueue *vq)
 void vmc_virtqueue_save(const VmcVirtqueue *vq, unsigned kept, VmcStateWriter *w)
 {
     if (vq->in_flight != kept)
-        vmc_state_refuse(w, "The machine cannot be saved: a device works on %u requests that should be done",
+        vmc_state_refuse(w,
+                         _("The machine cannot be saved: a device works on %u requests that should be done"),
                          vq->in_flight - kept);
     vmc_state_put_bool(w, vq->broken);
     vmc_state_put_bool(w, vq->notifications);

@@ -2,6 +2,7 @@
  * The virtio-pci transport as bytes (base/state.h): registers, queues and then what the device has of its
  * own. Held, a device touches no memory of the guest and has nothing under way.
  */
+#include "base/i18n.h"
 #include "virtio/virtio_pci_internal.h"
 
 static void hold_device(void *data)
@@ -55,8 +56,10 @@ void vmc_virtio_pci_save(VmcPciDevice *pci, VmcStateWriter *w)
 
     vmc_state_begin(w, dev->ops->name, 1);
     if (vp->resetting || !dev->ops->save)
-        vmc_state_refuse(w, "The machine cannot be saved %s a “%s” device",
-                         vp->resetting ? "during the reset of" : "with", dev->ops->name);
+        vmc_state_refuse(w,
+                         vp->resetting ? _("The machine cannot be saved during the reset of a “%s” device")
+                                       : _("The machine cannot be saved with a “%s” device"),
+                         dev->ops->name);
     vmc_state_put_u32(w, vp->device_feature_select);
     vmc_state_put_u32(w, vp->driver_feature_select);
     vmc_state_put_u64(w, vp->driver_features);

@@ -6,13 +6,15 @@
 #include <string.h>
 
 #include "agent/webdav.h"
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 static void check_agent(VmcCheck *check, const VmcDeviceConfig *device)
 {
     for (guint i = 0; i < check->index; i++)
         if (vmc_check_device(check, i)->kind == VMC_DEVICE_SPICE_AGENT) {
-            vmc_check_fault(check, NULL, "devices[%u] is already the guest's agent; remove one of them", i);
+            vmc_check_fault(check, NULL, _("devices[%u] is already the guest's agent; remove one of them"),
+                            i);
             return;
         }
     vmc_check_port_name(check, NULL, VMC_AGENT_PORT_NAME);
@@ -41,19 +43,19 @@ enum {
 };
 
 static const VmcAction actions[] = {
-    [SET_TEXT] = {"clipboard-set", "TEXT", 1, 1, "puts a text into the clipboard"},
-    [SET_IMAGE] = {"clipboard-set-image", "FILE", 1, 1, "puts a PNG image into the clipboard"},
+    [SET_TEXT] = {"clipboard-set", "TEXT", 1, 1, N_("puts a text into the clipboard")},
+    [SET_IMAGE] = {"clipboard-set-image", "FILE", 1, 1, N_("puts a PNG image into the clipboard")},
     [SET_FILES] = {"clipboard-set-files", "copy|cut FILE...", 2, VMC_AGENT_FILES_MAX + 1,
                    "puts files and folders into the clipboard, through the WebDAV port"},
-    [GET_TEXT] = {"clipboard-get", "", 0, 0, "says the text that the guest's clipboard has"},
-    [GET_IMAGE] = {"clipboard-get-image", "FILE", 1, 1, "writes the guest's clipboard to a PNG file"},
+    [GET_TEXT] = {"clipboard-get", "", 0, 0, N_("says the text that the guest's clipboard has")},
+    [GET_IMAGE] = {"clipboard-get-image", "FILE", 1, 1, N_("writes the guest's clipboard to a PNG file")},
     [GET_FILES] = {"clipboard-get-files", "", 0, 0,
-                   "says copy or cut, and what of the shared folder the guest's clipboard has"},
-    [SEND_FILE] = {"send-file", "FILE", 1, 1, "sends a file to the guest, and says its number"},
-    [CANCEL_FILE] = {"cancel-file", "NUMBER", 1, 1, "ends the sending of a file"},
+                   N_("says copy or cut, and what of the shared folder the guest's clipboard has")},
+    [SEND_FILE] = {"send-file", "FILE", 1, 1, N_("sends a file to the guest, and says its number")},
+    [CANCEL_FILE] = {"cancel-file", "NUMBER", 1, 1, N_("ends the sending of a file")},
     [MONITORS] = {"monitors", "WIDTHxHEIGHT[+X+Y]...", 1, VMC_AGENT_MONITORS_MAX,
                   "tells the guest the sizes of its monitors"},
-    [STATUS] = {"status", "", 0, 0, "says whether the agent is there, and how far files are"},
+    [STATUS] = {"status", "", 0, 0, N_("says whether the agent is there, and how far files are")},
 };
 
 static bool offer(VmcAgent *agent, VmcClipType type, GBytes *data, GError **error)
@@ -61,8 +63,8 @@ static bool offer(VmcAgent *agent, VmcClipType type, GBytes *data, GError **erro
     if (vmc_agent_offer(agent, VMC_SELECTION_CLIPBOARD, type, data))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_STATE,
-                "Nothing can be put into the guest's clipboard: it has more than %u bytes, or the device's "
-                "“clipboard” setting does not allow it",
+                _("Nothing can be put into the guest's clipboard: it has more than %u bytes, or the device's "
+                  "“clipboard” setting does not allow it"),
                 VMC_CLIP_MAX);
     return false;
 }
@@ -84,7 +86,7 @@ static bool set_image(VmcAgent *agent, const char *path, GError **error)
         return false;
     g_autoptr(GBytes) data = g_bytes_new_take(contents, len);
     if (len < sizeof(magic) - 1 || memcmp(contents, magic, sizeof(magic) - 1) != 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "“%s” is not a PNG image", path);
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("“%s” is not a PNG image"), path);
         return false;
     }
     return offer(agent, VMC_CLIP_PNG, data, error);
@@ -118,7 +120,7 @@ static bool set_files(VmcAgent *agent, const char *const *words, GError **error)
         return vmc_agent_offer_files(agent, VMC_SELECTION_CLIPBOARD, cut ? VMC_FILES_CUT : VMC_FILES_COPY,
                                      words + 1, error);
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "“%s” is not what can be done with files; say copy or cut", words[0]);
+                _("“%s” is not what can be done with files; say copy or cut"), words[0]);
     return false;
 }
 
@@ -173,7 +175,7 @@ static bool set_monitors(VmcAgent *agent, const char *const *words, GError **err
     if (good && vmc_agent_set_monitors(agent, monitors, n))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                "“%s” is no size of a monitor; give such as 1280x800 or 1280x800+1280+0",
+                _("“%s” is no size of a monitor; give such as 1280x800 or 1280x800+1280+0"),
                 words[n - !good] ? words[n - !good] : words[0]);
     return false;
 }
@@ -217,7 +219,7 @@ static const VmcField fields[] = {
 const VmcDeviceKindOps vmc_kind_agent = {
     .info = {.name = "spice-agent",
              .key = "SpiceAgent",
-             .help = "clipboard, files and monitors, through spice-vdagent in the guest",
+             .help = N_("clipboard, files and monitors, through spice-vdagent in the guest"),
              VMC_FIELDS(fields),
              VMC_ACTIONS(actions)},
     .pci = true,
@@ -235,7 +237,7 @@ static void check_webdav(VmcCheck *check, const VmcDeviceConfig *device)
     GFile *folder;
 
     if (!device->share.path || !*device->share.path) {
-        vmc_check_fault(check, "sharedDir", "no folder is given; give the path of the folder to share");
+        vmc_check_fault(check, "sharedDir", _("no folder is given; give the path of the folder to share"));
         return;
     }
     folder = vmc_webdav_folder_new(device->share.path, device->share.readonly, NULL, &error);
@@ -264,7 +266,7 @@ static const VmcField webdav_fields[] = {
 const VmcDeviceKindOps vmc_kind_webdav = {
     .info = {.name = "spice-webdav",
              .key = "SpiceWebDAV",
-             .help = "folder, through spice-webdavd in the guest",
+             .help = N_("folder, through spice-webdavd in the guest"),
              VMC_FIELDS(webdav_fields)},
     .pci = true,
     .check = check_webdav,

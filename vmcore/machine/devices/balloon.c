@@ -25,8 +25,7 @@ static bool set_target(VmcGuest *guest, VmcPciDevice *device, const char *word, 
 
     if (!g_ascii_string_to_unsigned(word, 10, 1, most, &megabytes, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    _("“%s” is no amount of memory for this machine; give 1 to %" G_GUINT64_FORMAT " MiB"),
-                    word, most);
+                    _("“%s” is no amount of memory for this machine; give 1 to %" PRIu64 " MiB"), word, most);
         return false;
     }
     vmc_virtio_balloon_set_target(device, megabytes << 20);
@@ -92,17 +91,17 @@ static bool act_on_balloon(VmcGuest *guest, guint index, unsigned action, const 
 }
 
 static const VmcAction actions[] = {
-    [ACTION_TARGET] = {"target", "MIB", 1, 1, "has the guest make do with so much memory"},
+    [ACTION_TARGET] = {"target", "MIB", 1, 1, N_("has the guest make do with so much memory")},
     [ACTION_STATISTICS] =
         {"statistics", "[SECONDS]", 0, 1,
-         "says how much memory the guest has and uses, in bytes, as of when it was last asked; "
-         "asks it now and every so many seconds (0: only now)"},
+         N_("says how much memory the guest has and uses, in bytes, as of when it was last asked; "
+            "asks it now and every so many seconds (0: only now)")},
 };
 
 const VmcDeviceKindOps vmc_kind_balloon = {
     .info = {.name = "virtio-balloon",
              .key = "VirtioBalloon",
-             .help = "gives memory the guest does not need back to the host",
+             .help = N_("gives memory the guest does not need back to the host"),
              VMC_ACTIONS(actions)},
     .pci = true,
     .check = check_balloon,

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "nvme/nvme.h"
 
@@ -91,7 +92,7 @@ void vmc_check_shared_disk(VmcCheck *check, const VmcDeviceConfig *device)
 
         if (same_disk(before, device) && !(before->block.readonly && device->block.readonly))
             vmc_check_fault(check, NULL,
-                            "“%s” is already devices[%u]; give each disk once, or make both read-only",
+                            _("“%s” is already devices[%u]; give each disk once, or make both read-only"),
                             device->block.path, i);
     }
 }
@@ -104,7 +105,7 @@ static void check_disk(VmcCheck *check, const VmcDeviceConfig *device)
     VmcDisk *disk;
 
     if (!device->block.path || !*device->block.path) {
-        vmc_check_fault(check, "path", "no disk is given; give the path of a disk image or block device");
+        vmc_check_fault(check, "path", _("no disk is given; give the path of a disk image or block device"));
     } else {
         disk = vmc_guest_open_disk(&device->block, &error);
         if (!disk)
@@ -126,15 +127,15 @@ static bool act_on_disk(VmcGuest *guest, guint index, unsigned action, const cha
         return vmc_disk_change_to_snapshot(changes, arguments[0], error);
     if (!g_ascii_string_to_unsigned(arguments[0], 10, 1, UINT64_MAX >> 20, &mib, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s” is no size of a disk; give a number of MiB, more than it has", arguments[0]);
+                    _("“%s” is no size of a disk; give a number of MiB, more than it has"), arguments[0]);
         return false;
     }
     return vmc_disk_change_size(changes, mib << 20, error);
 }
 
 static const VmcAction disk_actions[] = {
-    {"resize", "MIB", 1, 1, "makes the disk larger and tells the guest"},
-    {"snapshot", "NAME", 1, 1, "keeps a qcow2 disk as it is now"},
+    {"resize", "MIB", 1, 1, N_("makes the disk larger and tells the guest")},
+    {"snapshot", "NAME", 1, 1, N_("keeps a qcow2 disk as it is now")},
 };
 
 static const char *const cache_names[] = {
@@ -178,7 +179,7 @@ static bool make_block(VmcGuest *guest, guint index, GError **error)
 const VmcDeviceKindOps vmc_kind_block = {
     .info = {.name = "virtio-blk",
              .key = "VirtioBlock",
-             .help = "disk",
+             .help = N_("disk"),
              VMC_FIELDS(disk_fields),
              VMC_ACTIONS(disk_actions)},
     .pci = true,
@@ -209,8 +210,8 @@ static void check_serial(VmcCheck *check, const VmcDeviceConfig *device)
 
     if (!is_serial(serial))
         vmc_check_fault(check, "deviceId",
-                        "“%s” is no serial number; give ASCII letters, digits and signs, with no space at "
-                        "the beginning or end",
+                        _("“%s” is no serial number; give ASCII letters, digits and signs, with no space at "
+                          "the beginning or end"),
                         serial);
     for (guint i = 0; i < check->index; i++) {
         const VmcDeviceConfig *before = vmc_check_device(check, i);
@@ -220,8 +221,8 @@ static void check_serial(VmcCheck *check, const VmcDeviceConfig *device)
         g_autofree char *other = vmc_guest_disk_serial(&before->block);
         if (strcmp(other, serial) == 0)
             vmc_check_fault(check, "deviceId",
-                            "“%s” is already that of devices[%u]; give each NVMe disk one of its own", serial,
-                            i);
+                            _("“%s” is already that of devices[%u]; give each NVMe disk one of its own"),
+                            serial, i);
     }
 }
 
@@ -260,7 +261,7 @@ static char *nvme_boot_rest(VmcGuest *guest, guint index)
 const VmcDeviceKindOps vmc_kind_nvme = {
     .info = {.name = "nvme",
              .key = "NVMExpress",
-             .help = "disk for guests without virtio, NVMe",
+             .help = N_("disk for guests without virtio, NVMe"),
              VMC_FIELDS(nvme_fields),
              VMC_ACTIONS(disk_actions)},
     .pci = true,

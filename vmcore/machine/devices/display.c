@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "display/display.h"
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 #define MIN_WIDTH      320u
@@ -67,8 +68,10 @@ static bool make_gpu(VmcGuest *guest, guint index, GError **error)
 enum { ACTION_RESIZE, ACTION_SCREENSHOT };
 
 static const VmcAction actions[] = {
-    [ACTION_RESIZE] = {"resize", "WIDTH HEIGHT [DISPLAY]", 2, 3, "asks the guest for another size in pixels"},
-    [ACTION_SCREENSHOT] = {"screenshot", "FILE [DISPLAY]", 1, 2, "writes the picture as PNG, says its hash"},
+    [ACTION_RESIZE] = {"resize", "WIDTH HEIGHT [DISPLAY]", 2, 3,
+                       N_("asks the guest for another size in pixels")},
+    [ACTION_SCREENSHOT] = {"screenshot", "FILE [DISPLAY]", 1, 2,
+                           N_("writes the picture as PNG, says its hash")},
 };
 
 /* The display an argument names, from 0 on; the first without one. */
@@ -78,7 +81,7 @@ static VmcDisplay *named_display(VmcGuest *guest, const char *argument, GError *
 
     if (argument &&
         !g_ascii_string_to_unsigned(argument, 10, 0, guest->machine->n_displays - 1, &number, NULL)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "There is no display “%s”; give 0 to %u", argument,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("There is no display “%s”; give 0 to %u"), argument,
                     guest->machine->n_displays - 1);
         return NULL;
     }
@@ -95,14 +98,14 @@ static bool resize(VmcGuest *guest, const char *const *arguments, GError **error
     if (!g_ascii_string_to_unsigned(arguments[0], 10, MIN_WIDTH, MAX_SIDE, &width, NULL) ||
         !g_ascii_string_to_unsigned(arguments[1], 10, MIN_HEIGHT, MAX_SIDE, &height, NULL)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s %s” is no size of a display; give %u by %u to %u by %u pixels", arguments[0],
+                    _("“%s %s” is no size of a display; give %u by %u to %u by %u pixels"), arguments[0],
                     arguments[1], MIN_WIDTH, MIN_HEIGHT, MAX_SIDE, MAX_SIDE);
         return false;
     }
     if (vmc_display_request_size(display, (unsigned)width, (unsigned)height))
         return true;
     g_set_error_literal(error, VMC_ERROR, VMC_ERROR_STATE,
-                        "The guest has no driver for this display that could change its size");
+                        _("The guest has no driver for this display that could change its size"));
     return false;
 }
 
@@ -164,7 +167,7 @@ static const VmcField vga_fields[] = {
 const VmcDeviceKindOps vmc_kind_gpu = {
     .info = {.name = "virtio-gpu",
              .key = "VirtioGPU",
-             .help = "display that follows its window, VGA without a driver",
+             .help = N_("display that follows its window, VGA without a driver"),
              VMC_FIELDS(gpu_fields),
              VMC_ACTIONS(actions)},
     .pci = true,
@@ -175,7 +178,7 @@ const VmcDeviceKindOps vmc_kind_gpu = {
 const VmcDeviceKindOps vmc_kind_vga = {
     .info = {.name = "vga",
              .key = "VGA",
-             .help = "display, a plain framebuffer",
+             .help = N_("display, a plain framebuffer"),
              VMC_FIELDS(vga_fields),
              VMC_ACTIONS(actions)},
     .pci = true,

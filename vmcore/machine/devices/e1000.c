@@ -1,4 +1,5 @@
 /* The Intel 82545EM, on any cable. */
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "machine/devices/net.h"
 #include "net/e1000.h"
@@ -9,7 +10,7 @@ static void check_e1000(VmcCheck *check, const VmcDeviceConfig *device)
     vmc_check_network(check, device);
     if (device->net.mtu)
         vmc_check_fault(check, "mtu",
-                        "this card cannot tell its driver an MTU; leave it out or take virtio-net");
+                        _("this card cannot tell its driver an MTU; leave it out or take virtio-net"));
 }
 
 static bool make_e1000(VmcGuest *guest, guint index, GError **error)
@@ -66,7 +67,7 @@ static const VmcAction actions[] = {VMC_NET_ACTIONS};
 const VmcDeviceKindOps vmc_kind_e1000 = {
     .info = {.name = "e1000",
              .key = "E1000",
-             .help = "network card for guests without virtio, an Intel 82545EM",
+             .help = N_("network card for guests without virtio, an Intel 82545EM"),
              VMC_FIELDS(fields),
              VMC_ACTIONS(actions)},
     .pci = true,

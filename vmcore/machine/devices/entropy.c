@@ -1,4 +1,5 @@
 /* The source of random numbers. */
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 static bool make_rng(VmcGuest *guest, guint index, GError **error)
@@ -9,7 +10,7 @@ static bool make_rng(VmcGuest *guest, guint index, GError **error)
 }
 
 const VmcDeviceKindOps vmc_kind_rng = {
-    .info = {.name = "virtio-rng", .key = "VirtioEntropy", .help = "random numbers"},
+    .info = {.name = "virtio-rng", .key = "VirtioEntropy", .help = N_("random numbers")},
     .pci = true,
     .make = make_rng,
 };

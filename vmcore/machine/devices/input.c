@@ -1,19 +1,20 @@
 /* Keyboards and pointers over virtio, and what can be done with those of any kind. */
 #include <linux/input-event-codes.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 /* ---- actions ---- */
 
 const VmcAction vmc_keyboard_actions[2] = {
-    {"key", "CODE [down|up]", 1, 2, "presses a key, by its number in linux/input-event-codes.h"},
-    {"leds", NULL, 0, 0, "says which lights are on"},
+    {"key", "CODE [down|up]", 1, 2, N_("presses a key, by its number in linux/input-event-codes.h")},
+    {"leds", NULL, 0, 0, N_("says which lights are on")},
 };
 
 const VmcAction vmc_pointer_actions[3] = {
-    {"move", "X Y", 2, 2, "moves to a point, 0 to 32767 over the display"},
-    {"click", "CODE [down|up]", 1, 2, "clicks a button; 272 is the left one"},
-    {"wheel", "VERTICAL HORIZONTAL", 2, 2, "turns the wheels, up and right above 0"},
+    {"move", "X Y", 2, 2, N_("moves to a point, 0 to 32767 over the display")},
+    {"click", "CODE [down|up]", 1, 2, N_("clicks a button; 272 is the left one")},
+    {"wheel", "VERTICAL HORIZONTAL", 2, 2, N_("turns the wheels, up and right above 0")},
 };
 
 static bool number(const char *text, int min, int max, int *value, GError **error)
@@ -25,7 +26,7 @@ static bool number(const char *text, int min, int max, int *value, GError **erro
         *value = (int)n;
         return true;
     }
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "“%s” is not a number from %d to %d", text, min, max);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("“%s” is not a number from %d to %d"), text, min, max);
     return false;
 }
 
@@ -38,7 +39,7 @@ static bool code_and_way(const char *const *arguments, int *code, bool *down, bo
     *up = !way || strcmp(way, "up") == 0;
     if (*down || *up)
         return number(arguments[0], 1, KEY_MAX, code, error);
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "“%s” is neither “down” nor “up”", way);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("“%s” is neither “down” nor “up”"), way);
     return false;
 }
 
@@ -138,7 +139,7 @@ static bool act_tablet(VmcGuest *guest, guint index, unsigned action, const char
 const VmcDeviceKindOps vmc_kind_keyboard = {
     .info = {.name = "virtio-input,keyboard",
              .key = "VirtioKeyboard",
-             .help = "keyboard",
+             .help = N_("keyboard"),
              VMC_ACTIONS(vmc_keyboard_actions)},
     .pci = true,
     .make = make_keyboard,
@@ -148,7 +149,7 @@ const VmcDeviceKindOps vmc_kind_keyboard = {
 const VmcDeviceKindOps vmc_kind_tablet = {
     .info = {.name = "virtio-input,pointing",
              .key = "VirtioTablet",
-             .help = "tablet, an absolute pointer",
+             .help = N_("tablet, an absolute pointer"),
              VMC_ACTIONS(vmc_pointer_actions)},
     .pci = true,
     .make = make_tablet,

@@ -1,4 +1,5 @@
 /* The list of all kinds of devices, and from a configuration's list to devices on the board. */
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
@@ -129,16 +130,17 @@ bool vmc_guest_add_pci(VmcGuest *guest, guint index, VmcPciDevice *device, GErro
     const char *name = vmc_device_kind_name(vmc_guest_config(guest, index)->kind);
 
     if (!device) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "There is no file descriptor left for a %s device; raise the limit (ulimit -n) or close "
-                    "something",
-                    name);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_RESOURCE,
+            _("There is no file descriptor left for a %s device; raise the limit (ulimit -n) or close "
+              "something"),
+            name);
         return false;
     }
     if (!vmc_guest_place_pci(guest, index, device)) {
         device->ops->free(device);
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no PCI slot left for a %s device, or not the one it asks for; remove some",
+                    _("There is no PCI slot left for a %s device, or not the one it asks for; remove some"),
                     name);
         return false;
     }
@@ -174,7 +176,7 @@ static bool make_device(VmcGuest *guest, guint index, GError **error)
 
     if (ops)
         return !ops->make || ops->make(guest, index, error);
-    g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, "There is no device of kind %d", (int)kind);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_INTERNAL, _("There is no device of kind %d"), (int)kind);
     return false;
 }
 

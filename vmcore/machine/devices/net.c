@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "machine/devices/net.h"
 #include "net/attach.h"
@@ -19,8 +20,8 @@ static void check_forwards(VmcCheck *check, const VmcNetConfig *net)
         VmcNatForward forward;
         GError *error = NULL;
         if (!net->nat)
-            vmc_check_fault(check, "forward", "ports are forwarded by NAT only; add “nat” or leave “%s” out",
-                            *text);
+            vmc_check_fault(check, "forward",
+                            _("ports are forwarded by NAT only; add “nat” or leave “%s” out"), *text);
         else if (!vmc_nat_forward_parse(*text, &forward, &error))
             vmc_check_error(check, "forward", error);
     }
@@ -29,13 +30,14 @@ static void check_forwards(VmcCheck *check, const VmcNetConfig *net)
 static void check_network_boot(VmcCheck *check, const VmcNetConfig *net)
 {
     if (net->tftp && !net->nat)
-        vmc_check_fault(check, "tftp", "only NAT has a TFTP server; add “nat” or leave tftp out");
+        vmc_check_fault(check, "tftp", _("only NAT has a TFTP server; add “nat” or leave tftp out"));
     else if (net->tftp && !g_file_test(net->tftp, G_FILE_TEST_IS_DIR))
-        vmc_check_fault(check, "tftp", "“%s” is no folder; give the one whose files the guest may read",
+        vmc_check_fault(check, "tftp", _("“%s” is no folder; give the one whose files the guest may read"),
                         net->tftp);
     if (net->boot_file && !net->tftp)
         vmc_check_fault(check, "bootFile",
-                        "“%s” can be read by the guest only from a folder; add tftp=FOLDER", net->boot_file);
+                        _("“%s” can be read by the guest only from a folder; add tftp=FOLDER"),
+                        net->boot_file);
 }
 
 /* A descriptor, tap or socket carries one card. */
@@ -46,15 +48,15 @@ static void check_shared_cable(VmcCheck *check, const VmcNetConfig *net)
         if (!vmc_is_network_card(before->kind))
             continue;
         if (net->tap && g_strcmp0(net->tap, before->net.tap) == 0)
-            vmc_check_fault(check, "tap", "“%s” is already the tap of devices[%u]; give each card its own",
+            vmc_check_fault(check, "tap", _("“%s” is already the tap of devices[%u]; give each card its own"),
                             net->tap, i);
         if (net->fd >= 0 && net->fd == before->net.fd)
             vmc_check_fault(check, "fd",
-                            "descriptor %d is already that of devices[%u]; give each card its own", net->fd,
-                            i);
+                            _("descriptor %d is already that of devices[%u]; give each card its own"),
+                            net->fd, i);
         if (net->mac && before->net.mac && g_ascii_strcasecmp(net->mac, before->net.mac) == 0)
             vmc_check_fault(check, "mac",
-                            "“%s” is already the MAC address of devices[%u]; give each card its own",
+                            _("“%s” is already the MAC address of devices[%u]; give each card its own"),
                             net->mac, i);
     }
 }
@@ -131,7 +133,8 @@ bool vmc_act_link(const char *word, bool *up, GError **error)
     *up = strcmp(word, "up") == 0;
     if (*up || strcmp(word, "down") == 0)
         return true;
-    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "“%s” is no state of a link; say “up” or “down”", word);
+    g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("“%s” is no state of a link; say “up” or “down”"),
+                word);
     return false;
 }
 
@@ -195,7 +198,7 @@ static const VmcAction net_actions[] = {VMC_NET_ACTIONS};
 const VmcDeviceKindOps vmc_kind_virtio_net = {
     .info = {.name = "virtio-net",
              .key = "VirtioNet",
-             .help = "network card",
+             .help = N_("network card"),
              VMC_FIELDS(virtio_net_fields),
              VMC_ACTIONS(net_actions)},
     .pci = true,

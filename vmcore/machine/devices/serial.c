@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "agent/webdav.h"
+#include "base/i18n.h"
 #include "base/unix_socket.h"
 #include "machine/devices/kind.h"
 
@@ -23,18 +24,18 @@ static void check_log_path(VmcCheck *check, const char *path)
     struct stat st;
 
     if (!*path) {
-        vmc_check_fault(check, field, "the log file has no name; give a path");
+        vmc_check_fault(check, field, _("the log file has no name; give a path"));
     } else if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode)) {
-        vmc_check_fault(check, field, "the folder of “%s” is not there; make “%s” or give another path", path,
-                        folder);
+        vmc_check_fault(check, field, _("the folder of “%s” is not there; make “%s” or give another path"),
+                        path, folder);
     } else if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))
-            vmc_check_fault(check, field, "“%s” is a directory; give the path of a file", path);
+            vmc_check_fault(check, field, _("“%s” is a directory; give the path of a file"), path);
         else if (access(path, W_OK) < 0)
-            vmc_check_fault(check, field, "“%s” cannot be written: %s; give another path", path,
+            vmc_check_fault(check, field, _("“%s” cannot be written: %s; give another path"), path,
                             g_strerror(errno));
     } else if (access(folder, W_OK) < 0) {
-        vmc_check_fault(check, field, "nothing can be created in “%s”: %s; give another path", folder,
+        vmc_check_fault(check, field, _("nothing can be created in “%s”: %s; give another path"), folder,
                         g_strerror(errno));
     }
 }
@@ -44,14 +45,14 @@ static void check_pair(VmcCheck *check, guint first, const VmcSerialConfig *befo
                        const VmcSerialConfig *serial)
 {
     if (before->log_path && g_strcmp0(before->log_path, serial->log_path) == 0)
-        vmc_check_fault(check, NULL, "“%s” is already the log of devices[%u]; give each a file of its own",
+        vmc_check_fault(check, NULL, _("“%s” is already the log of devices[%u]; give each a file of its own"),
                         serial->log_path, first);
     if (before->socket_path && g_strcmp0(before->socket_path, serial->socket_path) == 0)
-        vmc_check_fault(check, NULL, "“%s” is already the socket of devices[%u]; give each its own",
+        vmc_check_fault(check, NULL, _("“%s” is already the socket of devices[%u]; give each its own"),
                         serial->socket_path, first);
     if (serial->fd_in >= 0 && before->fd_in == serial->fd_in)
-        vmc_check_fault(check, NULL, "its input is already that of devices[%u]; only one device can read it",
-                        first);
+        vmc_check_fault(check, NULL,
+                        _("its input is already that of devices[%u]; only one device can read it"), first);
 }
 
 void vmc_check_socket_path(VmcCheck *check, const char *field, const char *path)
@@ -60,14 +61,14 @@ void vmc_check_socket_path(VmcCheck *check, const char *field, const char *path)
     struct stat st;
 
     if (!vmc_unix_path_fits(path))
-        vmc_check_fault(check, field, "“%s” is no name for a socket; give one of 1 to 107 bytes", path);
+        vmc_check_fault(check, field, _("“%s” is no name for a socket; give one of 1 to 107 bytes"), path);
     else if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode))
-        vmc_check_fault(check, field, "the folder of “%s” is not there; make “%s” or give another path", path,
-                        folder);
+        vmc_check_fault(check, field, _("the folder of “%s” is not there; make “%s” or give another path"),
+                        path, folder);
     else if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        vmc_check_fault(check, field, "“%s” exists and is not a socket; give another path", path);
+        vmc_check_fault(check, field, _("“%s” exists and is not a socket; give another path"), path);
     else if (access(folder, W_OK) < 0)
-        vmc_check_fault(check, field, "nothing can be created in “%s”: %s; give another path", folder,
+        vmc_check_fault(check, field, _("nothing can be created in “%s”: %s; give another path"), folder,
                         g_strerror(errno));
 }
 
@@ -89,11 +90,11 @@ void vmc_check_port_name(VmcCheck *check, const char *name, const char *port_nam
 {
     if (!*port_name || strlen(port_name) > 63 || !g_utf8_validate(port_name, -1, NULL) ||
         strpbrk(port_name, "/\n"))
-        vmc_check_fault(check, name, "“%s” is no name for a port; give one of 1 to 63 bytes without a “/”",
+        vmc_check_fault(check, name, _("“%s” is no name for a port; give one of 1 to 63 bytes without a “/”"),
                         port_name);
     for (guint i = 0; i < check->index; i++)
         if (g_strcmp0(port_name_of(vmc_check_device(check, i)), port_name) == 0)
-            vmc_check_fault(check, name, "“%s” is already the name of devices[%u]; give each its own",
+            vmc_check_fault(check, name, _("“%s” is already the name of devices[%u]; give each its own"),
                             port_name, i);
 }
 
@@ -105,8 +106,13 @@ static void check_serial(VmcCheck *check, const VmcDeviceConfig *device)
     unsigned places = (serial->log_path != NULL) + (serial->socket_path != NULL) + has_fd;
 
     if (places != 1)
-        vmc_check_fault(check, NULL, "the serial line goes %s; give either a log file%s or descriptors",
-                        places ? "to several places" : "nowhere", is_port ? ", a socket" : "");
+        vmc_check_fault(
+            check, NULL, "%s",
+            places && is_port
+                ? _("the serial line goes to several places; give either a log file, a socket or descriptors")
+            : places  ? _("the serial line goes to several places; give either a log file or descriptors")
+            : is_port ? _("the serial line goes nowhere; give either a log file, a socket or descriptors")
+                      : _("the serial line goes nowhere; give either a log file or descriptors"));
     if (serial->log_path)
         check_log_path(check, serial->log_path);
     if (serial->socket_path)
@@ -114,9 +120,9 @@ static void check_serial(VmcCheck *check, const VmcDeviceConfig *device)
     if (serial->name && is_port)
         vmc_check_port_name(check, "name", serial->name);
     if (serial->fd_in >= 0 && fcntl(serial->fd_in, F_GETFD) < 0)
-        vmc_check_fault(check, NULL, "its input, descriptor %d, is not open", serial->fd_in);
+        vmc_check_fault(check, NULL, _("its input, descriptor %d, is not open"), serial->fd_in);
     if (serial->fd_out >= 0 && fcntl(serial->fd_out, F_GETFD) < 0)
-        vmc_check_fault(check, NULL, "its output, descriptor %d, is not open", serial->fd_out);
+        vmc_check_fault(check, NULL, _("its output, descriptor %d, is not open"), serial->fd_out);
     for (guint i = 0; i < check->index; i++) {
         const VmcDeviceConfig *before = vmc_check_device(check, i);
 
@@ -139,7 +145,7 @@ static int open_log(VmcGuest *guest, const char *path, GError **error)
     else if (errno == EEXIST)
         fd = open(path, flags);
     if (fd < 0)
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The log file “%s” cannot be opened: %s", path,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The log file “%s” cannot be opened: %s"), path,
                     g_strerror(errno));
     else
         g_array_append_val(guest->log_fds, fd);
@@ -257,14 +263,14 @@ static bool act_on_console(VmcGuest *guest, guint index, unsigned action, const 
     unsigned number, columns, rows;
 
     if (!console_number(guest, index, &number)) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, "The port “%s” has no size; only consoles have",
+        g_set_error(error, VMC_ERROR, VMC_ERROR_STATE, _("The port “%s” has no size; only consoles have"),
                     vmc_guest_config(guest, index)->serial.name);
         return false;
     }
     if (!parse_characters(arguments[0], &columns) || !parse_characters(arguments[1], &rows)) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "“%s %s” is no size of a console; give columns and rows, 1 to 65535 each", arguments[0],
-                    arguments[1]);
+                    _("“%s %s” is no size of a console; give columns and rows, 1 to 65535 each"),
+                    arguments[0], arguments[1]);
         return false;
     }
     vmc_virtio_console_set_size(guest->pci_devices[index], number, columns, rows);
@@ -272,7 +278,7 @@ static bool act_on_console(VmcGuest *guest, guint index, unsigned action, const 
 }
 
 static const VmcAction console_actions[] = {
-    {"size", "COLUMNS ROWS", 2, 2, "tells the guest the size of the terminal"},
+    {"size", "COLUMNS ROWS", 2, 2, N_("tells the guest the size of the terminal")},
 };
 
 static const VmcField uart_fields[] = {
@@ -288,7 +294,10 @@ static const VmcField console_fields[] = {
 };
 
 const VmcDeviceKindOps vmc_kind_uart = {
-    .info = {.name = "uart", .key = "UART", .help = "serial port ttyS0, ttyS1, ...", VMC_FIELDS(uart_fields)},
+    .info = {.name = "uart",
+             .key = "UART",
+             .help = N_("serial port ttyS0, ttyS1, ..."),
+             VMC_FIELDS(uart_fields)},
     .check = check_serial,
     .make = make_uart,
 };
@@ -296,7 +305,7 @@ const VmcDeviceKindOps vmc_kind_uart = {
 const VmcDeviceKindOps vmc_kind_console = {
     .info = {.name = "virtio-serial",
              .key = "VirtioConsole",
-             .help = "console hvc0, hvc1, ..., or a port with a name",
+             .help = N_("console hvc0, hvc1, ..., or a port with a name"),
              VMC_FIELDS(console_fields),
              VMC_ACTIONS(console_actions)},
     .pci = true,

@@ -1,6 +1,7 @@
 /* Shared folders: virtio-fs, and virtio-9p for guests that know only that. */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 
 static bool is_share(const VmcDeviceConfig *device)
@@ -36,14 +37,14 @@ static void check_tag(VmcCheck *check, const VmcDeviceConfig *device)
 
     if (!tag || !*tag) {
         vmc_check_fault(check, "mountTag",
-                        "no tag is given; give the name under which the guest mounts the folder");
+                        _("no tag is given; give the name under which the guest mounts the folder"));
         return;
     }
     for (guint i = 0; i < check->index; i++) {
         const VmcDeviceConfig *before = vmc_check_device(check, i);
         if (before->kind == device->kind && !g_strcmp0(before->share.tag, tag))
             vmc_check_fault(check, "mountTag",
-                            "“%s” is already the tag of devices[%u]; give each folder its own", tag, i);
+                            _("“%s” is already the tag of devices[%u]; give each folder its own"), tag, i);
     }
 }
 
@@ -53,7 +54,7 @@ static void check_share(VmcCheck *check, const VmcDeviceConfig *device)
     VmcShare *share;
 
     if (!device->share.path || !*device->share.path) {
-        vmc_check_fault(check, "sharedDir", "no folder is given; give the path of the folder to share");
+        vmc_check_fault(check, "sharedDir", _("no folder is given; give the path of the folder to share"));
     } else {
         share = open_share(check->config, &device->share, &error);
         if (!share)
@@ -108,7 +109,10 @@ static const VmcField fs_fields[] = {
 static const VmcField p9_fields[] = {SHARE_FIELDS};
 
 const VmcDeviceKindOps vmc_kind_fs = {
-    .info = {.name = "virtio-fs", .key = "VirtioFileSystem", .help = "shared folder", VMC_FIELDS(fs_fields)},
+    .info = {.name = "virtio-fs",
+             .key = "VirtioFileSystem",
+             .help = N_("shared folder"),
+             VMC_FIELDS(fs_fields)},
     .pci = true,
     .check = check_share,
     .make = make_fs,
@@ -117,7 +121,7 @@ const VmcDeviceKindOps vmc_kind_fs = {
 const VmcDeviceKindOps vmc_kind_9p = {
     .info = {.name = "virtio-9p",
              .key = "Virtio9P",
-             .help = "shared folder, for guests that know only 9P",
+             .help = N_("shared folder, for guests that know only 9P"),
              VMC_FIELDS(p9_fields)},
     .pci = true,
     .check = check_share,

@@ -1,6 +1,7 @@
 /* The SMC of a Mac. */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "pc/smc.h"
 
@@ -12,14 +13,14 @@ static void check_smc(VmcCheck *check, const VmcDeviceConfig *device)
     for (guint i = 0; i < check->index; i++)
         if (vmc_check_device(check, i)->kind == VMC_DEVICE_APPLE_SMC)
             vmc_check_fault(check, NULL,
-                            "the machine has an SMC already, devices[%u]; one is all there can be", i);
+                            _("the machine has an SMC already, devices[%u]; one is all there can be"), i);
     if (device->smc.key_file) {
         if (!vmc_smc_osk_from_file(device->smc.key_file, osk, &error))
             vmc_check_error(check, "keyFile", error);
     } else if (!g_file_test(VMC_SMC_HOST_FOLDER, G_FILE_TEST_IS_DIR)) {
         vmc_check_fault(
             check, "keyFile",
-            "this computer has no SMC to take a key from; give a file with the 64 characters of one");
+            _("this computer has no SMC to take a key from; give a file with the 64 characters of one"));
     }
     explicit_bzero(osk, sizeof(osk));
 }
@@ -43,7 +44,7 @@ static const VmcField smc_fields[] = {
 const VmcDeviceKindOps vmc_kind_smc = {
     .info = {.name = "apple-smc",
              .key = "AppleSMC",
-             .help = "system management controller of a Mac",
+             .help = N_("system management controller of a Mac"),
              VMC_FIELDS(smc_fields)},
     .check = check_smc,
     .make = make_smc,

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "sound/sound.h"
 
@@ -20,18 +21,18 @@ static void check_files(VmcCheck *check, const VmcSoundConfig *sound)
     if (sound->backend != VMC_SOUND_FILE) {
         if (sound->play_path || sound->record_path)
             vmc_check_fault(check, sound->play_path ? "playFile" : "recordFile",
-                            "files are for the file backend; add backend=file, or leave them out");
+                            _("files are for the file backend; add backend=file, or leave them out"));
         return;
     }
     if (!sound->play_path && !sound->record_path)
         vmc_check_fault(check, "backend",
-                        "the file backend has no file; add playFile=FILE or recordFile=FILE");
+                        _("the file backend has no file; add playFile=FILE or recordFile=FILE"));
     if (folder && access(folder, W_OK) < 0)
-        vmc_check_fault(check, "playFile", "nothing can be created in “%s”; give another path", folder);
+        vmc_check_fault(check, "playFile", _("nothing can be created in “%s”; give another path"), folder);
     if (sound->play_path && stat(sound->play_path, &st) == 0 && !S_ISREG(st.st_mode))
-        vmc_check_fault(check, "playFile", "“%s” is not a file; give another path", sound->play_path);
+        vmc_check_fault(check, "playFile", _("“%s” is not a file; give another path"), sound->play_path);
     if (sound->record_path && (stat(sound->record_path, &st) < 0 || !S_ISREG(st.st_mode)))
-        vmc_check_fault(check, "recordFile", "there is no file “%s”; give a WAV file", sound->record_path);
+        vmc_check_fault(check, "recordFile", _("there is no file “%s”; give a WAV file"), sound->record_path);
 }
 
 static void check_sound(VmcCheck *check, const VmcDeviceConfig *device)
@@ -87,7 +88,7 @@ static const VmcField fields[] = {
 const VmcDeviceKindOps vmc_kind_sound = {
     .info = {.name = "virtio-sound",
              .key = "VirtioSound",
-             .help = "sound card, playback and recording unless only one is named",
+             .help = N_("sound card, playback and recording unless only one is named"),
              VMC_FIELDS(fields)},
     .pci = true,
     .check = check_sound,

@@ -1,6 +1,7 @@
 /* What hangs on the USB controller, which is made with the first of them. */
 #include <string.h>
 
+#include "base/i18n.h"
 #include "machine/devices/kind.h"
 #include "usb/hid.h"
 #include "usb/storage.h"
@@ -19,14 +20,14 @@ static bool make_controller(VmcGuest *guest, guint index, GError **error)
     xhci = vmc_xhci_new(guest->memory, guest->io);
     if (!xhci) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                    "There is no file descriptor left for a USB controller; raise the limit (ulimit -n) or "
-                    "close something");
+                    _("There is no file descriptor left for a USB controller; raise the limit (ulimit -n) or "
+                      "close something"));
         return false;
     }
     if (!vmc_guest_place_pci(guest, index, xhci)) {
         xhci->ops->free(xhci);
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    "There is no PCI slot left for a USB controller; remove some devices");
+                    _("There is no PCI slot left for a USB controller; remove some devices"));
         return false;
     }
     guest->usb = xhci;
@@ -100,7 +101,7 @@ static const VmcField keyboard_fields[] = {
 const VmcDeviceKindOps vmc_kind_usb_keyboard = {
     .info = {.name = "usb-keyboard",
              .key = "USBKeyboard",
-             .help = "USB keyboard",
+             .help = N_("USB keyboard"),
              VMC_FIELDS(keyboard_fields),
              VMC_ACTIONS(vmc_keyboard_actions)},
     .usb = true,
@@ -111,7 +112,7 @@ const VmcDeviceKindOps vmc_kind_usb_keyboard = {
 const VmcDeviceKindOps vmc_kind_usb_tablet = {
     .info = {.name = "usb-tablet",
              .key = "USBTablet",
-             .help = "USB tablet, an absolute pointer",
+             .help = N_("USB tablet, an absolute pointer"),
              VMC_ACTIONS(vmc_pointer_actions)},
     .usb = true,
     .make = make_tablet,
@@ -135,13 +136,13 @@ static void check_storage(VmcCheck *check, const VmcDeviceConfig *device)
     VmcDisk *disk;
 
     if (!device->block.path || !*device->block.path) {
-        vmc_check_fault(check, "path", "no disk is given; give the path of a disk image or block device");
+        vmc_check_fault(check, "path", _("no disk is given; give the path of a disk image or block device"));
     } else {
         disk = open_storage(&device->block, &error);
         if (!disk)
             vmc_check_error(check, "path", error);
         else if (device->block.cdrom && disk->size < 2048)
-            vmc_check_fault(check, "path", "“%s” has not even one sector of a CD-ROM, 2048 bytes",
+            vmc_check_fault(check, "path", _("“%s” has not even one sector of a CD-ROM, 2048 bytes"),
                             device->block.path);
         vmc_disk_close(disk);
     }
@@ -189,7 +190,7 @@ static const VmcField storage_fields[] = {
 const VmcDeviceKindOps vmc_kind_usb_storage = {
     .info = {.name = "usb-mass-storage",
              .key = "USBMassStorage",
-             .help = "USB stick, or CD-ROM drive",
+             .help = N_("USB stick, or CD-ROM drive"),
              VMC_FIELDS(storage_fields)},
     .usb = true,
     .boot_node = {"usb", "/storage@1/channel@0/disk@0,0"},

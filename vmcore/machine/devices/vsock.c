@@ -1,4 +1,5 @@
 /* Sockets between guest and host: all entries of a configuration are ports of one device. */
+#include "base/i18n.h"
 #include "base/unix_socket.h"
 #include "machine/devices/kind.h"
 
@@ -8,9 +9,10 @@ static void check_pair(VmcCheck *check, guint first, const VmcVsockConfig *befor
                        const VmcVsockConfig *vsock)
 {
     if (before->port == vsock->port && before->connect == vsock->connect)
-        vmc_check_fault(check, "port", "devices[%u] has port %u, too; give each its own", first, vsock->port);
+        vmc_check_fault(check, "port", _("devices[%u] has port %u, too; give each its own"), first,
+                        vsock->port);
     if (vsock->connect && before->connect && g_strcmp0(before->path, vsock->path) == 0)
-        vmc_check_fault(check, "socketURL", "“%s” is already the socket of devices[%u]; give each its own",
+        vmc_check_fault(check, "socketURL", _("“%s” is already the socket of devices[%u]; give each its own"),
                         vsock->path, first);
 }
 
@@ -19,13 +21,13 @@ static void check_vsock(VmcCheck *check, const VmcDeviceConfig *device)
     const VmcVsockConfig *vsock = &device->vsock;
 
     if (vsock->listen && vsock->connect)
-        vmc_check_fault(check, NULL, "a port either connects or listens; give one of the two");
+        vmc_check_fault(check, NULL, _("a port either connects or listens; give one of the two"));
     if (!vsock->path)
-        vmc_check_fault(check, "socketURL", "the port leads nowhere; give the path of a Unix socket");
+        vmc_check_fault(check, "socketURL", _("the port leads nowhere; give the path of a Unix socket"));
     else if (vsock->connect)
         vmc_check_socket_path(check, "socketURL", vsock->path);
     else if (!vmc_unix_path_fits(vsock->path))
-        vmc_check_fault(check, "socketURL", "“%s” is no name for a socket; give one of 1 to 107 bytes",
+        vmc_check_fault(check, "socketURL", _("“%s” is no name for a socket; give one of 1 to 107 bytes"),
                         vsock->path);
     for (guint i = 0; i < check->index; i++)
         if (vmc_check_device(check, i)->kind == VMC_DEVICE_VIRTIO_VSOCK)
