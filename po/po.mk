@@ -6,7 +6,7 @@
 
 LINGUAS := $(shell sed /^\#/d po/LINGUAS)
 MO := $(LINGUAS:%=$(B)/locale/%/LC_MESSAGES/espalier.mo)
-PO_SRC = $(sort $(shell git ls-files -co --exclude-standard 'app/*.c' 'ui/*.c' 'resources/*.ui' 'resources/gtk/*.ui'))
+PO_SRC = $(sort $(shell git ls-files -co --exclude-standard 'app/*.c' 'ui/*.c' 'vmcore/*.c' 'resources/*.ui' 'resources/gtk/*.ui'))
 PO_DATA := data/org.espalier.Espalier.desktop data/org.espalier.Espalier.metainfo.xml data/org.espalier.Espalier.gschema.xml
 
 .PHONY: translations pot po
@@ -25,7 +25,7 @@ $(B)/share/%.metainfo.xml: data/%.metainfo.xml po/LINGUAS $(wildcard po/*.po)
 	$(Q)msgfmt --xml --template=$< -d po -o $@
 
 ifdef WAY
-# Everything a person may read. vmcore's messages are in it, too: the programs show them.
+# Everything a person may read.
 pot:
 	@mkdir -p $(B)/gen
 	$(Q)xgettext --from-code=UTF-8 --package-name=Espalier --copyright-holder='The Espalier authors' \
