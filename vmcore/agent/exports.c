@@ -46,6 +46,7 @@ struct VmcExports {
 
 static bool fail(GError **error, VmcError code, const char *path, const char *why)
 {
+    /* Translators: a file, and why: “give its whole path”, “guests would not understand its name”. */
     g_set_error(error, VMC_ERROR, code, _("“%s” cannot be offered to the guest: %s"), path, why);
     return false;
 }
@@ -356,9 +357,11 @@ VmcExport *vmc_exports_add(VmcExports *exports, VmcFileAction action, const char
     if (!is_ready(exports, error))
         return NULL;
     if (!n || n > VMC_AGENT_FILES_MAX) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    _("%u files cannot be offered to the guest; offer 1 to %u, or the folder they are in"), n,
-                    VMC_AGENT_FILES_MAX);
+        g_set_error(
+            error, VMC_ERROR, VMC_ERROR_CONFIG,
+            ngettext("%u file cannot be offered to the guest; offer 1 to %u, or the folder they are in",
+                     "%u files cannot be offered to the guest; offer 1 to %u, or the folder they are in", n),
+            n, VMC_AGENT_FILES_MAX);
         return NULL;
     }
     VmcExport *export = export_new();

@@ -55,6 +55,7 @@ static void end(VmcTransfer *transfer, GError *error)
 
 static GError *failure(const VmcTransfer *transfer, const char *why)
 {
+    /* Translators: the file, and why: “the guest takes no files”, “it was cancelled”. */
     return g_error_new(VMC_ERROR, VMC_ERROR_RESOURCE, _("The file “%s” was not sent: %s"), transfer->name,
                        why);
 }

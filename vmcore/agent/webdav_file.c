@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "agent/webdav_internal.h"
+#include "base/i18n.h"
 #include "fs/internal.h"
 #include "vmcore/error.h"
 
@@ -739,7 +740,7 @@ GFile *vmc_webdav_folder_new(const char *folder, bool readonly, VmcExports *expo
     int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, "The folder “%s” cannot be shared: %s", folder,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG, _("The folder “%s” cannot be shared: %s"), folder,
                     g_strerror(errno));
         return NULL;
     }

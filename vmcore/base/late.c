@@ -18,6 +18,7 @@ bool vmc_late_load(const char *what, const char *const *libraries, const char *c
         g_assert(have < LIBRARIES_MAX);
         handles[have] = dlopen(libraries[have], RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
         if (!handles[have]) {
+            /* Translators: “the sound server”, and why. */
             g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("%s cannot be used: %s"), what, dlerror());
             return false;
         }

@@ -18,6 +18,8 @@ bool vmc_qcow2_damaged(const Qcow2 *q, GError **error, const char *format, ...)
     va_start(args, format);
     g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
+    /* Translators: a disk, and why: the sentences about headers, tables and clusters of this folder, which
+     * begin with “it”. */
     g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE, _("Disk “%s” cannot be used: %s"), q->path, what);
     return false;
 }
@@ -189,7 +191,10 @@ static bool take_fields(Qcow2 *q, const Qcow2Header *h, uint32_t *header_length,
     }
     if (*header_length % 8 || *header_length > q->cluster_size ||
         *header_length < (q->version == 3 ? QCOW2_V3_HEADER_LENGTH : QCOW2_V2_HEADER_LENGTH))
-        return vmc_qcow2_damaged(q, error, _("its header cannot have %u bytes"), *header_length);
+        return vmc_qcow2_damaged(
+            q, error,
+            ngettext("its header cannot have %u byte", "its header cannot have %u bytes", *header_length),
+            *header_length);
     if (q->refcount_order > QCOW2_REFCOUNT_ORDER_MAX)
         return vmc_qcow2_damaged(q, error, _("its refcounts cannot have 2 to the power of %u bits"),
                                  q->refcount_order);

@@ -125,10 +125,12 @@ static const char *describe(const uint8_t *bytes)
 
 static void refuse(GError **error, const char *path, const char *fault)
 {
-    g_set_error(error, VMC_ERROR, VMC_ERROR_IMAGE,
-                _("the kernel “%s” cannot be booted: %s; give a bzImage for x86-64 such as a distribution's "
-                  "/boot/vmlinuz"),
-                path, fault);
+    g_set_error(
+        error, VMC_ERROR, VMC_ERROR_IMAGE,
+        /* Translators: the file, and why: the short sentences of this file that begin with “it” or “its”. */
+        _("the kernel “%s” cannot be booted: %s; give a bzImage for x86-64 such as a distribution's "
+          "/boot/vmlinuz"),
+        path, fault);
 }
 
 static const char *header_fault(const uint8_t *setup)

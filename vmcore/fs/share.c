@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "fs/internal.h"
 #include "vmcore/error.h"
 
@@ -42,7 +43,7 @@ static bool check_proc(int fd, GError **error)
     if (!access(path, F_OK))
         return true;
     g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE,
-                "Sharing folders needs the file system “/proc”, which is not mounted here.");
+                _("Sharing folders needs the file system “/proc”, which is not mounted here."));
     return false;
 }
 
@@ -68,7 +69,7 @@ VmcShare *vmc_share_new(const char *folder, const VmcShareOptions *options, GErr
     if (fd < 0) {
         int err = errno;
         g_set_error(error, VMC_ERROR, err == ENOENT || err == ENOTDIR ? VMC_ERROR_CONFIG : VMC_ERROR_RESOURCE,
-                    "The folder “%s” cannot be shared: %s.", folder, g_strerror(err));
+                    _("The folder “%s” cannot be shared: %s."), folder, g_strerror(err));
         return NULL;
     }
     if (!check_proc(fd, error)) {
@@ -92,7 +93,7 @@ VmcShare *vmc_share_new(const char *folder, const VmcShareOptions *options, GErr
     vmc_quick_init(share, fd);
     int err = vmc_node_intern(share, fd, NULL, NULL, &share->root);
     if (err) {
-        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, "The folder “%s” cannot be shared: %s.", folder,
+        g_set_error(error, VMC_ERROR, VMC_ERROR_RESOURCE, _("The folder “%s” cannot be shared: %s."), folder,
                     g_strerror(-err));
         vmc_share_free(share);
         return NULL;

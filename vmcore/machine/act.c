@@ -74,8 +74,10 @@ char *vmc_machine_act(VmcMachine *machine, unsigned index, const char *name, con
     }
     if (index >= machine->config->devices->len) {
         vmc_machine_refuse(error, VMC_ERROR_CONFIG,
-                           _("There is no device %u; the machine has %u, counted from 0"), index,
-                           machine->config->devices->len);
+                           ngettext("There is no device %u; the machine has %u, counted from 0",
+                                    "There is no device %u; the machine has %u, counted from 0",
+                                    machine->config->devices->len),
+                           index, machine->config->devices->len);
         return NULL;
     }
     ops = vmc_device_kind_ops(vmc_guest_config(machine->guest, index)->kind);

@@ -112,8 +112,10 @@ bool vmc_machine_detach(VmcMachine *machine, unsigned index, GError **error)
         return false;
     if (index >= machine->config->devices->len) {
         g_set_error(error, VMC_ERROR, VMC_ERROR_CONFIG,
-                    _("There is no device %u; the machine has %u, counted from 0"), index,
-                    machine->config->devices->len);
+                    ngettext("There is no device %u; the machine has %u, counted from 0",
+                             "There is no device %u; the machine has %u, counted from 0",
+                             machine->config->devices->len),
+                    index, machine->config->devices->len);
         return false;
     }
     ops = vmc_device_kind_ops(vmc_guest_config(machine->guest, index)->kind);

@@ -51,8 +51,10 @@ static void check_cpus(GPtrArray *faults, const VmcConfig *config)
     GError *error = NULL;
 
     if (config->cpus < 1 || config->cpus > VMC_CPUS_MAX)
-        add_fault(faults, "cpus", _("a machine cannot have %u CPUs; give 1 to %u"), config->cpus,
-                  VMC_CPUS_MAX);
+        add_fault(faults, "cpus",
+                  ngettext("a machine cannot have %u CPU; give 1 to %u",
+                           "a machine cannot have %u CPUs; give 1 to %u", config->cpus),
+                  config->cpus, VMC_CPUS_MAX);
     if (config->cpu != VMC_CPU_AUTO && config->cpu != VMC_CPU_KVM && config->cpu != VMC_CPU_SOFT)
         add_fault(faults, "cpu", _("%d is not a kind of CPU; give auto, kvm or soft"), (int)config->cpu);
     if (!vmc_cpu_model_name(config->cpu_model))
@@ -173,7 +175,10 @@ static void check_boot(GPtrArray *faults, const VmcConfig *config)
     if (config->boot.initrd && !vmc_initrd_check(config->boot.initrd, config->memory, &error))
         add_error(faults, "boot.initrd", error);
     if (config->boot.cmdline && cmdline_max && strlen(config->boot.cmdline) > cmdline_max)
-        add_fault(faults, "boot.cmdline", _("the command line has %zu bytes; this kernel takes at most %u"),
+        add_fault(faults, "boot.cmdline",
+                  ngettext("the command line has %zu byte; this kernel takes at most %u",
+                           "the command line has %zu bytes; this kernel takes at most %u",
+                           strlen(config->boot.cmdline)),
                   strlen(config->boot.cmdline), cmdline_max);
 }
 
@@ -232,8 +237,10 @@ static void check_bounds(VmcCheck *check, const VmcDeviceConfig *device, const V
     unsigned number = field->type == VMC_FIELD_NUMBER ? *(const unsigned *)at : 0;
 
     if (text && field->max && strlen(text) > field->max)
-        vmc_check_fault(check, field->name, _("“%s” has %zu bytes; give at most %u"), text, strlen(text),
-                        (unsigned)field->max);
+        vmc_check_fault(check, field->name,
+                        ngettext("“%s” has %zu byte; give at most %u", "“%s” has %zu bytes; give at most %u",
+                                 strlen(text)),
+                        text, strlen(text), (unsigned)field->max);
     if (field->type != VMC_FIELD_NUMBER || !field->max || (field->automatic && !number))
         return;
     if (number < field->min || number > field->max)
@@ -297,20 +304,30 @@ static void check_counts(GPtrArray *faults, const VmcConfig *config)
         pci += is_new_function(config, i);
     }
     if (usb > VMC_USB_DEVICES_MAX)
-        add_fault(faults, "devices", _("%u USB devices are too many; give at most %u"), usb,
-                  VMC_USB_DEVICES_MAX);
+        add_fault(faults, "devices",
+                  ngettext("%u USB device is too many; give at most %u",
+                           "%u USB devices are too many; give at most %u", usb),
+                  usb, VMC_USB_DEVICES_MAX);
     if (ports > VMC_PORTS_MAX)
-        add_fault(faults, "devices", _("%u virtio serial ports are too many; give at most %u"), ports,
-                  VMC_PORTS_MAX);
+        add_fault(faults, "devices",
+                  ngettext("%u virtio serial port is too many; give at most %u",
+                           "%u virtio serial ports are too many; give at most %u", ports),
+                  ports, VMC_PORTS_MAX);
     if (uarts > UARTS_MAX)
-        add_fault(faults, "devices", _("%u devices of kind uart are too many; give at most %u"), uarts,
-                  UARTS_MAX);
+        add_fault(faults, "devices",
+                  ngettext("%u device of kind uart is too many; give at most %u",
+                           "%u devices of kind uart are too many; give at most %u", uarts),
+                  uarts, UARTS_MAX);
     if (displays > 1)
         add_fault(faults, "devices",
-                  _("%u primary adapters (virtio-gpu, vga) are too many; give at most one"), displays);
+                  ngettext("%u primary adapter (virtio-gpu, vga) is too many; give at most one",
+                           "%u primary adapters (virtio-gpu, vga) are too many; give at most one", displays),
+                  displays);
     if (pci > VMC_PCI_DEVICES_MAX)
-        add_fault(faults, "devices", _("%u PCI devices are too many; give at most %u"), pci,
-                  VMC_PCI_DEVICES_MAX);
+        add_fault(faults, "devices",
+                  ngettext("%u PCI device is too many; give at most %u",
+                           "%u PCI devices are too many; give at most %u", pci),
+                  pci, VMC_PCI_DEVICES_MAX);
 }
 
 GPtrArray *vmc_config_validate_device(const VmcConfig *config, guint index)

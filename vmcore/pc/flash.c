@@ -113,8 +113,8 @@ static uint8_t *take_dirty(VmcFlash *flash, uint64_t *from, uint64_t *size)
 static void tell_failure(VmcFlash *flash, int err)
 {
     g_autofree char *text = g_strdup_printf(
-        "The variable store “%s” cannot be written: %s; what the firmware stores will be lost "
-        "unless that is mended before the machine stops",
+        _("The variable store “%s” cannot be written: %s; what the firmware stores will be lost "
+          "unless that is mended before the machine stops"),
         flash->path, g_strerror(err));
 
     flash->hooks->log(flash->hooks->opaque, text);

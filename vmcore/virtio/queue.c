@@ -142,9 +142,12 @@ void vmc_virtqueue_stop(VmcVirtqueue *vq)
 void vmc_virtqueue_save(const VmcVirtqueue *vq, unsigned kept, VmcStateWriter *w)
 {
     if (vq->in_flight != kept)
-        vmc_state_refuse(w,
-                         _("The machine cannot be saved: a device works on %u requests that should be done"),
-                         vq->in_flight - kept);
+        vmc_state_refuse(
+            w,
+            ngettext("The machine cannot be saved: a device works on %u request that should be done",
+                     "The machine cannot be saved: a device works on %u requests that should be done",
+                     vq->in_flight - kept),
+            vq->in_flight - kept);
     vmc_state_put_bool(w, vq->broken);
     vmc_state_put_bool(w, vq->notifications);
     vmc_state_put_u16(w, (uint16_t)(vq->last_avail - kept));

@@ -136,6 +136,7 @@ static char *why_forbidden(const char *path)
     struct stat st;
     const struct group *group;
     const struct passwd *passwd = getpwuid(geteuid());
+    /* Translators: the name of the user where none is known, in a command to be typed. */
     g_autofree char *user = passwd ? g_strdup(passwd->pw_name) : g_strdup(_("YOUR-NAME"));
 
     if (stat(path, &st) < 0)
