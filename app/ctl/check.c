@@ -48,8 +48,10 @@ static void print_words(GPtrArray *lines)
     for (guint i = 0; i < lines->len; i++) {
         const EspCheckLine *line = lines->pdata[i];
         esp_output_cell(_(level_words[line->level]), width);
+        fputs(" ", stdout);
         /* Translators: what was looked at, such as “Processor”, and what was found. */
-        printf(_(" %s: %s\n"), line->name, line->finding);
+        printf(_("%s: %s"), line->name, line->finding);
+        fputs("\n", stdout);
         if (line->advice)
             printf("%*s%s\n", width + 1, "", line->advice);
     }
