@@ -17,6 +17,13 @@ struct EspRenderer {
     GLuint vertex_array;
     GLuint texture;
     unsigned width, height; /* of the texture; 0 before the first frame */
+
+    /* What the framebuffer has of it. */
+    bool whole;          /* all has to be drawn */
+    VmcRect changed[64]; /* otherwise only this */
+    unsigned n_changed;
+    EspViewport viewport;
+    int target_width, target_height;
 };
 
 static const char vertex_source[] = "#version 150\n"
@@ -95,6 +102,7 @@ EspRenderer *esp_renderer_new(GError **error)
     renderer->program = program;
     glGenVertexArrays(1, &renderer->vertex_array);
     glGenTextures(1, &renderer->texture);
+    renderer->whole = true;
     return renderer;
 }
 
@@ -108,11 +116,15 @@ void esp_renderer_free(EspRenderer *renderer)
     g_free(renderer);
 }
 
-static void upload_rect(const VmcFrame *frame, const VmcRect *rect)
+static void upload_rect(EspRenderer *renderer, const VmcFrame *frame, const VmcRect *rect)
 {
     if (rect->x > frame->width || rect->width > frame->width - rect->x || rect->y > frame->height ||
         rect->height > frame->height - rect->y || !rect->width || !rect->height)
         return;
+    if (renderer->n_changed < G_N_ELEMENTS(renderer->changed))
+        renderer->changed[renderer->n_changed++] = *rect;
+    else
+        renderer->whole = true;
     const uint8_t *first = frame->pixels + (size_t)rect->y * frame->stride + (size_t)rect->x * 4;
     glTexSubImage2D(GL_TEXTURE_2D, 0, (GLint)rect->x, (GLint)rect->y, (GLsizei)rect->width,
                     (GLsizei)rect->height, GL_RGBA, GL_UNSIGNED_BYTE, first);
@@ -132,22 +144,39 @@ void esp_renderer_upload(EspRenderer *renderer, const VmcFrame *frame)
         glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_WRAP_T, GL_CLAMP_TO_EDGE);
         renderer->width = frame->width;
         renderer->height = frame->height;
+        renderer->whole = true;
     } else {
         for (unsigned i = 0; i < MIN(frame->n_damage, G_N_ELEMENTS(frame->damage)); i++)
-            upload_rect(frame, &frame->damage[i]);
+            upload_rect(renderer, frame, &frame->damage[i]);
     }
     glPixelStorei(GL_UNPACK_ROW_LENGTH, 0);
 }
 
-void esp_renderer_draw(EspRenderer *renderer, const EspViewport *viewport, int width, int height)
+static bool same_place(const EspViewport *a, const EspViewport *b)
 {
-    glViewport(0, 0, width, height);
-    glClearColor(LETTERBOX, LETTERBOX, LETTERBOX, 1.0f);
-    glClear(GL_COLOR_BUFFER_BIT);
-    if (!renderer->width || !viewport->width)
-        return;
+    return a->x == b->x && a->y == b->y && a->width == b->width && a->height == b->height &&
+           a->nearest == b->nearest;
+}
 
-    /* GL counts rows from the bottom. */
+void esp_renderer_forget(EspRenderer *renderer)
+{
+    renderer->whole = true;
+}
+
+/* GL counts rows from the bottom. */
+static void draw_changed(EspRenderer *renderer, const EspViewport *viewport, int height)
+{
+    glEnable(GL_SCISSOR_TEST);
+    for (unsigned i = 0; i < renderer->n_changed; i++) {
+        EspArea area = esp_viewport_area(viewport, &renderer->changed[i], renderer->width, renderer->height);
+        glScissor(area.x, height - area.y - area.height, area.width, area.height);
+        glDrawArrays(GL_TRIANGLE_STRIP, 0, 4);
+    }
+    glDisable(GL_SCISSOR_TEST);
+}
+
+static void draw_screen(EspRenderer *renderer, const EspViewport *viewport, int height)
+{
     glViewport(viewport->x, height - viewport->y - viewport->height, viewport->width, viewport->height);
     glDisable(GL_BLEND);
     glUseProgram(renderer->program);
@@ -157,7 +186,29 @@ void esp_renderer_draw(EspRenderer *renderer, const EspViewport *viewport, int w
     GLint filter = viewport->nearest ? GL_NEAREST : GL_LINEAR;
     glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, filter);
     glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MAG_FILTER, filter);
-    glDrawArrays(GL_TRIANGLE_STRIP, 0, 4);
+    if (renderer->whole)
+        glDrawArrays(GL_TRIANGLE_STRIP, 0, 4);
+    else
+        draw_changed(renderer, viewport, height);
     glBindVertexArray(0);
     glUseProgram(0);
+}
+
+void esp_renderer_draw(EspRenderer *renderer, const EspViewport *viewport, int width, int height)
+{
+    if (width != renderer->target_width || height != renderer->target_height ||
+        !same_place(viewport, &renderer->viewport))
+        renderer->whole = true;
+    if (renderer->whole) {
+        glViewport(0, 0, width, height);
+        glClearColor(LETTERBOX, LETTERBOX, LETTERBOX, 1.0f);
+        glClear(GL_COLOR_BUFFER_BIT);
+    }
+    if (renderer->width && viewport->width)
+        draw_screen(renderer, viewport, height);
+    renderer->whole = false;
+    renderer->n_changed = 0;
+    renderer->viewport = *viewport;
+    renderer->target_width = width;
+    renderer->target_height = height;
 }

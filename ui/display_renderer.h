@@ -22,8 +22,11 @@ void esp_renderer_free(EspRenderer *renderer);
  * taken. Rectangles outside the frame are ignored. */
 void esp_renderer_upload(EspRenderer *renderer, const VmcFrame *frame);
 
-/* Clears the bound framebuffer (`width` x `height` device pixels) to the letterbox colour and draws the
- * screen. */
+/* Draws into the bound framebuffer (`width` x `height` device pixels) what was uploaded since the last time;
+ * all of the screen and the letterbox around it if it lies elsewhere than then, or after esp_renderer_forget.
+ */
 void esp_renderer_draw(EspRenderer *renderer, const EspViewport *viewport, int width, int height);
+/* The framebuffer has lost what was drawn into it. */
+void esp_renderer_forget(EspRenderer *renderer);
 
 G_END_DECLS

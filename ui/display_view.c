@@ -47,6 +47,22 @@ static EspViewport place(EspDisplayView *view)
                               view->frame.height);
 }
 
+/* Only what changed, where the canvas is not OpenGL's: that keeps what has been drawn, and its renderer
+ * knows. */
+static void redraw_changed(EspDisplayView *view)
+{
+    const VmcFrame *frame = &view->frame;
+    EspViewport viewport = place(view);
+    int scale = gtk_widget_get_scale_factor(view->canvas);
+
+    for (unsigned i = 0; i < frame->n_damage; i++) {
+        EspArea area = esp_viewport_area(&viewport, &frame->damage[i], frame->width, frame->height);
+        int x = area.x / scale - 1, y = area.y / scale - 1;
+        gtk_widget_queue_draw_area(view->canvas, x, y, (area.x + area.width) / scale + 1 - x,
+                                   (area.y + area.height) / scale + 1 - y);
+    }
+}
+
 static void redraw(EspDisplayView *view)
 {
     if (GTK_IS_GL_AREA(view->canvas))
@@ -93,8 +109,12 @@ static void collect(EspDisplayView *view)
     view->pending = true;
     view->collected++;
     look_for_content(view);
-    redraw(view);
-    if (width != view->frame.width || height != view->frame.height) {
+    bool resized = width != view->frame.width || height != view->frame.height;
+    if (resized || GTK_IS_GL_AREA(view->canvas))
+        redraw(view);
+    else
+        redraw_changed(view);
+    if (resized) {
         update_request(view);
         g_signal_emit(view, signals[GUEST_RESIZED], 0);
     }
@@ -195,6 +215,14 @@ static void on_gl_unrealize(GtkGLArea *area, gpointer data)
     view->gl = NULL;
 }
 
+/* The area made itself another framebuffer. */
+static void on_gl_resize(GtkGLArea *area, int width, int height, gpointer data)
+{
+    EspDisplayView *view = data;
+    if (view->gl)
+        esp_renderer_forget(view->gl);
+}
+
 static gboolean on_gl_render(GtkGLArea *area, GdkGLContext *context, gpointer data)
 {
     EspDisplayView *view = data;
@@ -218,6 +246,7 @@ static void add_gl_canvas(EspDisplayView *view)
     gtk_gl_area_set_auto_render(GTK_GL_AREA(view->canvas), FALSE);
     g_signal_connect(view->canvas, "realize", G_CALLBACK(on_gl_realize), view);
     g_signal_connect(view->canvas, "unrealize", G_CALLBACK(on_gl_unrealize), view);
+    g_signal_connect(view->canvas, "resize", G_CALLBACK(on_gl_resize), view);
     g_signal_connect(view->canvas, "render", G_CALLBACK(on_gl_render), view);
     gtk_container_add(GTK_CONTAINER(view), view->canvas);
     gtk_widget_show(view->canvas);

@@ -24,6 +24,29 @@ EspViewport esp_viewport_place(EspScaling scaling, int widget_width, int widget_
     return viewport;
 }
 
+/* From where to where a piece of an axis is drawn. A pixel between two of the guest's has something of both.
+ */
+static void cover_axis(int origin, int size, unsigned guest, unsigned at, unsigned n, int *from, int *length)
+{
+    double scale = (double)size / guest, margin = fmax(1.0, scale);
+    double start = fmin(at, guest), end = fmin(start + n, guest);
+
+    *from = origin + (int)floor(start * scale - margin);
+    *length = origin + (int)ceil(end * scale + margin) - *from;
+}
+
+EspArea esp_viewport_area(const EspViewport *viewport, const VmcRect *rect, unsigned guest_width,
+                          unsigned guest_height)
+{
+    EspArea area = {0};
+
+    if (!guest_width || !guest_height)
+        return area;
+    cover_axis(viewport->x, viewport->width, guest_width, rect->x, rect->width, &area.x, &area.width);
+    cover_axis(viewport->y, viewport->height, guest_height, rect->y, rect->height, &area.y, &area.height);
+    return area;
+}
+
 static unsigned map_axis(double value, int origin, int size)
 {
     /* Pixel centres: the first pixel is 0, the last one the maximum. */

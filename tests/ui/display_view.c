@@ -233,6 +233,33 @@ static void only_what_is_damaged_is_uploaded(void **state)
     assert_int_equal(count_wrong(picture, 0, 0, &(VmcRect){80, 24, 240, 100}, 0), 0);
 }
 
+/* Half way between pixels of the guest's, too, where a pixel shown has something of its neighbours. */
+static void what_changed_looks_as_if_all_were_drawn_anew(void **state)
+{
+    static const int sizes[][2] = {{500, 333}, {960, 600}, {211, 173}};
+    Fixture *f = *state;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        const VmcRect damage[] = {{17, 23, 1, 1}, {101, 50, 64, 33}, {300, 0, 20, 7}, {0, 199, 320, 1}};
+        resize_window(f, sizes[i][0], sizes[i][1]);
+        g_autoptr(GdkPixbuf) before = look(f);
+        for (unsigned n = 0; n < 4; n++)
+            for (unsigned y = damage[n].y; y < damage[n].y + damage[n].height; y++)
+                for (unsigned x = damage[n].x; x < damage[n].x + damage[n].width; x++)
+                    f->screen.pixels[y * (320 + PADDING) + x] ^= 0xf0f0f0;
+        memcpy(f->screen.damage, damage, sizeof(damage));
+        f->screen.n_damage = 4;
+        spin(200);
+        g_autoptr(GdkPixbuf) changed = look(f);
+        resize_window(f, 400, 400);
+        resize_window(f, sizes[i][0], sizes[i][1]);
+        g_autoptr(GdkPixbuf) anew = look(f);
+        gsize size = gdk_pixbuf_get_byte_length(anew);
+        assert_memory_equal(gdk_pixbuf_read_pixels(changed), gdk_pixbuf_read_pixels(anew), size);
+        assert_memory_not_equal(gdk_pixbuf_read_pixels(before), gdk_pixbuf_read_pixels(anew), size);
+    }
+}
+
 static void damage_outside_the_screen_is_ignored(void **state)
 {
     Fixture *f = *state;
@@ -588,6 +615,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         VIEW_TEST(every_pixel_is_shown_as_it_is),
         VIEW_TEST(only_what_is_damaged_is_uploaded),
+        VIEW_TEST(what_changed_looks_as_if_all_were_drawn_anew),
         VIEW_TEST(damage_outside_the_screen_is_ignored),
         VIEW_TEST(a_guest_may_change_its_size),
         VIEW_TEST(a_whole_scale_gives_sharp_squares),
