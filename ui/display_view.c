@@ -2,12 +2,13 @@
  * The widget with the guest's screen (see display_view.h).
  *
  * An event box, for focus and input, around a canvas: a GtkGLArea, or a drawing area where OpenGL is not to
- * be had. A frame is collected on a tick of the frame clock and uploaded when the canvas draws; until that
- * has happened no further frame is collected, because collecting lets the old pixels go.
+ * be had or slower. A frame is collected on a tick of the frame clock and uploaded when the canvas draws;
+ * until that has happened no further frame is collected, because collecting lets the old pixels go.
  */
 #include "ui/display_view.h"
 
 #include "ui/display_cairo.h"
+#include "ui/display_gl.h"
 #include "ui/display_input.h"
 #include "ui/display_renderer.h"
 
@@ -161,11 +162,11 @@ static void start_over(EspDisplayView *view)
     collect(view);
 }
 
-static void use_cairo(EspDisplayView *view, const GError *error)
+static void use_cairo(EspDisplayView *view, const char *why)
 {
-    g_message("The screen is drawn without OpenGL: %s", error->message);
+    g_debug("The screen is drawn without OpenGL: %s", why);
     g_free(view->no_gl);
-    view->no_gl = g_strdup(error->message);
+    view->no_gl = g_strdup(why);
     view->cairo = esp_cairo_renderer_new();
     if (view->canvas)
         gtk_widget_destroy(view->canvas);
@@ -183,9 +184,8 @@ static gboolean on_gl_failed(gpointer data)
     if (!GTK_IS_GL_AREA(view->canvas))
         return G_SOURCE_REMOVE;
     const GError *failure = gtk_gl_area_get_error(GTK_GL_AREA(view->canvas));
-    g_autoptr(GError) copy = failure ? g_error_copy(failure)
-                                     : g_error_new(GDK_GL_ERROR, GDK_GL_ERROR_NOT_AVAILABLE, "no GL context");
-    use_cairo(view, copy);
+    g_autofree char *why = g_strdup(failure ? failure->message : "there is no GL context");
+    use_cairo(view, why);
     return G_SOURCE_REMOVE;
 }
 
@@ -385,7 +385,11 @@ static void esp_display_view_init(EspDisplayView *view)
                                       GDK_SCROLL_MASK | GDK_SMOOTH_SCROLL_MASK | GDK_KEY_PRESS_MASK |
                                       GDK_KEY_RELEASE_MASK | GDK_FOCUS_CHANGE_MASK);
     g_signal_connect(view, "notify::scale-factor", G_CALLBACK(on_scale_factor), NULL);
-    add_gl_canvas(view);
+    const char *why;
+    if (esp_display_gl_is_good(gtk_widget_get_display(widget), &why))
+        add_gl_canvas(view);
+    else
+        use_cairo(view, why);
     update_request(view);
 }
 

@@ -11,10 +11,14 @@ PROGRAM = os.path.join(BUILD, "tests-ui", "display_view")
 
 failed = 0
 with Desktop("display-view", own=True) as desktop:
-    for renderer, env, words in (("OpenGL", {}, []), ("cairo", {"GDK_GL": "disable"}, []),
-                                 ("OpenGL", {"GDK_SCALE": "2"}, ["the_pixels_of_the_host*"]),
-                                 ("cairo", {"GDK_GL": "disable", "GDK_SCALE": "2"}, ["the_pixels_of_the_host*"])):
-        process = desktop.start(*words, program=PROGRAM, env=env)
+    for renderer, env, words in (("OpenGL", {"ESPALIER_RENDERER": "opengl"}, []),
+                                 ("cairo", {"ESPALIER_RENDERER": "cairo"}, []),
+                                 # There is no graphics card behind this display.
+                                 ("cairo", {}, ["every_pixel*"]),
+                                 ("cairo", {"ESPALIER_RENDERER": "opengl", "GDK_GL": "disable"}, ["every_pixel*"]),
+                                 ("OpenGL", {"ESPALIER_RENDERER": "opengl", "GDK_SCALE": "2"}, ["the_pixels_of*"]),
+                                 ("cairo", {"GDK_SCALE": "2"}, ["the_pixels_of*"])):
+        process = desktop.start(*words, program=PROGRAM, env={"G_MESSAGES_DEBUG": "espalier", **env})
         status = process.wait(100)
         with open(process.log_path, encoding="utf-8", errors="replace") as log:
             text = log.read()
