@@ -122,12 +122,12 @@ protected_again:
     END_FAULTS
     mov eax, T(0)
     mov es, ax
-    FAULTS(13, 0)
+    FAULTS(13, 0) /* QEMU: checks no limits */
     vmaskmovps es:[0xff8], xmm1, xmm0
     END_FAULTS
     mov eax, T(0)
     mov es, ax
-    FAULTS(13, 0)
+    FAULTS(13, 0) /* QEMU: checks no limits */
     vmovss xmm0, es:[0xffd]
     END_FAULTS
     mov eax, T(0)
