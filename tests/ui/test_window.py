@@ -114,7 +114,7 @@ def test_texts_combinations_and_consoles_reach_the_guest(desktop):
     time.sleep(2)
     at = len(guest.text())
     desktop.key("ctrl+alt")
-    for name, code in (("Alt+Tab", 15), ("Super", 125)):
+    for name, code in (("Alt+Tab", 15), ("Print Screen", 99), ("Super", 125)):
         press_menu(desktop, "Send Key", name)
         guest.expect(rf"^1 {code} 1$", 60, at)
         guest.expect(rf"^1 {code} 0$", 60, at)
