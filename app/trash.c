@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "app/duplicate.h"
+#include "app/isolated.h"
 
 #define INFO_SUFFIX ".trashinfo"
 
@@ -53,8 +54,11 @@ bool esp_machine_trash(const char *path, GError **error)
     g_clear_error(&why);
     if (!refuse_needed(path, name, error))
         return false;
-    if (g_file_trash(file, NULL, &why))
+    if (g_file_trash(file, NULL, &why)) {
+        /* Or the next machine in this place would go on with what this one changed. */
+        esp_isolated_throw_away(path, NULL);
         return true;
+    }
     if (g_error_matches(why, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED))
         g_set_error(
             error, ESP_BUNDLE_ERROR, ESP_BUNDLE_ERROR_FILE,

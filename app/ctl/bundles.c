@@ -9,6 +9,7 @@
 #include "app/duplicate.h"
 #include "app/export.h"
 #include "app/import.h"
+#include "app/isolated.h"
 #include "app/library.h"
 #include "app/trash.h"
 
@@ -149,4 +150,24 @@ int esp_ctl_trash(int argc, char **argv)
         return ESP_EXIT_USAGE;
     bool good = esp_machine_trash(bundle, &error);
     return esp_target_status(good, error);
+}
+
+int esp_ctl_throw_away(int argc, char **argv)
+{
+    GError *error = NULL;
+    int status;
+    g_auto(GStrv) words = esp_command_words(
+        &(const EspCommand){
+            "throw-away", N_("MACHINE"),
+            N_("Throws away what a machine, which must not run, changed while it ran isolated."), 1, 1},
+        NULL, argc, argv, &status);
+    g_autofree char *path = NULL;
+
+    if (!words)
+        return status;
+    path = find(words[1]);
+    if (!path)
+        return ESP_EXIT_USAGE;
+    g_autoptr(EspBundle) bundle = esp_bundle_hold(path, &error);
+    return esp_target_status(bundle && esp_isolated_throw_away(path, &error), error);
 }

@@ -33,6 +33,7 @@ int esp_ctl_rename(int argc, char **argv);
 int esp_ctl_export(int argc, char **argv);
 int esp_ctl_import(int argc, char **argv);
 int esp_ctl_trash(int argc, char **argv);
+int esp_ctl_throw_away(int argc, char **argv);
 
 /* snapshots.c: of whole machines */
 int esp_ctl_snapshots(int argc, char **argv);

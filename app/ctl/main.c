@@ -38,6 +38,7 @@ static const struct {
     {"export", esp_ctl_export, N_("put a machine into one file")},
     {"import", esp_ctl_import, N_("make a machine of such a file, a folder, a disk image or a disc")},
     {"trash", esp_ctl_trash, N_("move a machine to the trash")},
+    {"throw-away", esp_ctl_throw_away, N_("throw away what an isolated machine changed")},
     {"ip", esp_ctl_ip, N_("print the addresses of a running machine")},
     {"screenshot", esp_ctl_screenshot, N_("write what a running machine shows to a picture")},
     {"send-key", esp_ctl_send_key, N_("press keys of a running machine")},

@@ -154,6 +154,32 @@ def a_process_that_was_killed_is_told_from_one_that_ended():
         check("crashed" not in home.status("Larch"), "it still counts as crashed")
 
 
+def what_an_isolated_machine_changed_is_thrown_away():
+    with Home() as home:
+        folder = home.make("Sloe", Info={"Isolated": True},
+                           Devices=[{"Type": "VGA"}, {"Type": "VirtioBlock", "Path": "disk.img"}])
+        with open(os.path.join(folder, "disk.img"), "wb") as disk:
+            disk.truncate(1 << 20)
+
+        def layers():
+            return [name for _, _, names in os.walk(os.path.join(home.path, ".cache", "espalier", "isolated"))
+                    for name in names]
+
+        home.ctl("start", "Sloe")
+        check(layers(), "nothing lies on its disk")
+        check("Sloe" in home.refused(1, "throw-away", "Sloe"), "that of a running machine was thrown away")
+        home.ctl("stop", "--force", "--wait", "30", "Sloe")
+        until("its process has ended", lambda: "pid" not in home.status("Sloe"), 30)
+        check(layers(), "it was thrown away without being asked")
+        equal(home.ctl("throw-away", "Sloe"), "", "what it prints")
+        equal(layers(), [], "layers that are left")
+        home.ctl("start", "Sloe")
+        home.ctl("stop", "--force", "--wait", "30", "Sloe")
+        until("its process has ended", lambda: "pid" not in home.status("Sloe"), 30)
+        home.ctl("trash", "Sloe")
+        equal(layers(), [], "layers of a machine in the trash")
+
+
 if PEER:
     raise SystemExit(77)
 if not os.path.exists(ESPALIER):
@@ -164,4 +190,4 @@ if os.geteuid() == 0:
     os.execvp("setpriv", ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable,
                           *sys.argv])
 main(a_machine_is_started_looked_at_and_stopped, what_cannot_start_says_why, a_machine_without_a_display_has_no_window,
-     a_process_that_was_killed_is_told_from_one_that_ended)
+     a_process_that_was_killed_is_told_from_one_that_ended, what_an_isolated_machine_changed_is_thrown_away)
