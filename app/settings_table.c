@@ -12,7 +12,7 @@
 #define DISPLAYS  (BIT(VIRTIO_GPU) | BIT(VGA))
 #define LINES     (BIT(UART) | BIT(VIRTIO_CONSOLE))
 #define KEYBOARDS (BIT(VIRTIO_KEYBOARD) | BIT(USB_KEYBOARD))
-#define POINTERS  (BIT(VIRTIO_TABLET) | BIT(USB_TABLET))
+#define POINTERS  (BIT(VIRTIO_TABLET) | BIT(USB_TABLET) | BIT(USB_MOUSE))
 
 /* ---- what words of choices mean ---- */
 
@@ -310,6 +310,8 @@ static const EspDeviceWords device_words[VMC_DEVICE_KINDS] = {
     WORDS(USB_KEYBOARD, "keyboard", INPUT, "input-keyboard-symbolic", N_("USB Keyboard"),
           N_("For every guest.")),
     WORDS(USB_TABLET, "pointer", INPUT, "input-mouse-symbolic", N_("USB Pointer"), N_("For every guest.")),
+    WORDS(USB_MOUSE, "pointer", INPUT, "input-mouse-symbolic", N_("USB Mouse"),
+          N_("For games and others that want to know how far it moves; the window keeps the pointer.")),
     WORDS(VIRTIO_GPU, "display", DISPLAY, "video-display-symbolic", N_("Display"),
           N_("For Linux: follows the size of its window."), .why_not = esp_needs_virtio_gpu),
     WORDS(VGA, "display", DISPLAY, "video-display-symbolic", N_("Plain Display"),

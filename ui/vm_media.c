@@ -226,7 +226,7 @@ static bool has_usb(const VmcConfig *config)
     for (guint i = 0; config && i < config->devices->len; i++) {
         VmcDeviceKind kind = ((const VmcDeviceConfig *)config->devices->pdata[i])->kind;
         if (kind == VMC_DEVICE_USB_KEYBOARD || kind == VMC_DEVICE_USB_TABLET ||
-            kind == VMC_DEVICE_USB_STORAGE)
+            kind == VMC_DEVICE_USB_MOUSE || kind == VMC_DEVICE_USB_STORAGE)
             return true;
     }
     return false;

@@ -5,7 +5,7 @@
  *
  * covers: vmcore/usb/xhci.c vmcore/usb/xhci_rings.c vmcore/usb/xhci_commands.c vmcore/usb/xhci_contexts.c
  * vmcore/usb/xhci_transfers.c vmcore/usb/xhci_ports.c vmcore/usb/usb_standard.c vmcore/usb/hub.c
- * vmcore/usb/hid_keyboard.c vmcore/usb/hid_usages.c vmcore/usb/hid_tablet.c vmcore/usb/storage.c
+ * vmcore/usb/hid_keyboard.c vmcore/usb/hid_usages.c vmcore/usb/hid_pointer.c vmcore/usb/storage.c
  * vmcore/usb/scsi.c
  *
  * The driver's structures lie below FUZZ_BUFFERS at fixed places; what a command or transfer says of them is
@@ -502,7 +502,7 @@ static void step_input(FuzzMachine *m, FuzzInput *in)
 {
     Driver *d = m->own;
     VmcKeyboard *keyboard = vmc_usb_keyboard_input(d->keyboard);
-    VmcPointer *pointer = vmc_usb_tablet_input(d->tablet);
+    VmcPointer *pointer = vmc_usb_pointer_input(d->tablet);
     uint8_t how = fuzz_u8(in);
 
     for (unsigned i = 0; i < 1u + (how >> 4); i++) {

@@ -183,7 +183,7 @@ def with_a_wire():
         raise Skip("only for espalierctl")
     with scratch() as folder:
         socket, path = os.path.join(folder, "control"), image(folder, "stick.img", 16)
-        devices = ("usb-keyboard", "usb-tablet", f"usb-mass-storage,path={path},deviceId=STICK0000001,readonly")
+        devices = ("usb-keyboard", "usb-mouse", f"usb-mass-storage,path={path},deviceId=STICK0000001,readonly")
         with boot_devices(devices=devices, extra=("--control", socket), cmdline="console=ttyS0 pci=nomsi") as guest:
             disk = disk_of(guest, "STICK0000001")
             check("MSI" not in guest.run("grep xhci /proc/interrupts"), "messages")
@@ -193,6 +193,16 @@ def with_a_wire():
             listen(guest, keyboard)
             act(socket, "1", "key", str(KEYS["a"]))
             until("a key", lambda: (1, 30, 0) in events(guest, keyboard))
+            mouse = event_node(guest, "Espalier Mouse", "1-2")
+            listen(guest, mouse)
+            act(socket, "2", "move", "5", "-300")
+            act(socket, "2", "click", "272")
+            act(socket, "2", "wheel", "1", "0")
+            until("a turn of the wheel", lambda: (2, 8, 1) in events(guest, mouse))
+            seen = events(guest, mouse)
+            equal(sum(value for kind, code, value in seen if (kind, code) == (2, 0)), 5, "to the right")
+            equal(sum(value for kind, code, value in seen if (kind, code) == (2, 1)), -300, "upwards")
+            check((1, 272, 1) in seen and (1, 272, 0) in seen, f"no click: {seen}")
 
 
 main(all_of_it_with_messages, with_a_wire)

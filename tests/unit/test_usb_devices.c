@@ -1,4 +1,4 @@
-/* USB devices as a driver sees them through the xHCI: standard requests, hub, keyboard, tablet. */
+/* USB devices as a driver sees them through the xHCI: standard requests, hub, keyboard, tablet, mouse. */
 #include "tests/unit/xhci_rig.h"
 
 #include <errno.h>
@@ -60,6 +60,14 @@ static int setup_tablet(void **state)
     Usb *u = *state = usb_new();
 
     bring_up(u, vmc_usb_tablet_new());
+    return 0;
+}
+
+static int setup_mouse(void **state)
+{
+    Usb *u = *state = usb_new();
+
+    bring_up(u, vmc_usb_mouse_new());
     return 0;
 }
 
@@ -414,7 +422,7 @@ static void test_layouts(void **state)
 static void test_pointer_reports(void **state)
 {
     Usb *u = *state;
-    VmcPointer *pointer = vmc_usb_tablet_input(u->usb);
+    VmcPointer *pointer = vmc_usb_pointer_input(u->usb);
     uint8_t report[64];
     static const uint8_t moved[7] = {0, 0x34, 0x12, 0xff, 0x7f, 0, 0},
                          pressed[7] = {4, 0x34, 0x12, 0xff, 0x7f, 0, 0};
@@ -451,7 +459,7 @@ static void test_pointer_reports(void **state)
 static void test_a_flood_of_clicks_leaves_no_button_down(void **state)
 {
     Usb *u = *state;
-    VmcPointer *pointer = vmc_usb_tablet_input(u->usb);
+    VmcPointer *pointer = vmc_usb_pointer_input(u->usb);
     uint8_t report[64];
 
     for (unsigned i = 0; i < 1001; i++) {
@@ -463,6 +471,59 @@ static void test_a_flood_of_clicks_leaves_no_button_down(void **state)
         next_report(u, report);
     assert_int_equal(report[0], 0);
     assert_int_equal(report[1] | report[2] << 8, 1000);
+    xr_queue(&u->x, &u->dev, 3, u->x.scratch, 64);
+    xr_expect_quiet(&u->x, 0);
+}
+
+/* ---- mouse ---- */
+
+static void test_a_mouse_tells_how_far_it_moved(void **state)
+{
+    Usb *u = *state;
+    VmcPointer *pointer = vmc_usb_pointer_input(u->usb);
+    uint8_t report[64];
+    static const uint8_t far_away[5] = {0, 127, 0x81, 0, 0}, rest[5] = {0, 24, 0xfd, 0, 0},
+                         pressed[5] = {1, 0, 0, 0, 0}, dragged[5] = {1, 0xff, 0, 2, 0xff};
+
+    assert_null(pointer->ops->move);
+    pointer->ops->move_by(pointer, 100, -90);
+    pointer->ops->sync(pointer);
+    pointer->ops->move_by(pointer, 51, -40); /* which is added to the first: 151, -130 */
+    pointer->ops->sync(pointer);
+    pointer->ops->button(pointer, BTN_LEFT, true);
+    pointer->ops->sync(pointer);
+    pointer->ops->move_by(pointer, -1, 0);
+    pointer->ops->wheel(pointer, 2, -1);
+    pointer->ops->sync(pointer);
+    assert_int_equal(next_report(u, report), 5);
+    assert_memory_equal(report, far_away, 5);
+    next_report(u, report);
+    assert_memory_equal(report, rest, 5);
+    next_report(u, report);
+    assert_memory_equal(report, pressed, 5);
+    next_report(u, report);
+    assert_memory_equal(report, dragged, 5);
+    xr_queue(&u->x, &u->dev, 3, u->x.scratch, 64);
+    xr_expect_quiet(&u->x, 0);
+}
+
+static void test_a_firmware_gets_the_mouse_of_boot_protocol(void **state)
+{
+    Usb *u = *state;
+    VmcPointer *pointer = vmc_usb_pointer_input(u->usb);
+    uint8_t report[64];
+    static const uint8_t moved[3] = {2, 5, 0xfb};
+
+    xr_request(&u->x, &u->dev, 0xa1, HID_REQ_GET_PROTOCOL, 0, 0, 1);
+    assert_int_equal(*(uint8_t *)xr_data(&u->x, 1), 1);
+    assert_int_equal(code_of(u, 0x21, HID_REQ_SET_PROTOCOL, 2, 0, 0), XR_STALL);
+    xr_request(&u->x, &u->dev, 0x21, HID_REQ_SET_PROTOCOL, 0, 0, 0);
+    pointer->ops->move_by(pointer, 5, -5);
+    pointer->ops->button(pointer, BTN_RIGHT, true);
+    pointer->ops->wheel(pointer, 200, 0); /* there is none */
+    pointer->ops->sync(pointer);
+    assert_int_equal(next_report(u, report), 3);
+    assert_memory_equal(report, moved, 3);
     xr_queue(&u->x, &u->dev, 3, u->x.scratch, 64);
     xr_expect_quiet(&u->x, 0);
 }
@@ -566,6 +627,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_layouts, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(test_pointer_reports, setup_tablet, teardown),
         cmocka_unit_test_setup_teardown(test_a_flood_of_clicks_leaves_no_button_down, setup_tablet, teardown),
+        cmocka_unit_test_setup_teardown(test_a_mouse_tells_how_far_it_moved, setup_mouse, teardown),
+        cmocka_unit_test_setup_teardown(test_a_firmware_gets_the_mouse_of_boot_protocol, setup_mouse,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_more_devices_than_ports, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(test_ports_run_out, setup_bare, teardown),
     };

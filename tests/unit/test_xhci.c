@@ -56,7 +56,7 @@ static void configure_tablet(Xr *x, XrDevice *dev)
 
 static void move_pointer(VmcUsbDevice *tablet, unsigned at)
 {
-    VmcPointer *pointer = vmc_usb_tablet_input(tablet);
+    VmcPointer *pointer = vmc_usb_pointer_input(tablet);
 
     pointer->ops->move(pointer, at, at);
     pointer->ops->sync(pointer);

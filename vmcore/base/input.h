@@ -27,7 +27,9 @@ struct VmcKeyboard {
 };
 
 typedef struct VmcPointerOps {
+    /* One of the two; the other is NULL. */
     void (*move)(VmcPointer *pointer, unsigned x, unsigned y); /* 0..VMC_POINTER_MAX over the display */
+    void (*move_by)(VmcPointer *pointer, int right, int down); /* of a mouse: its own steps, a pixel about */
     void (*button)(VmcPointer *pointer, unsigned code, bool down);
     void (*wheel)(VmcPointer *pointer, int vertical, int horizontal); /* clicks, up and right > 0 */
     void (*sync)(VmcPointer *pointer);                                /* the report is whole: send it */

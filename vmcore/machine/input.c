@@ -61,11 +61,37 @@ void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y)
     if (!guest)
         return;
     VmcPointer *pointer = pointer_in_use(guest);
-    if (pointer) {
+    if (pointer && pointer->ops->move) {
         pointer->ops->move(pointer, x, y);
         pointer->ops->sync(pointer);
     }
     g_mutex_unlock(&machine->guest_lock);
+}
+
+void vmc_machine_send_motion(VmcMachine *machine, int right, int down)
+{
+    VmcGuest *guest = lock_guest(machine);
+
+    if (!guest)
+        return;
+    VmcPointer *pointer = pointer_in_use(guest);
+    if (pointer && pointer->ops->move_by && (right || down)) {
+        pointer->ops->move_by(pointer, right, down);
+        pointer->ops->sync(pointer);
+    }
+    g_mutex_unlock(&machine->guest_lock);
+}
+
+bool vmc_machine_is_pointer_relative(VmcMachine *machine)
+{
+    VmcGuest *guest = lock_guest(machine);
+
+    if (!guest)
+        return false;
+    VmcPointer *pointer = pointer_in_use(guest);
+    bool relative = pointer && pointer->ops->move_by;
+    g_mutex_unlock(&machine->guest_lock);
+    return relative;
 }
 
 void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down)

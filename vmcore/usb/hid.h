@@ -1,4 +1,4 @@
-/* USB input devices (HID 1.11): a keyboard and an absolute pointer. */
+/* USB input devices (HID 1.11): a keyboard and two pointers. */
 #pragma once
 
 #include "base/input.h"
@@ -15,7 +15,8 @@ VmcUsbDevice *vmc_usb_keyboard_new(VmcIo *io, VmcUsbLayout layout, bool swap);
 VmcKeyboard *vmc_usb_keyboard_input(VmcUsbDevice *dev);
 
 VmcUsbDevice *vmc_usb_tablet_new(void);
-VmcPointer *vmc_usb_tablet_input(VmcUsbDevice *dev);
+VmcUsbDevice *vmc_usb_mouse_new(void);                /* relative */
+VmcPointer *vmc_usb_pointer_input(VmcUsbDevice *dev); /* of either */
 
 /* ---- inside ---- */
 

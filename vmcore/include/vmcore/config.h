@@ -54,6 +54,7 @@ typedef enum VmcDeviceKind {
     VMC_DEVICE_VIRTIO_SOUND,
     VMC_DEVICE_USB_KEYBOARD,
     VMC_DEVICE_USB_TABLET,
+    VMC_DEVICE_USB_MOUSE, /* relative pointer */
     VMC_DEVICE_USB_STORAGE,
     VMC_DEVICE_SPICE_AGENT,  /* clipboard and more, on the port com.redhat.spice.0 */
     VMC_DEVICE_SPICE_WEBDAV, /* a folder, on the port org.spice-space.webdav.0 */

@@ -136,8 +136,13 @@ VmcAgent *vmc_machine_get_agent(VmcMachine *machine);
  * evdev code (KEY_A = 30), which is an X11 hardware keycode - 8. x, y in 0..32767 over the display. */
 void vmc_machine_send_key(VmcMachine *machine, unsigned keycode, bool down);
 void vmc_machine_send_pointer(VmcMachine *machine, unsigned x, unsigned y);
+void vmc_machine_send_motion(VmcMachine *machine, int right,
+                             int down); /* a mouse's steps, about a pixel each */
 void vmc_machine_send_button(VmcMachine *machine, unsigned button, bool down);  /* evdev BTN_LEFT, ... */
 void vmc_machine_send_wheel(VmcMachine *machine, int vertical, int horizontal); /* clicks, up/right > 0 */
+
+/* Whether the guest listens to a mouse rather than a tablet: then motions reach it, and points do not. */
+bool vmc_machine_is_pointer_relative(VmcMachine *machine);
 
 /* The addresses of the guest's network cards, in words ("10.0.2.15", "fec0::5054:ff:fe12:3456"), card after
  * card and of each the one heard of last first: what it was given by DHCP and what it says of itself, so good

@@ -6,6 +6,8 @@
 
 /* ---- actions ---- */
 
+#define MOUSE_MAX 10000 /* steps at once */
+
 const VmcAction vmc_keyboard_actions[2] = {
     {"key", "CODE [down|up]", 1, 2, N_("presses a key, by its number in linux/input-event-codes.h")},
     {"leds", NULL, 0, 0, N_("says which lights are on")},
@@ -13,6 +15,12 @@ const VmcAction vmc_keyboard_actions[2] = {
 
 const VmcAction vmc_pointer_actions[3] = {
     {"move", "X Y", 2, 2, N_("moves to a point, 0 to 32767 over the display")},
+    {"click", "CODE [down|up]", 1, 2, N_("clicks a button; 272 is the left one")},
+    {"wheel", "VERTICAL HORIZONTAL", 2, 2, N_("turns the wheels, up and right above 0")},
+};
+
+const VmcAction vmc_mouse_actions[3] = {
+    {"move", "RIGHT DOWN", 2, 2, N_("moves by so much, to the left and up below 0")},
     {"click", "CODE [down|up]", 1, 2, N_("clicks a button; 272 is the left one")},
     {"wheel", "VERTICAL HORIZONTAL", 2, 2, N_("turns the wheels, up and right above 0")},
 };
@@ -71,6 +79,21 @@ static void click(VmcPointer *pointer, unsigned code, bool down)
     pointer->ops->sync(pointer);
 }
 
+static bool act_move(VmcPointer *pointer, const char *const *arguments, GError **error)
+{
+    bool relative = pointer->ops->move_by != NULL;
+    int min = relative ? -MOUSE_MAX : 0, max = relative ? MOUSE_MAX : (int)VMC_POINTER_MAX, a, b;
+
+    if (!number(arguments[0], min, max, &a, error) || !number(arguments[1], min, max, &b, error))
+        return false;
+    if (relative)
+        pointer->ops->move_by(pointer, a, b);
+    else
+        pointer->ops->move(pointer, (unsigned)a, (unsigned)b);
+    pointer->ops->sync(pointer);
+    return true;
+}
+
 bool vmc_act_pointer(VmcPointer *pointer, unsigned action, const char *const *arguments, GError **error)
 {
     bool down, up;
@@ -78,12 +101,7 @@ bool vmc_act_pointer(VmcPointer *pointer, unsigned action, const char *const *ar
 
     switch (action) {
     case 0:
-        if (!number(arguments[0], 0, VMC_POINTER_MAX, &a, error) ||
-            !number(arguments[1], 0, VMC_POINTER_MAX, &b, error))
-            return false;
-        pointer->ops->move(pointer, (unsigned)a, (unsigned)b);
-        pointer->ops->sync(pointer);
-        return true;
+        return act_move(pointer, arguments, error);
     case 1:
         if (!code_and_way(arguments, &a, &down, &up, error))
             return false;

@@ -60,7 +60,8 @@ typedef struct VmcDeviceKindOps {
 
 extern const VmcDeviceKindOps vmc_kind_uart, vmc_kind_console, vmc_kind_block, vmc_kind_rng,
     vmc_kind_keyboard, vmc_kind_tablet;
-extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_kind_usb_storage;
+extern const VmcDeviceKindOps vmc_kind_usb_keyboard, vmc_kind_usb_tablet, vmc_kind_usb_mouse,
+    vmc_kind_usb_storage;
 extern const VmcDeviceKindOps vmc_kind_balloon, vmc_kind_vsock;
 extern const VmcDeviceKindOps vmc_kind_virtio_net;
 extern const VmcDeviceKindOps vmc_kind_gpu, vmc_kind_vga;
@@ -128,7 +129,7 @@ bool vmc_device_same_function(VmcDeviceKind a, VmcDeviceKind b);
 VmcPciDevice *vmc_guest_pci(VmcGuest *guest, guint index, VmcDeviceKind kind);
 
 /* What can be done with keyboards and pointers of any kind: their table of actions, and the act of it. */
-extern const VmcAction vmc_keyboard_actions[2], vmc_pointer_actions[3];
+extern const VmcAction vmc_keyboard_actions[2], vmc_pointer_actions[3], vmc_mouse_actions[3];
 bool vmc_act_keyboard(VmcKeyboard *keyboard, unsigned action, const char *const *arguments, GString *reply,
                       GError **error);
 bool vmc_act_pointer(VmcPointer *pointer, unsigned action, const char *const *arguments, GError **error);

@@ -16,6 +16,7 @@ static const VmcDeviceKindOps *const kinds[VMC_DEVICE_KINDS] = {
     [VMC_DEVICE_VIRTIO_TABLET] = &vmc_kind_tablet,
     [VMC_DEVICE_USB_KEYBOARD] = &vmc_kind_usb_keyboard,
     [VMC_DEVICE_USB_TABLET] = &vmc_kind_usb_tablet,
+    [VMC_DEVICE_USB_MOUSE] = &vmc_kind_usb_mouse,
     [VMC_DEVICE_USB_STORAGE] = &vmc_kind_usb_storage,
     [VMC_DEVICE_VIRTIO_NET] = &vmc_kind_virtio_net,
     [VMC_DEVICE_E1000] = &vmc_kind_e1000,

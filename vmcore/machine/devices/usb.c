@@ -45,7 +45,7 @@ static bool add_usb(VmcGuest *guest, guint index, VmcUsbDevice *dev, GError **er
     return true;
 }
 
-/* ---- keyboard and tablet ---- */
+/* ---- keyboard and pointers ---- */
 
 static bool make_keyboard(VmcGuest *guest, guint index, GError **error)
 {
@@ -63,14 +63,22 @@ static bool make_keyboard(VmcGuest *guest, guint index, GError **error)
     return true;
 }
 
-static bool make_tablet(VmcGuest *guest, guint index, GError **error)
+static bool add_pointer(VmcGuest *guest, guint index, VmcUsbDevice *dev, GError **error)
 {
-    VmcUsbDevice *dev = vmc_usb_tablet_new();
-
     if (!add_usb(guest, index, dev, error))
         return false;
-    g_ptr_array_add(guest->pointers, vmc_usb_tablet_input(dev));
+    g_ptr_array_add(guest->pointers, vmc_usb_pointer_input(dev));
     return true;
+}
+
+static bool make_tablet(VmcGuest *guest, guint index, GError **error)
+{
+    return add_pointer(guest, index, vmc_usb_tablet_new(), error);
+}
+
+static bool make_mouse(VmcGuest *guest, guint index, GError **error)
+{
+    return add_pointer(guest, index, vmc_usb_mouse_new(), error);
 }
 
 static bool act_keyboard(VmcGuest *guest, guint index, unsigned action, const char *const *arguments,
@@ -80,10 +88,10 @@ static bool act_keyboard(VmcGuest *guest, guint index, unsigned action, const ch
                             error);
 }
 
-static bool act_tablet(VmcGuest *guest, guint index, unsigned action, const char *const *arguments,
-                       GString *reply, GError **error)
+static bool act_pointer(VmcGuest *guest, guint index, unsigned action, const char *const *arguments,
+                        GString *reply, GError **error)
 {
-    return vmc_act_pointer(vmc_usb_tablet_input(guest->usb_devices[index]), action, arguments, error);
+    return vmc_act_pointer(vmc_usb_pointer_input(guest->usb_devices[index]), action, arguments, error);
 }
 
 static const char *const layout_names[] = {
@@ -116,7 +124,17 @@ const VmcDeviceKindOps vmc_kind_usb_tablet = {
              VMC_ACTIONS(vmc_pointer_actions)},
     .usb = true,
     .make = make_tablet,
-    .act = act_tablet,
+    .act = act_pointer,
+};
+
+const VmcDeviceKindOps vmc_kind_usb_mouse = {
+    .info = {.name = "usb-mouse",
+             .key = "USBMouse",
+             .help = N_("USB mouse, which tells how far it moved"),
+             VMC_ACTIONS(vmc_mouse_actions)},
+    .usb = true,
+    .make = make_mouse,
+    .act = act_pointer,
 };
 
 /* ---- mass storage ---- */
