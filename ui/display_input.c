@@ -4,6 +4,7 @@
 #include <linux/input-event-codes.h>
 
 #include "ui/keyboard.h"
+#include "ui/pointer_capture.h"
 
 #define CHORD_MS      60u
 #define STROKE_MS     12u /* between the keys of a text: a guest's console loses none at this pace */
@@ -20,7 +21,8 @@ struct EspDisplayInput {
     guint buttons;           /* held in the guest, bit n is GDK's button n */
     double wheel_x, wheel_y; /* smooth scrolling short of a click */
     bool grab_on_click;
-    GdkSeat *grabbed; /* NULL when not */
+    GdkSeat *grabbed;           /* the keyboard's; NULL when not */
+    EspPointerCapture *capture; /* on: the keyboard is grabbed with it */
 
     GArray *strokes; /* EspKeyStroke that are still to come */
     guint next_stroke;
@@ -157,8 +159,23 @@ void esp_display_input_key(EspDisplayInput *input, const GdkEventKey *event)
 
 /* ---- pointer ---- */
 
+static bool is_relative(EspDisplayInput *input)
+{
+    return input->sink && input->sink->is_relative && input->sink->is_relative(input->opaque);
+}
+
+static void on_captive_motion(void *opaque, int right, int down)
+{
+    EspDisplayInput *input = opaque;
+
+    if (input->sink && input->sink->motion)
+        input->sink->motion(input->opaque, right, down);
+}
+
 static void send_pointer(EspDisplayInput *input, double x, double y)
 {
+    if (esp_pointer_capture_is_on(input->capture))
+        return;
     int scale = gtk_widget_get_scale_factor(input->widget);
     EspViewport viewport = input->host->place(input->widget);
     unsigned guest_x, guest_y;
@@ -169,7 +186,22 @@ static void send_pointer(EspDisplayInput *input, double x, double y)
 
 void esp_display_input_motion(EspDisplayInput *input, const GdkEventMotion *event)
 {
+    if (esp_pointer_capture_is_on(input->capture) && !is_relative(input))
+        esp_display_input_ungrab(input); /* a driver for a tablet has come */
+    esp_pointer_capture_motion(input->capture, event);
     send_pointer(input, event->x, event->y);
+}
+
+/* A press that takes the pointer is not the guest's, which may have its own elsewhere. */
+static bool take_by_click(EspDisplayInput *input)
+{
+    if (is_relative(input) && !esp_pointer_capture_is_on(input->capture)) {
+        esp_display_input_grab(input);
+        return esp_pointer_capture_is_on(input->capture);
+    }
+    if (input->grab_on_click)
+        esp_display_input_grab(input);
+    return false;
 }
 
 void esp_display_input_button(EspDisplayInput *input, const GdkEventButton *event)
@@ -179,8 +211,8 @@ void esp_display_input_button(EspDisplayInput *input, const GdkEventButton *even
     bool down = event->type == GDK_BUTTON_PRESS;
     if (down) {
         gtk_widget_grab_focus(input->widget);
-        if (input->grab_on_click)
-            esp_display_input_grab(input);
+        if (take_by_click(input))
+            return;
     }
     send_pointer(input, event->x, event->y);
     if (event->button >= BUTTONS_KNOWN || !evdev_buttons[event->button])
@@ -239,7 +271,7 @@ void esp_display_input_scroll(EspDisplayInput *input, const GdkEventScroll *even
 
 bool esp_display_input_is_grabbed(EspDisplayInput *input)
 {
-    return input->grabbed != NULL;
+    return input->grabbed || esp_pointer_capture_is_on(input->capture);
 }
 
 void esp_display_input_set_grab_on_click(EspDisplayInput *input, bool grab)
@@ -251,7 +283,16 @@ void esp_display_input_grab(EspDisplayInput *input)
 {
     GtkWidget *toplevel = gtk_widget_get_toplevel(input->widget);
     GdkWindow *window = gtk_widget_get_window(toplevel);
-    if (input->grabbed || !window)
+    if (!window || esp_pointer_capture_is_on(input->capture))
+        return;
+    if (is_relative(input)) {
+        if (esp_pointer_capture_begin(input->capture)) {
+            input->grabbed = NULL; /* that is one grab now */
+            input->host->grab_changed(input->widget);
+        }
+        return;
+    }
+    if (input->grabbed)
         return;
     GdkSeat *seat = gdk_display_get_default_seat(gtk_widget_get_display(toplevel));
     GdkGrabStatus status =
@@ -267,18 +308,21 @@ void esp_display_input_grab(EspDisplayInput *input)
 void esp_display_input_ungrab(EspDisplayInput *input)
 {
     let_go(input);
-    if (!input->grabbed)
+    if (!esp_display_input_is_grabbed(input))
         return;
-    gdk_seat_ungrab(input->grabbed);
+    if (input->grabbed)
+        gdk_seat_ungrab(input->grabbed);
     input->grabbed = NULL;
+    esp_pointer_capture_end(input->capture);
     input->host->grab_changed(input->widget);
 }
 
 void esp_display_input_grab_broken(EspDisplayInput *input, const GdkEventGrabBroken *event)
 {
-    if (!event->keyboard || !input->grabbed)
+    if (!event->keyboard || !esp_display_input_is_grabbed(input))
         return;
     input->grabbed = NULL;
+    esp_pointer_capture_end(input->capture);
     let_go(input);
     input->host->grab_changed(input->widget);
 }
@@ -292,6 +336,7 @@ EspDisplayInput *esp_display_input_new(GtkWidget *widget, const EspDisplayInputH
     input->widget = widget;
     input->host = host;
     input->grab_on_click = true;
+    input->capture = esp_pointer_capture_new(widget, on_captive_motion, input);
     input->strokes = g_array_new(FALSE, FALSE, sizeof(EspKeyStroke));
     esp_keyboard_init(&input->keyboard, send_key, input);
     return input;
@@ -304,6 +349,7 @@ void esp_display_input_free(EspDisplayInput *input)
     input->sink = NULL;
     stop_strokes(input);
     g_array_unref(input->strokes);
+    esp_pointer_capture_free(input->capture);
     g_free(input);
 }
 

@@ -1,9 +1,10 @@
 /*
  * Keyboard, pointer and wheel of the widget with the guest's screen: from GTK's events to an EspInputSink.
  *
- * Keys go by their place (keyboard.h). The pointer is absolute: no device of vmcore takes relative motion, so
- * it is never held captive. A grab takes the desktop's own combinations too: on X11 no one else sees a key
- * then, and on Wayland GDK asks the compositor to leave its shortcuts to the window for as long as it lasts.
+ * Keys go by their place (keyboard.h). The pointer is absolute, unless the guest has a mouse: then a click
+ * takes it captive (pointer_capture.h) together with the keyboard, and is not the guest's. A grab takes the
+ * desktop's own combinations too: on X11 no one else sees a key then, and on Wayland GDK asks the compositor
+ * to leave its shortcuts to the window for as long as it lasts.
  *
  * Threads: GTK's.
  */

@@ -35,6 +35,10 @@ typedef struct EspInputSink {
     void (*pointer)(void *opaque, unsigned x, unsigned y);
     void (*button)(void *opaque, unsigned button, bool down);
     void (*wheel)(void *opaque, int vertical, int horizontal);
+    /* Whether the guest has a mouse now, which is told how far it moved, or a tablet. Both may be NULL: a
+     * tablet. */
+    bool (*is_relative)(void *opaque);
+    void (*motion)(void *opaque, int right, int down);
 } EspInputSink;
 
 GtkWidget *esp_display_view_new(void);

@@ -1,7 +1,9 @@
 # The GTK program, its resources, and what drives it. Included by the Makefile.
 
 UI_SRC := $(sort $(wildcard ui/*.c))
-UI_OBJ := $(UI_SRC:%.c=$(B)/obj/%.o) $(B)/obj/ui/resources.o
+# Wayland's words for a captive pointer (pointer_lock.c).
+PROTOCOLS := pointer-constraints-unstable-v1 relative-pointer-unstable-v1
+UI_OBJ := $(UI_SRC:%.c=$(B)/obj/%.o) $(B)/obj/ui/resources.o $(PROTOCOLS:%=$(B)/obj/ui/%.o)
 UI_RES := $(shell find resources -type f 2>/dev/null)
 
 .PHONY: ui
@@ -21,6 +23,18 @@ $(B)/gen/resources.c: resources/espalier.gresource.xml $(UI_RES)
 $(B)/obj/ui/resources.o: $(B)/gen/resources.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) -c $< -o $@
+
+$(B)/gen/%-unstable-v1.h $(B)/gen/%-unstable-v1.c:
+	@mkdir -p $(@D)
+	$(Q)xml=$$(pkg-config --variable=pkgdatadir wayland-protocols)/unstable/$*/$*-unstable-v1.xml; \
+		wayland-scanner client-header $$xml $(B)/gen/$*-unstable-v1.h && \
+		wayland-scanner private-code $$xml $(B)/gen/$*-unstable-v1.c
+
+$(B)/obj/ui/%-unstable-v1.o: $(B)/gen/%-unstable-v1.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(UI_CFLAGS) -c $< -o $@
+
+$(B)/obj/ui/pointer_lock.o: | $(PROTOCOLS:%=$(B)/gen/%.h)
 
 # The program finds its settings' schema here when it runs from the source tree.
 $(B)/schemas/gschemas.compiled: data/org.espalier.Espalier.gschema.xml

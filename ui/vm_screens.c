@@ -87,8 +87,22 @@ static void sink_wheel(void *opaque, int vertical, int horizontal)
     vmc_machine_send_wheel(((Screen *)opaque)->screens->machine, vertical, horizontal);
 }
 
-static const EspInputSink sink = {
-    .key = sink_key, .pointer = sink_pointer, .button = sink_button, .wheel = sink_wheel};
+static bool sink_is_relative(void *opaque)
+{
+    return vmc_machine_is_pointer_relative(((Screen *)opaque)->screens->machine);
+}
+
+static void sink_motion(void *opaque, int right, int down)
+{
+    vmc_machine_send_motion(((Screen *)opaque)->screens->machine, right, down);
+}
+
+static const EspInputSink sink = {.key = sink_key,
+                                  .pointer = sink_pointer,
+                                  .button = sink_button,
+                                  .wheel = sink_wheel,
+                                  .is_relative = sink_is_relative,
+                                  .motion = sink_motion};
 
 /* ---- windows ---- */
 

@@ -33,6 +33,8 @@ typedef struct Fixture {
     Screen screen;
     GString *sent; /* what reached the sink, as text */
     bool released;
+    bool mouse; /* the guest has one, and no tablet */
+    int right, down;
 } Fixture;
 
 /* --- A screen of our own ------------------------------------------------------------------------ */
@@ -111,6 +113,46 @@ static void sink_wheel(void *opaque, int vertical, int horizontal)
 
 static const EspInputSink sink = {
     .key = sink_key, .pointer = sink_pointer, .button = sink_button, .wheel = sink_wheel};
+
+/* One that is told how far the pointer moved; its opaque is the fixture. */
+static bool mouse_is_relative(void *opaque)
+{
+    return ((Fixture *)opaque)->mouse;
+}
+
+static void mouse_motion(void *opaque, int right, int down)
+{
+    Fixture *f = opaque;
+    f->right += right;
+    f->down += down;
+}
+
+static void mouse_key(void *opaque, unsigned keycode, bool down)
+{
+    sink_key(((Fixture *)opaque)->sent, keycode, down);
+}
+
+static void mouse_pointer(void *opaque, unsigned x, unsigned y)
+{
+    sink_pointer(((Fixture *)opaque)->sent, x, y);
+}
+
+static void mouse_button(void *opaque, unsigned button, bool down)
+{
+    sink_button(((Fixture *)opaque)->sent, button, down);
+}
+
+static void mouse_wheel(void *opaque, int vertical, int horizontal)
+{
+    sink_wheel(((Fixture *)opaque)->sent, vertical, horizontal);
+}
+
+static const EspInputSink mouse_sink = {.key = mouse_key,
+                                        .pointer = mouse_pointer,
+                                        .button = mouse_button,
+                                        .wheel = mouse_wheel,
+                                        .is_relative = mouse_is_relative,
+                                        .motion = mouse_motion};
 
 static void assert_sent(Fixture *f, const char *expected)
 {
@@ -564,6 +606,60 @@ static void scroll(Fixture *f, GdkScrollDirection direction, double dx, double d
     gdk_event_free(event);
 }
 
+/* Moves the X server's pointer, from wherever it is. */
+static void nudge(Fixture *f, int right, int down)
+{
+    GdkDisplay *display = gtk_widget_get_display(f->window);
+    GdkDevice *pointer = gdk_seat_get_pointer(gdk_display_get_default_seat(display));
+    int x, y;
+    gdk_device_get_position(pointer, NULL, &x, &y);
+    gdk_device_warp(pointer, gtk_widget_get_screen(f->window), x + right, y + down);
+    spin(30);
+}
+
+static void a_mouse_takes_the_pointer_and_tells_how_far_it_moved(void **state)
+{
+    Fixture *f = *state;
+    f->mouse = true;
+    esp_display_view_set_sink(f->view, &mouse_sink, f);
+    nudge(f, 3, 3);
+    assert_int_equal(f->right, 0); /* not before a click */
+    g_string_truncate(f->sent, 0);
+    click(f, GDK_BUTTON_PRESS, 1);
+    click(f, GDK_BUTTON_RELEASE, 1);
+    assert_true(esp_display_view_is_grabbed(f->view));
+    assert_sent(f, ""); /* which is not the guest's */
+    spin(50);
+    nudge(f, 40, -25);
+    assert_int_equal(f->right, 40);
+    assert_int_equal(f->down, -25);
+
+    /* Further than the window is wide, in which it stays. */
+    for (unsigned i = 0; i < 30; i++)
+        nudge(f, 50, 10);
+    assert_int_equal(f->right, 40 + 1500);
+    assert_int_equal(f->down, -25 + 300);
+    click(f, GDK_BUTTON_PRESS, 1);
+    esp_display_view_ungrab(f->view);
+    assert_sent(f, "+button0x110 -button0x110");
+    nudge(f, 20, 20);
+    assert_int_equal(f->right, 1540);
+}
+
+static void a_tablet_that_comes_sets_the_pointer_free(void **state)
+{
+    Fixture *f = *state;
+    f->mouse = true;
+    esp_display_view_set_sink(f->view, &mouse_sink, f);
+    click(f, GDK_BUTTON_PRESS, 1);
+    assert_true(esp_display_view_is_grabbed(f->view));
+    f->mouse = false;
+    spin(50);
+    nudge(f, 5, 5);
+    assert_false(esp_display_view_is_grabbed(f->view));
+    assert_int_equal(f->sent->str[0], '@');
+}
+
 static void the_wheel_turns_in_clicks(void **state)
 {
     Fixture *f = *state;
@@ -637,6 +733,8 @@ int main(int argc, char **argv)
         VIEW_TEST(the_pointer_reaches_the_corners),
         VIEW_TEST(the_letterbox_is_the_edge),
         VIEW_TEST(buttons_are_pressed_where_the_pointer_is),
+        VIEW_TEST(a_mouse_takes_the_pointer_and_tells_how_far_it_moved),
+        VIEW_TEST(a_tablet_that_comes_sets_the_pointer_free),
         VIEW_TEST(the_wheel_turns_in_clicks),
         VIEW_TEST(a_scroll_gesture_leaves_nothing_for_the_next),
         VIEW_TEST(the_buttons_at_the_side_have_names_of_their_own),
