@@ -12,6 +12,7 @@ import cases
 from cases import check
 from demo import BOOT_SECONDS, Console, bundle_path
 from desktop import wait_for
+from mouse_guest import MouseGuest
 from wayland import MISSING, WaylandDesktop, as_ordinary_user
 
 
@@ -49,6 +50,27 @@ def test_the_demo_is_made_and_typed_into(desktop):
 
     desktop.key("ctrl+alt")
     wait_for("title after the release", lambda: titled(desktop, "Running"))
+
+
+def test_a_mouse_goes_further_than_the_screen(desktop):
+    guest = MouseGuest(desktop, "Vole")
+    desktop.show_alone("^Vole")
+    time.sleep(1)
+    desktop.pointer(640, 400)
+    desktop.click_here()
+    wait_for("word in the title on how to release the keyboard", lambda: titled(desktop, "Ctrl+Alt"))
+    check(guest.events() == [], f"the click that takes the pointer is the guest's: {guest.events()}")
+    for _ in range(10):  # a virtual pointer is put somewhere, and the compositor tells how far that is
+        desktop.pointer(740, 400)
+        time.sleep(0.1)
+        desktop.pointer(640, 400)
+        time.sleep(0.1)
+    desktop.click_here()
+    wait_for("the click", lambda: (1, 272, 0) in guest.events(), 30)
+    steps = [value for kind, code, value in guest.events() if (kind, code) == (2, 0)]
+    check(sum(abs(step) for step in steps) > 500, f"it moved by {steps}")
+    desktop.key("ctrl+alt")
+    wait_for("title after the release", lambda: not titled(desktop, "Ctrl+Alt"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import time
 import cases
 from cases import GUEST, check, is_alive, make_bundle, runner, wait_state
 from desktop import BUILD, wait_for
+from mouse_guest import MouseGuest
 
 BOOT_SECONDS = 240
 
@@ -130,6 +131,28 @@ def test_texts_combinations_and_consoles_reach_the_guest(desktop):
     size = guest.expect(r"^(\d+ \d+)$", 60, at).group(1)
     check(size not in ("24 80", "0 0"), f"the guest's terminal has the size {size}")
     guest.picture("console")
+
+
+def test_a_mouse_goes_further_than_the_screen(desktop):
+    guest = MouseGuest(desktop, "Vole")
+    screen = desktop.find("canvas", "Screen of “Vole”")
+    desktop.click(screen)
+    window = desktop.window_id("Ctrl.Alt", 20)
+    check(guest.events() == [], f"the click that takes the pointer is the guest's: {guest.events()}")
+    for _ in range(30):
+        desktop.xdotool("mousemove_relative", "--sync", "60", "20")
+        time.sleep(0.02)
+    desktop.xdotool("click", "1")
+    wait_for("the click", lambda: (1, 272, 0) in guest.events(), 30)
+    right, down = guest.moved()
+    # A guest's steps are as long as the host's pixels; one of them may be a host's that came while it was put back.
+    check(1700 <= right <= 1900 and 550 <= down <= 650, f"it moved by {right}, {down}")
+    desktop.key("ctrl+alt")
+    wait_for("title after the release", lambda: "Ctrl" not in desktop.window_title(window))
+    seen = guest.moved()
+    desktop.xdotool("mousemove_relative", "--", "-40", "-40")
+    time.sleep(1)
+    check(guest.moved() == seen, "it moves after the release")
 
 
 # What follows needs a machine that runs, and no guest that has come up.
