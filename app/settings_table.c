@@ -224,7 +224,7 @@ static const EspSetting table[] = {
     DEVICE("disk.cache", "cache", HARD, DRIVES, .choices = cache_choices, .flags = ESP_SETTING_RARE,
            SAYS(N_("What is written is"), N_("How much a power failure may cost."))),
     DEVICE("disk.backing", "backing", HARD, DRIVES, .why_not = esp_needs_qcow2, .flags = ESP_SETTING_RARE,
-           SAYS(N_("May lie on another image"), N_("Snapshots and linked clones need this."))),
+           SAYS(N_("May lie on another image"), N_("Snapshots and linked duplicates need this."))),
     DEVICE("disk.id", "deviceId", DISKS, DRIVES, .flags = ESP_SETTING_RARE,
            SAYS(N_("Serial number"), N_("What the guest reads."))),
     DEVICE("disk.queues", "queues", HARD, DRIVES, .flags = ESP_SETTING_RARE,

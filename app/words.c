@@ -14,17 +14,17 @@ const char *esp_state_text(const char *name)
 
 char *esp_words_either(const char *const *words)
 {
-    GString *text = g_string_new(NULL);
+    char *text = g_strdup(words[0] ? words[0] : "");
 
-    for (unsigned i = 0; words[i]; i++) {
-        if (i && !words[i + 1])
-            /* Translators: between the last two of several words that may be typed: “a, b or c”. */
-            g_string_append_printf(text, " %s ", _("or"));
-        else if (i)
-            g_string_append(text, ", ");
-        g_string_append(text, words[i]);
+    for (unsigned i = 1; words[0] && words[i]; i++) {
+        /* Translators: how several words that may be typed are joined, “a, b or c”: the last one to those
+         * before it, and each of the others. */
+        const char *format = words[i + 1] ? C_("list of words", "%s, %s") : C_("list of words", "%s or %s");
+        char *longer = g_strdup_printf(format, text, words[i]);
+        g_free(text);
+        text = longer;
     }
-    return g_string_free(text, FALSE);
+    return text;
 }
 
 int esp_text_width(const char *text)

@@ -115,8 +115,8 @@ static void on_finished(EspJobList *list, EspJob *job)
     gtk_widget_destroy(row);
     gtk_revealer_set_reveal_child(GTK_REVEALER(list), g_hash_table_size(list->rows) != 0);
     if (esp_job_get_state(job) == ESP_JOB_FAILED && GTK_IS_WINDOW(window)) {
-        /* Translators: %s is what was being done: "“Making “Debian copy”” did not work". */
-        g_autofree char *title = g_strdup_printf(_("“%s” did not work"), esp_job_get_title(job));
+        /* Translators: %s is what was being done: "Did not work: Exporting “Debian”". */
+        g_autofree char *title = g_strdup_printf(_("Did not work: %s"), esp_job_get_title(job));
         esp_message_show(GTK_WINDOW(window), title, esp_job_get_error(job)->message);
     }
 }

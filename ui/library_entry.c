@@ -143,7 +143,7 @@ static void update_state(EspLibraryEntry *entry, VmcMachineState state, bool ali
                         : held    ? _("In use")
                         : crashed ? _("Ended unexpectedly")
                         : broken  ? _("Cannot be used")
-                                  : _("Off");
+                                  : C_("state of a machine", "Off");
 
     gtk_label_set_text(entry->state, words);
     gtk_style_context_remove_class(style, "running");

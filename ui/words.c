@@ -7,7 +7,8 @@ const char *esp_state_words(VmcMachineState state)
 {
     switch (state) {
     case VMC_MACHINE_STOPPED:
-        return _("Off");
+        /* Translators: a machine. */
+        return C_("state of a machine", "Off");
     case VMC_MACHINE_STARTING:
         return _("Starting");
     case VMC_MACHINE_RUNNING:

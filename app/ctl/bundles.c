@@ -83,7 +83,7 @@ int esp_ctl_export(int argc, char **argv)
     g_auto(GStrv) words = esp_command_words(
         &(const EspCommand){"export", N_("MACHINE FILE"),
                             N_("Puts a machine, which must not run, into one file: a tar archive, compressed "
-                               "with zstd.\nNAME" ESP_EXPORT_SUFFIX " is a good name for it."),
+                               "with zstd.\nNAME.espalier.tar.zst is a good name for it."),
                             2, 2},
         entries, argc, argv, &status);
     g_autofree char *bundle = NULL;

@@ -182,7 +182,7 @@ def test_a_failed_job_says_why(desktop):
     menu(desktop, "Apple", "Duplicate…")
     desktop.press(desktop.find("radio button", lambda name: name.startswith("Linked")))
     desktop.press(desktop.find("push button", "Duplicate"))
-    desktop.find_text("did not work")
+    desktop.find_text("Did not work")
     desktop.find_text("disk.qcow2")
     check(len(desktop.bundles()) == 1, "something half-made is left")
 

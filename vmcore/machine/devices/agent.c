@@ -46,7 +46,7 @@ static const VmcAction actions[] = {
     [SET_TEXT] = {"clipboard-set", "TEXT", 1, 1, N_("puts a text into the clipboard")},
     [SET_IMAGE] = {"clipboard-set-image", "FILE", 1, 1, N_("puts a PNG image into the clipboard")},
     [SET_FILES] = {"clipboard-set-files", "copy|cut FILE...", 2, VMC_AGENT_FILES_MAX + 1,
-                   "puts files and folders into the clipboard, through the WebDAV port"},
+                   N_("puts files and folders into the clipboard, through the WebDAV port")},
     [GET_TEXT] = {"clipboard-get", "", 0, 0, N_("says the text that the guest's clipboard has")},
     [GET_IMAGE] = {"clipboard-get-image", "FILE", 1, 1, N_("writes the guest's clipboard to a PNG file")},
     [GET_FILES] = {"clipboard-get-files", "", 0, 0,
@@ -54,7 +54,7 @@ static const VmcAction actions[] = {
     [SEND_FILE] = {"send-file", "FILE", 1, 1, N_("sends a file to the guest, and says its number")},
     [CANCEL_FILE] = {"cancel-file", "NUMBER", 1, 1, N_("ends the sending of a file")},
     [MONITORS] = {"monitors", "WIDTHxHEIGHT[+X+Y]...", 1, VMC_AGENT_MONITORS_MAX,
-                  "tells the guest the sizes of its monitors"},
+                  N_("tells the guest the sizes of its monitors")},
     [STATUS] = {"status", "", 0, 0, N_("says whether the agent is there, and how far files are")},
 };
 
