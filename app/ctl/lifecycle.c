@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/bundle.h"
 #include "app/ctl/commands.h"
 #include "app/ctl/run.h"
 #include "app/ctl/target.h"
@@ -291,12 +292,12 @@ int esp_ctl_snapshot(int argc, char **argv)
 
 int esp_ctl_save(int argc, char **argv)
 {
-    static const EspCommand command = {
-        "save", N_("MACHINE FILE"),
-        N_("Saves a running machine to a file and stops it; espalierctl run ... "
-           "--restore FILE brings it back as it\n"
-           "was, as long as its disks are as they were."),
-        2, 2};
+    static const EspCommand command = {"save", N_("MACHINE [FILE]"),
+                                       N_("Saves a running machine and stops it: the next start goes on "
+                                          "there. With a file the machine knows nothing\n"
+                                          "of it; espalierctl run ... --restore FILE brings it back as it "
+                                          "was, as long as its disks are as they were."),
+                                       1, 2};
     gboolean keep = FALSE;
     const GOptionEntry entries[] = {
         {"keep-running", 0, 0, G_OPTION_ARG_NONE, &keep, N_("Let it go on after it was saved"), NULL}, {0}};
@@ -307,7 +308,17 @@ int esp_ctl_save(int argc, char **argv)
 
     if (!words)
         return status;
-    g_autofree char *path = g_canonicalize_filename(words[2], NULL);
+    if (!words[2] && (keep || !target.bundle)) {
+        if (keep)
+            esp_ctl_say(
+                _("save: give a FILE, for a machine that goes on cannot start from where it was saved"));
+        else
+            esp_ctl_say(_("save: give a FILE, for “%s” is not in the library"), words[1]);
+        esp_target_clear(&target);
+        return ESP_EXIT_USAGE;
+    }
+    g_autofree char *path = words[2] ? g_canonicalize_filename(words[2], NULL)
+                                     : g_build_filename(target.bundle, ESP_BUNDLE_SAVED_STATE, NULL);
     g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(target.machine), SAVE_MS);
     bool good = esp_machine1_call_save_sync(target.machine, path, keep, NULL, &error);
     esp_target_clear(&target);

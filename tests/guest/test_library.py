@@ -154,6 +154,22 @@ def a_process_that_was_killed_is_told_from_one_that_ended():
         check("crashed" not in home.status("Larch"), "it still counts as crashed")
 
 
+def a_saved_machine_goes_on_without_a_display():
+    with Home() as home:
+        folder = home.make("Teal")
+        saved = os.path.join(folder, "saved-state")
+        home.ctl("start", "Teal")
+        check("give a FILE" in home.refused(2, "save", "--keep-running", "Teal"), "it goes on, and is saved")
+        equal(home.ctl("save", "Teal"), "", "what save prints")
+        until("its process has ended", lambda: "pid" not in home.status("Teal"), 30)
+        check(os.path.exists(saved), "there is no saved state")
+        home.ctl("start", "--no-window", "Teal")
+        equal(home.status("Teal")["state"], "running", "state")
+        until("the end of the saved state", lambda: not os.path.exists(saved), 30)
+        check("Bringing the saved state back" in home.ctl("log", "Teal"), "it started anew")
+        home.ctl("stop", "--force", "--wait", "30", "Teal")
+
+
 def what_an_isolated_machine_changed_is_thrown_away():
     with Home() as home:
         folder = home.make("Sloe", Info={"Isolated": True},
@@ -190,4 +206,4 @@ if os.geteuid() == 0:
     os.execvp("setpriv", ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable,
                           *sys.argv])
 main(a_machine_is_started_looked_at_and_stopped, what_cannot_start_says_why, a_machine_without_a_display_has_no_window,
-     a_process_that_was_killed_is_told_from_one_that_ended, what_an_isolated_machine_changed_is_thrown_away)
+     a_process_that_was_killed_is_told_from_one_that_ended, a_saved_machine_goes_on_without_a_display, what_an_isolated_machine_changed_is_thrown_away)
