@@ -42,7 +42,8 @@ $(B)/schemas/gschemas.compiled: data/org.espalier.Espalier.gschema.xml
 	$(Q)glib-compile-schemas --strict --targetdir=$(@D) data
 
 # The tests of widgets; tests/ui/test_*.py of the same name gives each a display.
-UI_TESTS := $(patsubst tests/ui/%.c,$(B)/tests-ui/%,$(wildcard tests/ui/*.c))
+UI_SPY := $(B)/tests-ui/layout_spy.so
+UI_TESTS := $(patsubst tests/ui/%.c,$(B)/tests-ui/%,$(filter-out %_spy.c,$(wildcard tests/ui/*.c))) $(UI_SPY)
 
 $(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)) $(B)/libespalier.a $(B)/libvmcore.a
 	@mkdir -p $(@D)
@@ -51,6 +52,11 @@ $(B)/tests-ui/%: $(B)/obj/tests-ui/%.o $(filter-out $(B)/obj/ui/main.o,$(UI_OBJ)
 $(B)/obj/tests-ui/%.o: tests/ui/%.c | $(MACHINE1).h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CORE_CFLAGS) $(UI_CFLAGS) -c $< -o $@
+
+# A module that GTK loads into the program (tests/ui/languages.py).
+$(UI_SPY): tests/ui/layout_spy.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(UI_CFLAGS) -shared -fPIC $(LDFLAGS) $< -o $@ $(UI_LIBS)
 
 ifdef WAY
 test: $(UI_TESTS)

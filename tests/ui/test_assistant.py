@@ -60,9 +60,9 @@ def next_page(desktop, name="Next"):
 
 
 def labelled(desktop, roles, name):
-    """The widget of one of the roles that has a label of that name."""
+    """The widget of one of the roles that has a label of that name, or one that fulfils it if it is a function."""
     def is_it(node):
-        return any(relation.getTarget(i).name == name for relation in node.getRelationSet()
+        return any(name(relation.getTarget(i).name) if callable(name) else relation.getTarget(i).name == name for relation in node.getRelationSet()
                    if relation.getRelationType() == desktop.pyatspi.RELATION_LABELLED_BY
                    for i in range(relation.getNTargets()))
 
