@@ -10,6 +10,7 @@ time-limit: 600
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -210,8 +211,24 @@ def look_at(language):
         return not desktop.faults
 
 
+def untranslated(catalogue):
+    """Of the windows, a list; and of what only espalierctl and vmcore say, how many."""
+    missing, behind = [], 0
+    for option in ("--untranslated", "--only-fuzzy"):
+        text = subprocess.run(["msgattrib", option, "--no-wrap"], input=catalogue, capture_output=True,
+                              check=True).stdout.decode()
+        for message in text.split("\n\n")[1:]:
+            places = [place for line in message.split("\n") if line.startswith("#: ") for place in line[3:].split()]
+            words = re.search(r"^msgid (.*)$", message, re.M).group(1)
+            if all(place.startswith(("app/ctl/", "app/vfkit", "vmcore/")) for place in places):
+                behind += 1
+            else:
+                missing.append(words)
+    return missing, behind
+
+
 def catalogues():
-    """Those in po/ against the sources as they are."""
+    """Those in po/ against the sources as they are. What the windows say is whole; the rest may be behind by a release."""
     with open(os.path.join(ROOT, "po", "LINGUAS"), encoding="ascii") as file:
         languages = [line.strip() for line in file if line.strip() and not line.startswith("#")]
     template = os.path.join(BUILD, "gen", "espalier.pot")
@@ -222,16 +239,13 @@ def catalogues():
         result = subprocess.run(["msgfmt", "-c", "-o", "/dev/null", source], capture_output=True, text=True, check=False)
         merged = subprocess.run(["msgmerge", "-q", "--no-fuzzy-matching", "-o", "-", source, template],
                                 capture_output=True, check=True).stdout
-        missing = [line for option in ("--untranslated", "--only-fuzzy")
-                   for line in subprocess.run(["msgattrib", option, "--no-wrap"], input=merged, capture_output=True,
-                                              check=True).stdout.decode().split("\n") if line.startswith("msgid ")][0:]
-        missing = [line for line in missing if line != 'msgid ""']
+        missing, behind = untranslated(merged)
         if result.returncode:
             print(f"not ok catalogue {language}: {result.stderr.strip()}")
         elif missing:
             print(f"not ok catalogue {language}: {len(missing)} sentences have no translation, such as {missing[0]}")
         else:
-            print(f"ok catalogue {language}")
+            print(f"ok catalogue {language}" + (f", but for {behind} of espalierctl and vmcore" if behind else ""))
         good = good and not result.returncode and not missing
     return good
 
