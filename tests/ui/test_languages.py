@@ -25,6 +25,7 @@ from test_library import ctl
 
 PICTURES = os.path.join(BUILD, "screens")
 GROUPS = ("General", "System", "Display", "Input", "Region", "Sharing", "Network", "Sound", "Drives", "Serial", "Advanced")
+COMMAND_LINE = ("app/ctl/", "app/vfkit", "app/cpu_figures.c", "app/keys.c", "app/control.c", "vmcore/")
 DEVICES = [{"Type": "VirtioGPU", "Width": 800, "Height": 600}, {"Type": "USBKeyboard"}, {"Type": "USBTablet"},
            {"Type": "VirtioBlock", "Path": "disk.qcow2", "Format": "qcow2"}, {"Type": "VirtioNet", "NAT": True},
            {"Type": "VirtioSound"}, {"Type": "VirtioConsole", "LogFile": "console.log"}, {"Type": "SpiceAgent"},
@@ -220,7 +221,7 @@ def untranslated(catalogue):
         for message in text.split("\n\n")[1:]:
             places = [place for line in message.split("\n") if line.startswith("#: ") for place in line[3:].split()]
             words = re.search(r"^msgid (.*)$", message, re.M).group(1)
-            if all(place.startswith(("app/ctl/", "app/vfkit", "vmcore/")) for place in places):
+            if all(place.startswith(COMMAND_LINE) for place in places):
                 behind += 1
             else:
                 missing.append(words)
