@@ -162,6 +162,7 @@ def test_duplicating(desktop):
     save(desktop, "duplicate.png", "^Duplicate")
     desktop.press(desktop.find("push button", "Duplicate"))
     desktop.find_text("Apple copy", 20)
+    desktop.gone("label", "Making “Apple copy”")  # until then the original is in use
     menu(desktop, "Apple", "Duplicate…")
     fill(desktop, entry(desktop, "Name"), "Linked one")
     desktop.press(desktop.find("radio button", lambda name: name.startswith("Linked")))
