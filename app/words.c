@@ -2,14 +2,22 @@
 #include "app/words.h"
 
 #include <glib/gi18n.h>
-#include <vmcore/machine.h>
+
+bool esp_state_find(const char *name, VmcMachineState *state)
+{
+    for (int known = VMC_MACHINE_STOPPED; known <= VMC_MACHINE_ERROR; known++)
+        if (!g_strcmp0(vmc_machine_state_name((VmcMachineState)known), name)) {
+            *state = (VmcMachineState)known;
+            return true;
+        }
+    return false;
+}
 
 const char *esp_state_text(const char *name)
 {
-    for (int state = VMC_MACHINE_STOPPED; state <= VMC_MACHINE_ERROR; state++)
-        if (!g_strcmp0(vmc_machine_state_name((VmcMachineState)state), name))
-            return vmc_machine_state_text((VmcMachineState)state);
-    return name;
+    VmcMachineState state;
+
+    return esp_state_find(name, &state) ? vmc_machine_state_text(state) : name;
 }
 
 char *esp_words_either(const char *const *words)

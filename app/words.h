@@ -4,11 +4,14 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
+#include <vmcore/machine.h>
 
 G_BEGIN_DECLS
 
-/* A machine's state, of which a program says the name (vmc_machine_state_name); an unknown name as it is. Not
- * to be freed. */
+/* The state that vmc_machine_state_name calls `name`; false for a name nobody knows, or NULL. */
+bool esp_state_find(const char *name, VmcMachineState *state);
+/* Such a state in words; an unknown name as it is. Not to be freed. */
 const char *esp_state_text(const char *name);
 
 /* How many columns of a terminal a text takes: none for what is put over a letter, two for the wide ones. */

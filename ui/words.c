@@ -3,6 +3,8 @@
 
 #include <glib/gi18n.h>
 
+#include "app/words.h"
+
 const char *esp_state_words(VmcMachineState state)
 {
     switch (state) {
@@ -32,8 +34,7 @@ const char *esp_state_words(VmcMachineState state)
 
 VmcMachineState esp_state_from_name(const char *name)
 {
-    for (int state = VMC_MACHINE_STOPPED; state <= VMC_MACHINE_ERROR; state++)
-        if (!g_strcmp0(vmc_machine_state_name((VmcMachineState)state), name))
-            return (VmcMachineState)state;
-    return VMC_MACHINE_STOPPED;
+    VmcMachineState state;
+
+    return esp_state_find(name, &state) ? state : VMC_MACHINE_STOPPED;
 }

@@ -13,16 +13,6 @@
 #include "app/library.h"
 #include "app/trash.h"
 
-/* The bundle of a machine, or NULL, which has been said. */
-static char *find(const char *name)
-{
-    char *bundle = esp_ctl_find_bundle(name);
-
-    if (!bundle)
-        esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"), name);
-    return bundle;
-}
-
 int esp_ctl_clone(int argc, char **argv)
 {
     gboolean linked = FALSE, saved_state = FALSE;
@@ -33,20 +23,18 @@ int esp_ctl_clone(int argc, char **argv)
         G_OPTION_ENTRY_NULL,
     };
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *bundle = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &bundle,
         &(const EspCommand){
             "clone", N_("MACHINE NAME"),
             N_("Makes another machine like one there is, which must not run: with a copy of all, or linked.\n"
                "A linked one needs the original, which then cannot be thrown away; each changes its own."),
             2, 2},
         entries, argc, argv, &status);
-    g_autofree char *bundle = NULL;
 
     if (!words)
         return status;
-    bundle = find(words[1]);
-    if (!bundle)
-        return ESP_EXIT_USAGE;
     const EspDuplicateOptions options = {.name = words[2], .linked = linked, .saved_state = saved_state};
     return esp_ctl_watch_job(esp_duplicate_start(bundle, &options));
 }
@@ -55,17 +43,15 @@ int esp_ctl_rename(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *path = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &path,
         &(const EspCommand){"rename", N_("MACHINE NAME"),
                             N_("Gives a machine another name; its folder keeps its own."), 2, 2},
         NULL, argc, argv, &status);
-    g_autofree char *path = NULL;
 
     if (!words)
         return status;
-    path = find(words[1]);
-    if (!path)
-        return ESP_EXIT_USAGE;
     g_autoptr(EspBundle) bundle = esp_bundle_open(path, &error);
     bool good = bundle && esp_bundle_set_name(bundle, words[2], &error) && esp_bundle_save(bundle, &error);
     return esp_target_status(good, error);
@@ -80,19 +66,17 @@ int esp_ctl_export(int argc, char **argv)
         G_OPTION_ENTRY_NULL,
     };
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *bundle = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &bundle,
         &(const EspCommand){"export", N_("MACHINE FILE"),
                             N_("Puts a machine, which must not run, into one file: a tar archive, compressed "
                                "with zstd.\nNAME.espalier.tar.zst is a good name for it."),
                             2, 2},
         entries, argc, argv, &status);
-    g_autofree char *bundle = NULL;
 
     if (!words)
         return status;
-    bundle = find(words[1]);
-    if (!bundle)
-        return ESP_EXIT_USAGE;
     const EspExportOptions options = {.replace = replace, .saved_state = saved_state};
     return esp_ctl_watch_job(esp_export_start(bundle, words[2], &options));
 }
@@ -137,17 +121,15 @@ int esp_ctl_trash(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words =
-        esp_command_words(&(const EspCommand){"trash", N_("MACHINE"),
-                                              N_("Moves a machine, which must not run, to the trash."), 1, 1},
-                          NULL, argc, argv, &status);
     g_autofree char *bundle = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &bundle,
+        &(const EspCommand){"trash", N_("MACHINE"), N_("Moves a machine, which must not run, to the trash."),
+                            1, 1},
+        NULL, argc, argv, &status);
 
     if (!words)
         return status;
-    bundle = find(words[1]);
-    if (!bundle)
-        return ESP_EXIT_USAGE;
     bool good = esp_machine_trash(bundle, &error);
     return esp_target_status(good, error);
 }
@@ -156,18 +138,17 @@ int esp_ctl_throw_away(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *path = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &path,
         &(const EspCommand){
             "throw-away", N_("MACHINE"),
             N_("Throws away what a machine, which must not run, changed while it ran isolated."), 1, 1},
         NULL, argc, argv, &status);
-    g_autofree char *path = NULL;
 
     if (!words)
         return status;
-    path = find(words[1]);
-    if (!path)
-        return ESP_EXIT_USAGE;
     g_autoptr(EspBundle) bundle = esp_bundle_hold(path, &error);
-    return esp_target_status(bundle && esp_isolated_throw_away(path, &error), error);
+    bool good = bundle && esp_isolated_throw_away(path, &error);
+    return esp_target_status(good, error);
 }

@@ -29,15 +29,11 @@ static int say_error(GError *error, int status)
 /* The bundle that the first word names; NULL, and said so. Free with g_free. */
 static char *find_machine(const char *command, int argc, char **argv)
 {
-    char *bundle = argc ? esp_ctl_find_bundle(argv[0]) : NULL;
-
-    if (!argc)
-        /* Translators: a command of espalierctl, such as “set”. */
-        esp_ctl_say(_("%s needs a machine: its name or its folder"), command);
-    else if (!bundle)
-        esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"),
-                    argv[0]);
-    return bundle;
+    if (argc)
+        return esp_ctl_need_bundle(argv[0]);
+    /* Translators: a command of espalierctl, such as “set”. */
+    esp_ctl_say(_("%s needs a machine: its name or its folder"), command);
+    return NULL;
 }
 
 static bool is_help(int argc, char **argv)

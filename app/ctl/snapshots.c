@@ -7,29 +7,20 @@
 #include "app/ctl/target.h"
 #include "app/machine_snapshots.h"
 
-/* The bundle of a machine, or NULL, which has been said. */
-static char *find(const char *name)
-{
-    char *bundle = esp_ctl_find_bundle(name);
-
-    if (!bundle)
-        esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"), name);
-    return bundle;
-}
-
 int esp_ctl_snapshots(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *bundle = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &bundle,
         &(const EspCommand){"snapshots", N_("MACHINE"),
                             N_("Lists the snapshots of a machine, oldest first; * is what it goes on from."),
                             1, 1},
         NULL, argc, argv, &status);
-    g_autofree char *bundle = words ? find(words[1]) : NULL;
 
-    if (!bundle)
-        return words ? ESP_EXIT_USAGE : status;
+    if (!words)
+        return status;
     g_autoptr(GPtrArray) list = esp_machine_snapshots_list(bundle, &error);
     for (guint i = 0; list && i < list->len; i++) {
         const EspMachineSnapshot *snapshot = list->pdata[i];
@@ -53,17 +44,18 @@ int esp_ctl_go_back(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *bundle = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &bundle,
         &(const EspCommand){
             "go-back", N_("MACHINE SNAPSHOT"),
             N_("Makes a machine, which must not run, what it was then; what was done since, and is "
                "in no\nsnapshot, is lost."),
             2, 2},
         NULL, argc, argv, &status);
-    g_autofree char *bundle = words ? find(words[1]) : NULL;
 
-    if (!bundle)
-        return words ? ESP_EXIT_USAGE : status;
+    if (!words)
+        return status;
     bool good = esp_machine_snapshot_go_back(bundle, words[2], &error);
     return esp_target_status(good, error);
 }
@@ -72,17 +64,18 @@ int esp_ctl_forget(int argc, char **argv)
 {
     GError *error = NULL;
     int status;
-    g_auto(GStrv) words = esp_command_words(
+    g_autofree char *bundle = NULL;
+    g_auto(GStrv) words = esp_command_on_bundle(
+        &bundle,
         &(const EspCommand){
             "forget", N_("MACHINE SNAPSHOT"),
             N_("Deletes a snapshot of a machine, which must not run. The machine and all other "
                "snapshots stay as\nthey are."),
             2, 2},
         NULL, argc, argv, &status);
-    g_autofree char *bundle = words ? find(words[1]) : NULL;
 
-    if (!bundle)
-        return words ? ESP_EXIT_USAGE : status;
+    if (!words)
+        return status;
     bool good = esp_machine_snapshot_delete(bundle, words[2], &error);
     return esp_target_status(good, error);
 }

@@ -52,6 +52,15 @@ char *esp_ctl_find_bundle(const char *name)
     return find_by_title(name);
 }
 
+char *esp_ctl_need_bundle(const char *name)
+{
+    char *bundle = esp_ctl_find_bundle(name);
+
+    if (!bundle)
+        esp_ctl_say(_("there is no machine “%s”; give the name of one in the library, or its folder"), name);
+    return bundle;
+}
+
 static bool connect_to(EspTarget *target, const char *path, GError **error)
 {
     if (!path || !is_kind(path, S_IFSOCK))
@@ -196,6 +205,19 @@ char **esp_command_words(const EspCommand *command, const GOptionEntry *entries,
     }
     g_strfreev(words);
     return NULL;
+}
+
+char **esp_command_on_bundle(char **bundle, const EspCommand *command, const GOptionEntry *entries, int argc,
+                             char **argv, int *status)
+{
+    char **words = esp_command_words(command, entries, argc, argv, status);
+
+    *bundle = words ? esp_ctl_need_bundle(words[1]) : NULL;
+    if (words && !*bundle) {
+        *status = ESP_EXIT_USAGE;
+        g_clear_pointer(&words, g_strfreev);
+    }
+    return words;
 }
 
 static char **command_on(EspTarget *target, bool (*open)(EspTarget *target, const char *name),

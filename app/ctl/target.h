@@ -14,6 +14,8 @@
 /* The folder of a machine that is given as one, or by its name in the library; NULL: there is none. Free with
  * g_free. */
 char *esp_ctl_find_bundle(const char *name);
+/* The same, and the user is told if there is none. */
+char *esp_ctl_need_bundle(const char *name);
 
 typedef struct EspTarget {
     char *name;            /* as the user calls it */
@@ -49,6 +51,10 @@ typedef struct EspCommand {
  * that is said from then on is in English, since a program reads it. */
 char **esp_command_words(const EspCommand *command, const GOptionEntry *entries, int argc, char **argv,
                          int *status);
+/* The same for commands whose first word is a machine, of which they want the folder; free *bundle with
+ * g_free. */
+char **esp_command_on_bundle(char **bundle, const EspCommand *command, const GOptionEntry *entries, int argc,
+                             char **argv, int *status);
 /* The same for commands whose first word is a machine, which is opened; and for those that need it to run.
  * The caller clears `target` as well if there are words. */
 char **esp_command_on(EspTarget *target, const EspCommand *command, const GOptionEntry *entries, int argc,

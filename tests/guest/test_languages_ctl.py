@@ -14,7 +14,11 @@ import os
 import plistlib
 import shutil
 import subprocess
+import sys
 import unicodedata
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ui"))
+from locales import make_locale  # noqa: E402
 
 HEADER = ('msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n'
           'Plural-Forms: nplurals=2; plural=n != 1;\\n"\n')
@@ -64,10 +68,9 @@ class Program:
         subprocess.run(["msgfmt", "--check-format", "-o", os.path.join(catalogue, "espalier.mo"), source], check=True)
         locales = os.path.join(folder, "locales")
         os.mkdir(locales)
-        done = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", os.path.join(locales, "de_DE.UTF-8")],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if not os.path.isdir(os.path.join(locales, "de_DE.UTF-8")):
-            raise Skip(f"localedef cannot make de_DE: {done.stdout.decode('utf-8', 'replace').strip()}")
+        why = make_locale(locales, "de_DE")
+        if why:
+            raise Skip(f"localedef cannot make de_DE: {why}")
         self.env = {key: value for key, value in os.environ.items()
                     if not key.startswith("LC_") and key not in ("LANG", "LANGUAGE")}
         self.env.update(LOCPATH=locales, XDG_DATA_HOME=os.path.join(folder, "data"),

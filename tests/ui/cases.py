@@ -51,6 +51,15 @@ def wait_state(folder, state, seconds=20.0):
     wait_for(f"state “{state}” (it is “{runner(folder)[1]}”)", lambda: runner(folder)[1] == state, seconds)
 
 
+def log_text(folder, name):
+    """What a guest has written into a log of its bundle so far."""
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as log:
+            return log.read().replace("\r", "")
+    except FileNotFoundError:
+        return ""
+
+
 def is_alive(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:

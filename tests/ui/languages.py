@@ -5,21 +5,14 @@ import gettext
 import os
 import re
 import signal
-import subprocess
 import time
 
-from desktop import BUILD, ROOT, Desktop, Failure, wait_for
+from desktop import BUILD, Desktop, Failure, wait_for
+from locales import make_locale
 
 SPY = os.path.join(BUILD, "tests-ui", "layout_spy.so")
 LOCALES = {"de": "de_DE", "ja": "ja_JP", "ar": "ar_EG", "en": "C"}
 RIGHT_TO_LEFT = ("ar",)
-
-
-def make_locale(folder, name):
-    """A locale of the C library in `folder`, which LOCPATH is to name; False where it cannot be made."""
-    path = os.path.join(folder, name + ".UTF-8")
-    subprocess.run(["localedef", "-i", name, "-f", "UTF-8", path], capture_output=True, check=False)
-    return os.path.isdir(path)
 
 
 def plain(text):
@@ -89,8 +82,9 @@ class ForeignDesktop(Desktop):
         os.mkdir(locales)
         name = LOCALES[self.language]
         if name != "C":
-            if not make_locale(locales, name):
-                raise Failure(f"localedef cannot make {name}")
+            why = make_locale(locales, name)
+            if why:
+                raise Failure(f"localedef cannot make {name}: {why}")
             os.environ["LOCPATH"] = locales
             os.environ["LC_ALL"] = name + ".UTF-8"
         os.environ["GTK_MODULES"] = SPY

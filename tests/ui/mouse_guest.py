@@ -6,7 +6,7 @@ import re
 import struct
 import subprocess
 
-from cases import GUEST, make_bundle, wait_state
+from cases import GUEST, log_text, make_bundle, wait_state
 from desktop import wait_for
 
 INIT = """#!/bin/busybox sh
@@ -58,16 +58,12 @@ class MouseGuest:
             file.write(theirs.read() + gzip.compress(ours))
 
     def text(self):
-        try:
-            with open(os.path.join(self.folder, "serial.log"), encoding="ascii", errors="replace") as log:
-                return log.read()
-        except FileNotFoundError:
-            return ""
+        return log_text(self.folder, "serial.log")
 
     def events(self):
         """(type, code, value) without SYN and MSC."""
         found = [struct.unpack_from("<HHi", bytes.fromhex(line), 16)
-                 for line in re.findall(r"^([0-9a-f]{48})\r?$", self.text(), re.M)]
+                 for line in re.findall(r"^([0-9a-f]{48})$", self.text(), re.M)]
         return [event for event in found if event[0] not in (0, 4)]
 
     def moved(self):

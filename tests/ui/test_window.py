@@ -12,7 +12,7 @@ import sys
 import time
 
 import cases
-from cases import GUEST, check, is_alive, make_bundle, runner, wait_state
+from cases import GUEST, check, is_alive, log_text, make_bundle, runner, wait_state
 from desktop import BUILD, wait_for
 from mouse_guest import MouseGuest
 
@@ -39,11 +39,7 @@ class Guest:
         self.window = self.desktop.window_id(f"^{self.name} — Running", 30)
 
     def text(self):
-        try:
-            with open(os.path.join(self.folder, "console.log"), encoding="utf-8", errors="replace") as log:
-                return log.read().replace("\r", "")
-        except FileNotFoundError:
-            return ""
+        return log_text(self.folder, "console.log")
 
     def expect(self, pattern, seconds=60.0, after=0):
         return wait_for(f"“{pattern}” on the guest's console (its last words: {self.text()[-300:]!r})",
@@ -78,14 +74,6 @@ def set_clipboard(text):
 
 KERNEL_ON_SERIAL = {"Type": "Linux", "Kernel": os.path.join(GUEST, "vmlinuz"),
                     "InitialRamdisk": os.path.join(GUEST, "initrd.img"), "CommandLine": "console=ttyS0 console=tty0"}
-
-
-def serial_text(guest):
-    try:
-        with open(os.path.join(guest.folder, "serial.log"), encoding="utf-8", errors="replace") as log:
-            return log.read()
-    except FileNotFoundError:
-        return ""
 
 
 def test_texts_combinations_and_consoles_reach_the_guest(desktop):
@@ -179,7 +167,7 @@ def test_serial_ports_are_terminals_in_tabs(desktop):
     desktop.press(desktop.find("radio button", "Serial Port (ttyS0)"))
     terminal = desktop.find("terminal", "Serial Port (ttyS0)")
     wait_for("the guest's words on the terminal", lambda: "espalier-demo: ready" in terminal.queryText().getText(0, -1), 120, 0.5)
-    check("Linux version" in serial_text(guest), "the log of the serial port is not kept")
+    check("Linux version" in log_text(guest.folder, "serial.log"), "the log of the serial port is not kept")
     guest.picture("console-serial")
     press_menu(desktop, "Menu", "Serial Consoles")
     desktop.find("canvas", "Screen of “Teletype”")

@@ -273,12 +273,15 @@ static uint32_t encode(const HidPointer *hid, Report *report, uint8_t data[REPOR
     report->down -= down;
     report->wheel -= wheel;
     report->pan -= pan;
-    if (hid->protocol == PROTOCOL_BOOT) /* which knows no wheel */
-        report->wheel = report->pan = 0;
-    memcpy(data, hid->relative ? mouse : tablet, hid->relative ? sizeof mouse : sizeof tablet);
-    if (hid->protocol == PROTOCOL_BOOT)
-        return BOOT_SIZE;
-    return hid->relative ? sizeof mouse : sizeof tablet;
+    if (!hid->relative) {
+        memcpy(data, tablet, sizeof tablet);
+        return sizeof tablet;
+    }
+    memcpy(data, mouse, sizeof mouse);
+    if (hid->protocol == PROTOCOL_REPORT)
+        return sizeof mouse;
+    report->wheel = report->pan = 0; /* which boot protocol does not know */
+    return BOOT_SIZE;
 }
 
 /* Takes the first report, or as much of its steps as one report can say. Returns its length, 0: there is

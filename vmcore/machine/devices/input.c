@@ -13,17 +13,20 @@ const VmcAction vmc_keyboard_actions[2] = {
     {"leds", NULL, 0, 0, N_("says which lights are on")},
 };
 
+#define CLICK                                                                                                \
+    {                                                                                                        \
+        "click", "CODE [down|up]", 1, 2, N_("clicks a button; 272 is the left one")                          \
+    }
+#define WHEEL                                                                                                \
+    {                                                                                                        \
+        "wheel", "VERTICAL HORIZONTAL", 2, 2, N_("turns the wheels, up and right above 0")                   \
+    }
+
 const VmcAction vmc_pointer_actions[3] = {
-    {"move", "X Y", 2, 2, N_("moves to a point, 0 to 32767 over the display")},
-    {"click", "CODE [down|up]", 1, 2, N_("clicks a button; 272 is the left one")},
-    {"wheel", "VERTICAL HORIZONTAL", 2, 2, N_("turns the wheels, up and right above 0")},
-};
+    {"move", "X Y", 2, 2, N_("moves to a point, 0 to 32767 over the display")}, CLICK, WHEEL};
 
 const VmcAction vmc_mouse_actions[3] = {
-    {"move", "RIGHT DOWN", 2, 2, N_("moves by so much, to the left and up below 0")},
-    {"click", "CODE [down|up]", 1, 2, N_("clicks a button; 272 is the left one")},
-    {"wheel", "VERTICAL HORIZONTAL", 2, 2, N_("turns the wheels, up and right above 0")},
-};
+    {"move", "RIGHT DOWN", 2, 2, N_("moves by so much, to the left and up below 0")}, CLICK, WHEEL};
 
 static bool number(const char *text, int min, int max, int *value, GError **error)
 {
